@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/buf.h"
+
+void buf_deinit(struct buf *b)
+{
+        free(b->data);
+        *b = BUF_NULL;
+}
+
+void buf_clear(struct buf *b)
+{
+        b->n = 0;
+        b->error = 0;
+        if (b->data)
+                b->data[0] = 0;
+}
+
+int buf_error(const struct buf *b)
+{
+        return b->error ? error_origin(b->error) : 0;
+}
+
+const char *buf_str(const struct buf *b)
+{
+        return b->data ? b->data : "";
+}
+
+char *buf_steal(struct buf *b)
+{
+        char *data;
+
+        if (!buf_reserve(b, 0) || b->error)
+                return NULL;
+        data = b->data;
+        *b = BUF_NULL;
+        return data;
+}
+
+char *buf_reserve(struct buf *b, size_t n)
+{
+        size_t cap;
+        char *data;
+
+        if (b->error)
+                return NULL;
+        if (_likely_(b->cap > b->n && b->cap - b->n > n))
+                return b->data + b->n;
+        cap = MAX(b->cap * 2, b->n + n + 1);
+        cap = MAX(cap, (size_t)64);
+        data = realloc(b->data, cap);
+        if (!data) {
+                b->error = -ENOMEM;
+                return NULL;
+        }
+        b->data = data;
+        b->cap = cap;
+        b->data[b->n] = 0;
+        return b->data + b->n;
+}
+
+void buf_append(struct buf *b, const void *data, size_t n)
+{
+        char *p = buf_reserve(b, n);
+
+        if (!p)
+                return;
+        if (n)
+                memcpy(p, data, n);
+        buf_advance(b, n);
+}
+
+void buf_puts(struct buf *b, const char *s)
+{
+        buf_append(b, s, strlen(s));
+}
+
+void buf_putc(struct buf *b, char c)
+{
+        buf_append(b, &c, 1);
+}
+
+void buf_u64(struct buf *b, uint64_t v)
+{
+        char text[20];
+        size_t i = sizeof(text);
+
+        do
+                text[--i] = (char)('0' + v % 10);
+        while (v /= 10);
+        buf_append(b, text + i, sizeof(text) - i);
+}
+
+void buf_i64(struct buf *b, int64_t v)
+{
+        if (v < 0)
+                buf_putc(b, '-');
+        buf_u64(b, v < 0 ? -(uint64_t)v : (uint64_t)v);
+}
+
+void buf_hex(struct buf *b, const void *data, size_t n)
+{
+        static const char digits[] = "0123456789abcdef";
+        const uint8_t *d = data;
+        char *p = buf_reserve(b, 2 * n);
+
+        if (!p)
+                return;
+        for (size_t i = 0; i < n; i++) {
+                p[2 * i] = digits[d[i] >> 4];
+                p[2 * i + 1] = digits[d[i] & 15];
+        }
+        buf_advance(b, 2 * n);
+}
+
+void buf_printf(struct buf *b, const char *format, ...)
+{
+        va_list ap;
+        char *p;
+        int n;
+
+        va_start(ap, format);
+        n = vsnprintf(NULL, 0, format, ap);
+        va_end(ap);
+        if (n < 0)
+                return;
+        p = buf_reserve(b, (size_t)n + 1);
+        if (!p)
+                return;
+        va_start(ap, format);
+        vsnprintf(p, (size_t)n + 1, format, ap);
+        va_end(ap);
+        buf_advance(b, (size_t)n);
+}
+
+void buf_json(struct buf *b, const char *s)
+{
+        buf_json_n(b, s, strlen(s));
+}
+
+void buf_json_n(struct buf *b, const char *s, size_t n)
+{
+        static const char hex[] = "0123456789abcdef";
+        size_t from = 0;
+
+        buf_putc(b, '"');
+        for (size_t i = 0; i < n; i++) {
+                uint8_t c = (uint8_t)s[i];
+                char escaped[7] = "\\u00";
+
+                if (_likely_(c >= 0x20 && c != '"' && c != '\\'))
+                        continue;
+                buf_append(b, s + from, i - from);
+                from = i + 1;
+                switch (c) {
+                case '"':
+                        BUF_LIT(b, "\\\"");
+                        break;
+                case '\\':
+                        BUF_LIT(b, "\\\\");
+                        break;
+                case '\n':
+                        BUF_LIT(b, "\\n");
+                        break;
+                case '\t':
+                        BUF_LIT(b, "\\t");
+                        break;
+                default:
+                        escaped[4] = hex[c >> 4];
+                        escaped[5] = hex[c & 15];
+                        buf_append(b, escaped, 6);
+                }
+        }
+        buf_append(b, s + from, n - from);
+        buf_putc(b, '"');
+}

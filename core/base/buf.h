@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A growing byte buffer that remembers being out of memory: append as often as wanted, ask once.
+ *
+ * After a failed append the buffer stays as it was, further appends do nothing, and buf_error() is
+ * -ENOMEM. The content always has a NUL behind it, which is not counted.
+ */
+#ifndef PRVNG_BASE_BUF_H
+#define PRVNG_BASE_BUF_H
+
+#include "base/util.h"
+#include <stdarg.h>
+
+struct buf {
+        char *data; /* NULL while nothing was appended */
+        size_t n;
+        size_t cap;
+        int error;
+};
+
+#define BUF_NULL ((struct buf){0})
+
+void buf_deinit(struct buf *b);
+void buf_clear(struct buf *b); /* keeps the memory; forgets the error */
+int buf_error(const struct buf *b);
+const char *buf_str(const struct buf *b); /* never NULL */
+char *buf_steal(struct buf *b);           /* caller frees; NULL if out of memory */
+
+/* Room for n more bytes at the end, to be written by the caller and taken with buf_advance. */
+char *buf_reserve(struct buf *b, size_t n);
+static inline void buf_advance(struct buf *b, size_t n)
+{
+        b->n += n;
+        b->data[b->n] = 0;
+}
+
+void buf_append(struct buf *b, const void *data, size_t n);
+void buf_puts(struct buf *b, const char *s);
+void buf_putc(struct buf *b, char c);
+void buf_u64(struct buf *b, uint64_t v); /* decimal */
+void buf_i64(struct buf *b, int64_t v);
+void buf_hex(struct buf *b, const void *data, size_t n); /* lower case */
+void buf_printf(struct buf *b, const char *format, ...) _printf_(2, 3);
+
+/* A JSON string with its quotes; s is UTF-8. */
+void buf_json(struct buf *b, const char *s);
+void buf_json_n(struct buf *b, const char *s, size_t n);
+
+#define BUF_LIT(b, literal) buf_append((b), (literal), sizeof(literal) - 1)
+
+static inline void cleanup_buf(struct buf *b)
+{
+        buf_deinit(b);
+}
+
+#endif
