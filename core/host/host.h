@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Services given to plugins: the host table of prvng/host.h and the interfaces behind
+ * get_interface(). Made once in [main], lives as long as the process.
+ */
+#ifndef PRVNG_HOST_HOST_H
+#define PRVNG_HOST_HOST_H
+
+#include "config/config.h"
+#include <prvng/host.h>
+
+struct host;
+
+/* A line of a plugin's log; `run` and `task` are "" outside a call. [any] */
+typedef void (*host_log_f)(void *userdata, int32_t level, const char *plugin, const char *topic,
+                           const char *run, const char *task, const char *message);
+
+/* New output of a task's job in a server: appended to the task's log. [any] */
+typedef void (*host_output_f)(void *userdata, const char *run, const char *task, const void *data,
+                              size_t n_data);
+
+struct host_hooks {
+        host_log_f log;       /* NULL: warnings and errors go to stderr */
+        host_output_f output; /* NULL: appended to STATE/runs/RUN/TASK/output.log with '/' in the
+                               * task id written as ':' */
+        void *userdata;
+};
+
+int host_new(const struct config *config, const struct host_hooks *hooks, struct host **ret_host);
+struct host *host_free(struct host *h);
+const struct prvng_host *host_table(struct host *h);
+
+/* STATE/runs/RUN[/TASK], made if need be; task ids as in host_output_f. Caller frees. */
+char *host_run_folder(const struct config *config, const char *run, const char *task);
+
+static inline void cleanup_host(struct host **h)
+{
+        host_free(*h);
+}
+
+#endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The plugins of a site: found by configuration, checked for trust, opened, negotiated, and called.
+ *
+ * A struct plugins is made once in [main] and immutable afterwards, except for the locks inside. A
+ * plugin that may not or cannot be used stays in the list with its reason; nothing is ever unloaded.
+ */
+#ifndef PRVNG_PLUGIN_PLUGIN_H
+#define PRVNG_PLUGIN_PLUGIN_H
+
+#include "config/config.h"
+#include <prvng/prvng.h>
+
+enum plugin_state {
+        PLUGIN_READY,
+        PLUGIN_DISABLED, /* by configuration */
+        PLUGIN_REFUSED,  /* `reason` says why */
+};
+
+struct plugin {
+        enum plugin_state state;
+        char *reason;    /* one sentence with the cure, or NULL */
+        char *name;      /* of the drop-in; equals the descriptor's */
+        char *kind;      /* from the note, "" if it has none */
+        char *id;
+        char *version;
+        char *path;      /* absolute path of the file, or NULL if it was not found */
+        char *sha256;    /* of the file, hex, or NULL */
+        json_t *note;    /* the ELF note's object, or NULL */
+        struct prvng_plugin descriptor; /* private copy; zero unless READY */
+        json_t *dependencies;           /* descriptor.dependencies parsed, or NULL */
+        json_t *describe;               /* what describe() wrote, or NULL */
+        void *instance;
+        struct prvng_op op;         /* private zero-extended copies of its tables; struct_size 0 if */
+        struct prvng_store store;   /* it has none */
+        struct prvng_loader loader;
+        struct plugin_lock *lock;   /* by descriptor.threads */
+        const struct config_plugin *config;
+};
+
+struct host; /* core/host/host.h */
+
+struct plugins {
+        struct plugin *list; /* sorted by kind, then name */
+        size_t n;
+        struct host *host;
+};
+
+/* What plugins_load does: only read the notes (list), or everything. */
+#define PLUGINS_NOTES_ONLY 0x1u
+
+/* Loads what the configuration enables. `kinds` is a space-separated list of kinds to create
+ * instances of ("loader provider taskserv"), NULL for all: the others are listed by note only.
+ * Returns 0 also if some are refused. */
+int plugins_load(const struct config *config, struct host *host, const char *kinds, uint32_t flags,
+                 struct plugins **ret_plugins);
+struct plugins *plugins_free(struct plugins *p); /* destroys instances; closes no object */
+
+/* The plugin of that kind and name in any state, or NULL. */
+struct plugin *plugins_find(const struct plugins *p, const char *kind, const char *name);
+
+/* The loader for a file name, by extension, READY; or NULL. */
+struct plugin *plugins_find_loader(const struct plugins *p, const char *path);
+
+static inline void cleanup_plugins(struct plugins **p)
+{
+        plugins_free(*p);
+}
+
+#endif
