@@ -30,6 +30,10 @@ int host_new(const struct config *config, const struct host_hooks *hooks, struct
 struct host *host_free(struct host *h);
 const struct prvng_host *host_table(struct host *h);
 
+/* Adds an interface to what get_interface() finds, before any plugin is loaded. For tables that live in
+ * modules above this one (the document builder). */
+int host_provide(struct host *h, const char *id, const void *table);
+
 /* STATE/runs/RUN[/TASK], made if need be; task ids as in host_output_f. Caller frees. */
 char *host_run_folder(const struct config *config, const char *run, const char *task);
 
