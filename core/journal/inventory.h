@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The inventory: the resources of the site with their owners and last known outputs. A part of the
+ * fold (journal/state.h makes it); everyone else only reads it.
+ */
+#ifndef PRVNG_JOURNAL_INVENTORY_H
+#define PRVNG_JOURNAL_INVENTORY_H
+
+#include "base/strmap.h"
+
+struct resource {
+        char *key;         /* "server.web-0", "taskserv.containerd@web-0", "network.private@upcloud" */
+        char *workflow;    /* name that owns it; NULL: claimed, not there yet */
+        char *plugin;      /* "provider/local", "taskserv/containerd" */
+        char *spec;        /* JSON object: the spec it was last made with */
+        char *outputs;     /* JSON object: its last result */
+        char *builds_on;   /* keys of the resources it stands on, separated by spaces; "" */
+        char *op_id;       /* request that last changed it; "" if it was found or adopted */
+        char *run;         /* run that last changed it */
+        int64_t changed_ms; /* wall clock */
+        char *claim;       /* id of the run in flight that may change it, or NULL */
+        char *claim_workflow; /* that run's workflow name, or NULL */
+};
+
+struct inventory {
+        struct strmap by_key; /* struct resource * */
+};
+
+static inline const struct resource *inventory_get(const struct inventory *i, const char *key)
+{
+        return strmap_get(&i->by_key, key);
+}
+
+/* Keys in strcmp order; the caller frees the array, not the keys. -ENOMEM. */
+int inventory_sorted(const struct inventory *i, const struct resource ***ret_list, size_t *ret_n);
+
+#endif

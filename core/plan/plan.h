@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The plan: definition + inventory -> task graph, before anything runs. design.md §5.
+ *
+ * Tasks are in topological order: every dependency has a smaller number. An operation that others
+ * depend on ends in a join, a task without plugin or effect, so that n x m edges become n + m; joins
+ * are never shown to people.
+ *
+ * Verbs: `create` of a resource that this workflow owns with another spec becomes `update`, with the
+ * difference; with the same spec it stays `create` and the plugin looks whether that is still true.
+ */
+#ifndef PRVNG_PLAN_PLAN_H
+#define PRVNG_PLAN_PLAN_H
+
+#include "base/problem.h"
+#include "config/config.h"
+#include "definition/definition.h"
+#include "journal/inventory.h"
+#include "plugin/plugin.h"
+
+enum plan_verb { PLAN_CREATE, PLAN_UPDATE, PLAN_DELETE, PLAN_CHECK, PLAN_JOIN };
+
+/* Where tasks queue: one per plugin that they are executed by. */
+struct plan_lane {
+        const char *plugin;   /* "provider/local", "taskserv/containerd" */
+        uint32_t batch_size;  /* tasks of this lane at once, over the site; 0: no limit of its own */
+        uint32_t rate_limit;  /* requests a second; 0: none */
+};
+
+struct plan_operation {
+        const char *id;
+        enum operation_type type;
+        enum operation_target target;
+        enum on_failure on_failure;
+        uint32_t timeout_s;
+        bool implied; /* holds tasks that nobody wrote: "(implied)" */
+};
+
+struct plan_task {
+        const char *id;       /* "create-servers/web-0", "install-base/containerd@web-0" */
+        const char *resource; /* key; "" for a join */
+        const char *item;
+        const char *server;   /* name of the server it works on, "" if none */
+        const char *doc;      /* the task of prvng/kind/op.h without identity, former and inputs, which
+                               * are put in when it starts; "" for a join */
+        const char *spec;     /* JSON object, what will stand in the inventory */
+        const char *difference; /* JSON array [{"path", "from", "to"}], or NULL */
+        const char *reason;   /* why it is there if implied: "required by taskserv containerd" */
+        uint32_t operation;   /* index */
+        uint32_t lane;        /* index; UINT32_MAX for a join */
+        uint32_t first_dep, n_deps; /* in plan->deps: numbers of tasks */
+        uint32_t first_use, n_uses; /* in plan->uses: keys of resources whose outputs are its inputs */
+        uint8_t verb;         /* enum plan_verb */
+        bool implied;
+        bool irreversible;    /* its effect cannot be undone */
+};
+
+struct plan {
+        const char *name;     /* of the workflow */
+        const char *type;     /* "batch" ... or "destroy" */
+        struct plan_lane *lanes;
+        struct plan_operation *operations;
+        struct plan_task *tasks;
+        uint32_t *deps;
+        const char **uses;
+        uint32_t n_lanes, n_operations, n_tasks, n_deps, n_uses;
+        char **notices;       /* sentences for the operator (fall-backs, rollback acts as fail) */
+        uint32_t n_notices;
+        void *arena;          /* owns every string */
+};
+
+struct plan_request {
+        const struct definition *definition; /* must outlive nothing: the plan copies */
+        const struct config *config;
+        const struct plugins *plugins;
+        const struct inventory *inventory;
+        const char *site;       /* id of the site, goes into task documents */
+        const char *const *only; /* operation ids of --only; NULL: all. Ends with NULL */
+};
+
+/* Makes the plan or tells all problems (positions are those of the definition's document). Returns 0
+ * with problems->n telling, -ENOMEM otherwise. */
+int plan_make(const struct plan_request *request, struct problems *problems,
+              struct plan **ret_plan);
+
+/* The plan of `prvng batch destroy NAME`: deletes everything that the workflow owns, what stands on a
+ * resource before the resource; taskservs of a server that goes too are not removed one by one. */
+int plan_destroy(const struct config *config, const struct plugins *plugins,
+                 const struct inventory *inventory, const char *site, const char *workflow,
+                 struct problems *problems, struct plan **ret_plan);
+
+struct plan *plan_free(struct plan *p);
+
+/* The document of --dry-run --format json: {"name", "type", "operations": [...], "tasks": [{"id",
+ * "operation", "item", "target", "server", "resource", "verb", "implied", "reason", "depends_on",
+ * "plugin", "difference", "irreversible"}], "lanes": [...], "notices": [...], "forecast": {...}}.
+ * Joins are resolved: depends_on names real tasks; where that would give more than 64 names for one
+ * task, it names the operation as "OPERATION/*". */
+int plan_json(const struct plan *p, struct buf *json);
+
+/* The dry run for people. */
+int plan_text(const struct plan *p, struct buf *text);
+
+/* "dot" | "svg" is dot's business | "mermaid": the graph for people. */
+int plan_graph(const struct plan *p, const char *format, struct buf *text);
+
+const char *plan_verb_name(enum plan_verb v); /* "create" ... "join" */
+
+static inline void cleanup_plan(struct plan **p)
+{
+        plan_free(*p);
+}
+
+#endif
