@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The fold: state is a pure function of the records. The engine, `prvng batch status`, the live view of
+ * a followed run, the inventory and the API's read model all use state_apply(); nothing else holds truth.
+ *
+ * struct site folds the site stream; struct run folds one run's stream. A run's `done` records change
+ * the site's inventory as they are applied; when the run has ended, its `resource` and `gone` records in
+ * the site stream say the same again, so that the streams of ended runs need not be read.
+ *
+ * Readiness is kept by counters (promise 7): each edge is looked at once, when its task ends. Tasks that
+ * become ready are appended to the run's ready queues, one per lane.
+ */
+#ifndef PRVNG_JOURNAL_STATE_H
+#define PRVNG_JOURNAL_STATE_H
+
+#include "journal/inventory.h"
+#include "journal/record.h"
+
+#define TASK_NONE UINT32_MAX
+
+enum run_status {
+        RUN_PENDING, /* its plan is not complete */
+        RUN_RUNNING,
+        RUN_PAUSED,
+        RUN_ROLLING_BACK,
+        RUN_SUCCEEDED,
+        RUN_FAILED,
+        RUN_ROLLED_BACK,
+        RUN_ROLLBACK_INCOMPLETE,
+        RUN_CANCELLED,
+        N_RUN_STATUSES,
+};
+
+enum task_status {
+        TASK_WAITING,
+        TASK_READY,
+        TASK_RUNNING,  /* an intent is journaled, no token and no result */
+        TASK_PENDING,  /* a token is journaled */
+        TASK_RETRYING, /* waits for its next attempt */
+        TASK_IN_DOUBT, /* observe has to tell what an attempt did */
+        TASK_PARKED,
+        TASK_SUCCEEDED,
+        TASK_UNCHANGED,
+        TASK_FAILED,
+        TASK_SKIPPED,
+        TASK_UNDOING,
+        TASK_UNDONE,
+        TASK_UNDO_FAILED,
+        N_TASK_STATUSES,
+};
+
+/* What a task needs only between its intent and its result. Owned by the task. */
+struct attempt {
+        struct uid op_id;
+        uint32_t number;     /* from 1 */
+        int32_t answer;      /* of the last attempt that ended */
+        uint32_t effect;
+        int64_t started_ms;  /* wall clock; this attempt */
+        int64_t retry_ms;    /* wall clock; RETRYING: when the next one is due */
+        char *token;         /* NULL if there is none */
+        size_t n_request;
+        char request[];      /* JSON, NUL-terminated */
+};
+
+struct task {
+        uint32_t text;         /* offset in run->text: id, NUL, key, NUL, doc, NUL */
+        uint16_t n_id, n_key;
+        uint32_t n_doc;
+        uint32_t operation;
+        uint32_t n_unmet;      /* dependencies that have not ended */
+        uint32_t first_next;   /* in run->next: the tasks that depend on this one */
+        uint32_t started_s, ended_s; /* seconds since run->started_ms, wall clock; 0: not yet */
+        uint16_t lane;         /* UINT16_MAX: a join */
+        uint8_t verb;          /* enum plan_verb, same order: create update delete check join */
+        uint8_t status;        /* enum task_status */
+        uint8_t blocked : 1;   /* a dependency failed or was skipped */
+        uint8_t implied : 1;
+        uint8_t drift : 1;     /* check: not as wanted */
+        uint8_t irreversible : 1;
+        uint8_t in_flight : 1; /* the engine's: a call is under way; not part of the fold */
+        struct attempt *attempt; /* NULL before the intent and after the result */
+};
+
+struct operation {
+        uint32_t text;  /* offset in run->text: id */
+        uint32_t timeout_s;
+        uint8_t on_failure; /* enum on_failure, same order: fail continue rollback */
+        uint8_t verb;
+        uint8_t target;
+        bool implied;
+        uint32_t n_tasks, n_ended, n_failed;
+};
+
+struct lane {
+        char *plugin; /* "provider/local" */
+        uint32_t batch_size, rate_limit;
+        uint32_t *ready; /* numbers of tasks, FIFO; entries that are no longer ready are passed over */
+        uint32_t n_ready, next_ready, cap_ready;
+};
+
+/* Why a task failed, waits or is parked: kept for the few that do. */
+struct task_note {
+        uint32_t task;
+        int32_t answer;
+        uint32_t effect;
+        char *message;
+};
+
+struct run {
+        struct uid id;
+        char id_text[UID_TEXT];
+        char *name;       /* of the workflow */
+        char *kind;       /* "batch", "sequential", "parallel", "destroy", "check" */
+        char *store, *stream;
+        char *who;        /* JSON object: user, host */
+        char *folder, *file;
+        char *logging, *options, *notices; /* JSON */
+        char *backoff;
+        uint32_t max_attempts, initial_delay_s, max_delay_s;
+        enum run_status status;
+        bool planned;     /* the plan is complete: tasks may be looked at */
+        bool halted;      /* nothing more starts */
+        int64_t accepted_ms, started_ms, ended_ms; /* wall clock, 0: not yet */
+
+        char *text;       /* all strings of the plan */
+        size_t n_text, cap_text;
+        struct task *tasks;
+        uint32_t n_tasks, cap_tasks;
+        struct operation *operations;
+        uint32_t n_operations, cap_operations;
+        struct lane *lanes;
+        uint32_t n_lanes, cap_lanes;
+        uint32_t *deps;   /* while the plan is read: number of dependencies and their numbers, task by
+                           * task; freed by `planned`, which builds `next` */
+        uint32_t n_deps, cap_deps;
+        uint32_t *next;   /* n_deps numbers of tasks */
+        uint32_t n_by_status[N_TASK_STATUSES]; /* without joins */
+        uint32_t n_drift;
+        struct task_note *notes;
+        uint32_t n_notes, cap_notes;
+        uint64_t seq;     /* of the last record applied */
+        uint32_t unsettled; /* tasks of the plan that have not ended, joins included */
+        bool loaded;      /* the run's own stream was read; else only what the site stream says */
+        void *userdata;   /* the engine's */
+};
+
+struct site {
+        struct uid id;
+        char id_text[UID_TEXT];
+        uint64_t epoch;
+        uint32_t pid;     /* of the engine that wrote last */
+        char *host;
+        struct inventory inventory;
+        struct run **runs; /* in order of acceptance */
+        uint32_t n_runs, cap_runs;
+        struct strmap run_by_id; /* struct run * by id_text */
+        uint64_t seq;
+};
+
+#define SITE_NULL ((struct site){0})
+
+void site_deinit(struct site *s);
+
+/* Applies a record of the site stream. -EBADMSG if it cannot follow what was applied before (a bug or
+ * damage that the seals did not catch), -ENOMEM. */
+int site_apply(struct site *s, const struct record *r);
+
+/* Applies a record of a run's stream; `site` may be NULL (a view of one run without inventory). */
+int run_apply(struct run *run, struct site *site, const struct record *r);
+
+struct run *run_new(void);
+struct run *run_free(struct run *run);
+void run_unload(struct run *run); /* back to what the site stream says */
+
+/* A run by id, or the latest run of that workflow name. */
+struct run *site_run(const struct site *s, const char *id_or_name);
+
+static inline bool run_status_ended(enum run_status s)
+{
+        return s >= RUN_SUCCEEDED;
+}
+
+static inline bool task_status_ended(enum task_status s)
+{
+        return s == TASK_SUCCEEDED || s == TASK_UNCHANGED || s == TASK_FAILED ||
+               s == TASK_SKIPPED || s == TASK_UNDONE || s == TASK_UNDO_FAILED;
+}
+
+static inline bool task_is_join(const struct task *t)
+{
+        return t->lane == UINT16_MAX;
+}
+
+static inline const char *task_id(const struct run *run, const struct task *t)
+{
+        return run->text + t->text;
+}
+
+static inline const char *task_key(const struct run *run, const struct task *t)
+{
+        return run->text + t->text + t->n_id + 1;
+}
+
+static inline const char *task_doc(const struct run *run, const struct task *t)
+{
+        return run->text + t->text + t->n_id + 1 + t->n_key + 1;
+}
+
+static inline const char *operation_id(const struct run *run, const struct operation *o)
+{
+        return run->text + o->text;
+}
+
+/* The note of a task (its failure, question or last try), or NULL. */
+const struct task_note *run_note(const struct run *run, uint32_t task);
+
+const char *run_status_name(enum run_status s);   /* "running" */
+const char *task_status_name(enum task_status s); /* "in_doubt" */
+
+#endif

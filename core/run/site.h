@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a process that only looks needs: the folded journal of a site, and the answers of the API made
+ * from it. The engine answers the same questions with the same functions from its own fold.
+ */
+#ifndef PRVNG_RUN_SITE_H
+#define PRVNG_RUN_SITE_H
+
+#include "config/config.h"
+#include "journal/state.h"
+#include "plugin/plugin.h"
+
+struct journal; /* journal/journal.h: an open store */
+
+/* Configuration, host and plugins of a site, opened together. */
+struct context {
+        struct config *config;
+        struct host *host;
+        struct plugins *plugins;
+};
+
+/* Reads the configuration and loads the plugins of the given kinds (NULL: all, "": none). Problems are
+ * printed to stderr; returns 0 or the exit code of design.md §6 (3: configuration not valid, 7: not
+ * usable). */
+int context_open(const char *config_path, const char *kinds, struct context *ret_context);
+void context_close(struct context *c);
+
+/* Opens the home store read only and folds the site stream. A site without a store yet is an empty
+ * site. Streams of runs that have not ended are folded too. -EBADMSG: damaged, *ret_message (caller
+ * frees) says where. */
+int site_read(const struct context *c, struct journal **ret_journal, struct site **ret_site,
+              char **ret_message);
+void site_close(struct journal *journal, struct site *site);
+
+/* Folds the stream of a run that ended (runs in flight are folded already). */
+int site_load_run(struct journal *journal, struct site *site, struct run *run, char **ret_message);
+
+/* Answers a GET of docs/http-api.md (path with query): the status code and the body. Follow and event
+ * streams are not answered here. */
+int query(const struct context *c, struct journal *journal, struct site *site, const char *path,
+          struct buf *body, char **ret_message);
+
+/* The parts of it. */
+int query_status(const struct run *run, struct buf *json);
+int query_runs(const struct site *site, const char *name, struct buf *json);
+int query_resources(const struct site *site, struct buf *json);
+int query_resource(const struct resource *r, struct buf *json);
+
+/* 0 succeeded, 1 failed, 4, 5, 6, 8 drift (design.md §6); -1: has not ended. */
+int run_exit_code(const struct run *run);
+
+/* The records of a run as raw lines from `from` (seq) on, each ending with a newline. */
+int site_events(struct journal *journal, const struct run *run, uint64_t from, struct buf *lines);
+
+#endif
