@@ -63,8 +63,9 @@ struct config {
 };
 
 /* Reads everything. `path` is --config or NULL. Problems are collected; returns 0 with problems->n
- * telling, or -errno if even that was impossible. *ret_config is set if there are no problems. */
-int config_read(const char *path, struct problems *problems, struct config **ret_config);
+ * telling, or -errno if even that was impossible. *ret_config is set if there are no problems. [main]
+ * (config_read would be the name, but libconfig has it.) */
+int config_load(const char *path, struct problems *problems, struct config **ret_config);
 struct config *config_free(struct config *c);
 
 static inline void cleanup_config(struct config **c)

@@ -6,6 +6,7 @@
 #ifndef PRVNG_HOST_HOST_H
 #define PRVNG_HOST_HOST_H
 
+#include "base/buf.h"
 #include "config/config.h"
 #include <prvng/host.h>
 
@@ -29,6 +30,20 @@ struct host_hooks {
 int host_new(const struct config *config, const struct host_hooks *hooks, struct host **ret_host);
 struct host *host_free(struct host *h);
 const struct prvng_host *host_table(struct host *h);
+
+/* The table handed to that plugin: as host_table(), and its log lines carry the plugin's name. Lives as
+ * long as the host; NULL: out of memory. [main] */
+const struct prvng_host *host_table_for(struct host *h, const char *plugin);
+
+const struct config *host_config(const struct host *h);
+
+/* Output of a task's job, for prvng.host.remote/1 and prvng.host.spawn/1: to the hook, else to the
+ * task's file. [any] */
+void host_output(struct host *h, const char *run, const char *task, const void *data, size_t n_data);
+
+/* Log lines with PRVNG_LOG_ERROR that this thread's plugin code writes from now on go into `sentences`
+ * instead of the log: why it refused to start. NULL ends that. */
+void host_capture_errors(struct buf *sentences);
 
 /* Adds an interface to what get_interface() finds, before any plugin is loaded. For tables that live in
  * modules above this one (the document builder). */

@@ -7,39 +7,10 @@
 #define PRVNG_PLUGIN_BORDER_H
 
 #include "base/buf.h"
+#include "host/call.h"
 #include "plugin/plugin.h"
 
-/* One call under way. The caller makes it (worker or loop thread), hands it to one op_* function and
- * may meanwhile cancel it from another thread. */
-struct op_call {
-        struct prvng_call pub;      /* first: what the plugin sees */
-        struct plugin *plugin;
-        const char *run;            /* ids for logs and workdir; "" if none */
-        const char *task;
-        int cancelled;              /* atomic */
-        int cancel_fd;              /* eventfd, made when first asked for; -1 */
-        struct op_reply *reply;     /* where error(), ask_again() write */
-        void (*on_progress)(struct op_call *call, uint32_t permille, const char *message);
-        void *userdata;
-};
-
-/* What came back. Initialise with OP_REPLY_NULL, end with op_reply_deinit. */
-struct op_reply {
-        int32_t answer;         /* class, or PRVNG_OBSERVED_*; already normalised: unknown negative
-                                 * is PERMANENT, unknown positive INTERNAL */
-        uint32_t effect;        /* PRVNG_EFFECT_*; UNKNOWN where the plugin said nothing valid */
-        int64_t retry_after_ms; /* -1: none */
-        int64_t ask_again_ms;   /* -1: none */
-        int32_t code;
-        int32_t status;
-        char *message; /* NULL if there is none */
-        char *field;
-        struct buf result; /* JSON object, checked to be one line of valid JSON; empty if none */
-        struct buf token;
-};
-
-#define OP_REPLY_NULL ((struct op_reply){.retry_after_ms = -1, .ask_again_ms = -1})
-
+/* struct op_call and struct op_reply stand in host/call.h. */
 void op_reply_deinit(struct op_reply *r);
 
 void op_call_init(struct op_call *c, struct plugin *plugin, const char *op_id, uint32_t attempt,

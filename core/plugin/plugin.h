@@ -11,8 +11,12 @@
 #include "config/config.h"
 #include <prvng/prvng.h>
 
+struct host;        /* core/host/host.h */
+struct plugin_lock; /* core/plugin/border.c */
+
 enum plugin_state {
-        PLUGIN_READY,
+        PLUGIN_READY,    /* with an instance, or nothing speaks against one (notes only, other
+                          * kinds than asked for) */
         PLUGIN_DISABLED, /* by configuration */
         PLUGIN_REFUSED,  /* `reason` says why */
 };
@@ -36,9 +40,8 @@ struct plugin {
         struct prvng_loader loader;
         struct plugin_lock *lock;   /* by descriptor.threads */
         const struct config_plugin *config;
+        struct host *host;
 };
-
-struct host; /* core/host/host.h */
 
 struct plugins {
         struct plugin *list; /* sorted by kind, then name */
