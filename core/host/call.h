@@ -53,6 +53,13 @@ static inline struct op_call *op_call_of(struct prvng_call *pub)
         return (struct op_call *)pub;
 }
 
+/* The call that this thread is inside of, for the log; set by the border, NULL outside of calls. */
+extern _Thread_local struct op_call *host_current_call;
+
+/* Copies at most `max` bytes of a plugin's text, made fit for logs and terminals: what is not valid
+ * UTF-8, and control characters other than newline and tab, become '?'. NULL: out of memory. */
+char *host_clean_text(const char *text, size_t max);
+
 /* A sink is a buffer with a limit. Bytes beyond the limit are refused, none of them is kept. */
 struct prvng_sink {
         struct buf *buf;

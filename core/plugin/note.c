@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The note is looked for in the PT_NOTE segments, which the loader itself uses and no strip(1) removes;
+ * the section header table may be gone or lie.
+ */
+#include "plugin/note.h"
+
+#include "base/json.h"
+#include <prvng/plugin.h>
+
+#include <elf.h>
+#include <sys/stat.h>
+
+enum { SEGMENTS_MAX = 256, NOTES_MAX = 1 << 20 };
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define NATIVE_DATA ELFDATA2LSB
+#else
+#define NATIVE_DATA ELFDATA2MSB
+#endif
+
+struct image {
+        int fd;
+        uint64_t size;
+        const char *reason; /* first thing found wrong */
+};
+
+static bool read_at(struct image *m, uint64_t offset, void *data, uint64_t n)
+{
+        ssize_t k;
+
+        if (offset > m->size || n > m->size - offset) {
+                m->reason = "is cut off, or no sound ELF file";
+                return false;
+        }
+        do
+                k = pread(m->fd, data, n, (off_t)offset);
+        while (k < 0 && errno == EINTR);
+        if (k != (ssize_t)n)
+                m->reason = "cannot be read";
+        return k == (ssize_t)n;
+}
+
+struct segment {
+        uint32_t type;
+        uint64_t offset, size, align;
+};
+
+/* The program header number i, of either class. */
+static bool read_segment(struct image *m, bool wide, uint64_t table, uint32_t i, struct segment *s)
+{
+        Elf64_Phdr w;
+        Elf32_Phdr n;
+
+        if (wide) {
+                if (!read_at(m, table + i * sizeof(w), &w, sizeof(w)))
+                        return false;
+                *s = (struct segment){w.p_type, w.p_offset, w.p_filesz, w.p_align};
+        } else {
+                if (!read_at(m, table + i * sizeof(n), &n, sizeof(n)))
+                        return false;
+                *s = (struct segment){n.p_type, n.p_offset, n.p_filesz, n.p_align};
+        }
+        return true;
+}
+
+/* Where the program headers are; false if this is no shared object for this byte order. */
+static bool read_header(struct image *m, bool *ret_wide, uint64_t *ret_table, uint32_t *ret_n)
+{
+        unsigned char ident[EI_NIDENT];
+        Elf64_Ehdr w;
+        Elf32_Ehdr n;
+        bool wide;
+
+        if (m->size < sizeof(ident) || !read_at(m, 0, ident, sizeof(ident)) ||
+            memcmp(ident, ELFMAG, SELFMAG) != 0) {
+                m->reason = "is no ELF file";
+                return false;
+        }
+        if (ident[EI_DATA] != NATIVE_DATA ||
+            (ident[EI_CLASS] != ELFCLASS64 && ident[EI_CLASS] != ELFCLASS32)) {
+                m->reason = "is made for another kind of machine";
+                return false;
+        }
+        wide = ident[EI_CLASS] == ELFCLASS64;
+        if (wide ? !read_at(m, 0, &w, sizeof(w)) : !read_at(m, 0, &n, sizeof(n)))
+                return false;
+        *ret_wide = wide;
+        *ret_table = wide ? w.e_phoff : n.e_phoff;
+        *ret_n = wide ? w.e_phnum : n.e_phnum;
+        if ((wide ? w.e_type : n.e_type) != ET_DYN ||
+            (wide ? w.e_phentsize != sizeof(Elf64_Phdr) : n.e_phentsize != sizeof(Elf32_Phdr)) ||
+            *ret_table > m->size || *ret_n > SEGMENTS_MAX) {
+                m->reason = "is no shared object";
+                return false;
+        }
+        return true;
+}
+
+static uint64_t padded(uint64_t n, uint64_t align)
+{
+        return (n + align - 1) & ~(align - 1);
+}
+
+/* Our note's text in a segment of notes, or NULL. *ret_n counts without the NUL. */
+static const char *find(const uint8_t *data, uint64_t n, uint64_t align, uint64_t *ret_n)
+{
+        uint64_t at = 0;
+        Elf64_Nhdr h; /* the same in both classes */
+
+        align = align == 8 ? 8 : 4;
+        while (n - at >= sizeof(h)) {
+                uint64_t name = at + sizeof(h), desc, next;
+
+                memcpy(&h, data + at, sizeof(h));
+                desc = padded(name + h.n_namesz, align);
+                next = padded(desc + h.n_descsz, align); /* 32-bit sizes: no overflow in 64 bits */
+                if (desc > n || h.n_descsz > n - desc)
+                        return NULL;
+                if (h.n_type == PRVNG_NOTE_TYPE && h.n_namesz == sizeof(PRVNG_NOTE_OWNER) &&
+                    memcmp(data + name, PRVNG_NOTE_OWNER, sizeof(PRVNG_NOTE_OWNER)) == 0) {
+                        *ret_n = strnlen((const char *)data + desc, h.n_descsz);
+                        return (const char *)data + desc;
+                }
+                if (next > n)
+                        return NULL;
+                at = next;
+        }
+        return NULL;
+}
+
+static int parse(const char *text, uint64_t n, json_t **ret_note, const char **ret_reason)
+{
+        static const char *const keys[] = {"abi", "kind", "id", "name", "version", "isolation"};
+        _cleanup_(cleanup_json_decref) json_t *note = NULL;
+        const json_t *requires;
+        size_t i;
+        json_t *e;
+        int r;
+
+        *ret_reason = "has a prvng note that is no valid JSON object with the members abi, kind, id, "
+                      "name, version, requires and isolation";
+        r = json_parse(text, n, &note, NULL);
+        if (r == -EBADMSG || !json_is_object(note))
+                return 0;
+        for (i = 0; i < N_ELEMENTS(keys); i++)
+                if (!json_get_string(note, keys[i], "")[0])
+                        return 0;
+        requires = json_object_get(note, "requires");
+        if (!json_is_array(requires))
+                return 0;
+        json_array_foreach (requires, i, e)
+                if (!json_is_string(e))
+                        return 0;
+        *ret_note = steal(&note);
+        return 0;
+}
+
+int note_read(int fd, json_t **ret_note, char **ret_reason)
+{
+        struct image m = {.fd = fd};
+        struct stat st;
+        uint64_t table;
+        uint32_t n_segments;
+        bool wide;
+        json_t *note = NULL;
+        int r = 0;
+
+        if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+                m.reason = "is no file";
+        } else {
+                m.size = (uint64_t)st.st_size;
+                if (!read_header(&m, &wide, &table, &n_segments))
+                        n_segments = 0;
+                for (uint32_t i = 0; r == 0 && !note && !m.reason && i < n_segments; i++) {
+                        _cleanup_(cleanup_free) uint8_t *data = NULL;
+                        struct segment s;
+                        const char *text;
+                        uint64_t n;
+
+                        if (!read_segment(&m, wide, table, i, &s) || s.type != PT_NOTE ||
+                            s.size > NOTES_MAX)
+                                continue;
+                        data = malloc(s.size + 1);
+                        if (!data)
+                                return error_origin(-ENOMEM);
+                        if (!read_at(&m, s.offset, data, s.size))
+                                continue;
+                        text = find(data, s.size, s.align, &n);
+                        if (text)
+                                r = parse(text, n, &note, &m.reason);
+                }
+        }
+        if (r < 0)
+                return error_fold(r);
+        if (!note) {
+                *ret_reason = strdup(m.reason ? m.reason : "is no prvng plugin: it has no ELF note "
+                                                           "\"prvng\"");
+                if (!*ret_reason)
+                        return error_origin(-ENOMEM);
+        }
+        *ret_note = note;
+        return 0;
+}

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * dlopen, and the negotiation with what it brought. Every step that fails refuses the plugin with one
+ * sentence; what it had made by then is given back, but the object stays (nothing is ever unloaded).
+ */
+#include "plugin/load.h"
+
+#include "base/json.h"
+#include "host/call.h"
+#include "host/host.h"
+#include "plugin/border.h"
+#include "plugin/json-line.h"
+#include "plugin/lock.h"
+
+#include <dlfcn.h>
+#include <link.h>
+
+#define ENTRY "prvng_plugin_v1"
+#define DESCRIBE_MAX (UINT64_C(4) << 20)
+
+typedef int32_t (*entry_f)(const struct prvng_host *host, const struct prvng_plugin **ret_plugin);
+
+/* An interface that a kind must answer to: where its table goes, and what must be in it. */
+struct wanted {
+        const char *kind;
+        const char *id;
+        size_t target; /* in struct plugin */
+        size_t size;
+        size_t baseline;
+        const struct member {
+                const char *name;
+                size_t offset;
+        } * members; /* pointers that must not be NULL; ends with a NULL name */
+};
+
+#define MUST(type, m) {#m, offsetof(type, m)}
+
+static const struct member op_members[] = {
+        MUST(struct prvng_op, prepare), MUST(struct prvng_op, begin), {NULL}};
+static const struct member store_members[] = {
+        MUST(struct prvng_store, open),         MUST(struct prvng_store, append),
+        MUST(struct prvng_store, read),         MUST(struct prvng_store, recover),
+        MUST(struct prvng_store, streams),      MUST(struct prvng_store, remove),
+        MUST(struct prvng_store, snapshot_put), MUST(struct prvng_store, snapshot_get),
+        MUST(struct prvng_store, close),        {NULL}};
+static const struct member loader_members[] = {
+        MUST(struct prvng_loader, extensions), MUST(struct prvng_loader, load), {NULL}};
+
+#define WANT(kind, id, member, baseline, members)                                                  \
+        {kind, id, offsetof(struct plugin, member), sizeof(((struct plugin *)0)->member), baseline, \
+         members}
+
+static const struct wanted wanted[] = {
+        WANT("provider", PRVNG_PROVIDER, op, PRVNG_OP_BASELINE, op_members),
+        WANT("provider", PRVNG_OP, op, PRVNG_OP_BASELINE, op_members),
+        WANT("taskserv", PRVNG_TASKSERV, op, PRVNG_OP_BASELINE, op_members),
+        WANT("taskserv", PRVNG_OP, op, PRVNG_OP_BASELINE, op_members),
+        WANT("store", PRVNG_STORE, store, PRVNG_STORE_BASELINE, store_members),
+        WANT("loader", PRVNG_LOADER, loader, PRVNG_LOADER_BASELINE, loader_members),
+};
+
+bool plugin_kind_known(const char *kind)
+{
+        for (size_t i = 0; i < N_ELEMENTS(wanted); i++)
+                if (streq(wanted[i].kind, kind))
+                        return true;
+        return false;
+}
+
+void plugin_refuse(struct plugin *p, const char *format, ...)
+{
+        va_list ap;
+
+        if (p->state == PLUGIN_REFUSED)
+                return;
+        p->state = PLUGIN_REFUSED;
+        va_start(ap, format);
+        if (vasprintf(&p->reason, format, ap) < 0)
+                p->reason = NULL;
+        va_end(ap);
+}
+
+/* The entry, if the opened object itself has it: dlsym() also looks into what the object links. */
+static entry_f find_entry(struct plugin *p, void *handle)
+{
+        struct link_map *opened = NULL, *owner = NULL;
+        Dl_info info;
+        entry_f entry;
+        void *symbol;
+
+        symbol = dlsym(handle, ENTRY);
+        if (!symbol) {
+                plugin_refuse(p, "%s does not export " ENTRY ": it is not a plugin for this major "
+                              "version, or was linked without the SDK's version script", p->path);
+                return NULL;
+        }
+        if (dlinfo(handle, RTLD_DI_LINKMAP, &opened) < 0 ||
+            dladdr1(symbol, &info, (void **)&owner, RTLD_DL_LINKMAP) == 0 || opened != owner) {
+                plugin_refuse(p, "%s has no " ENTRY " of its own; the one that was found belongs to "
+                              "its dependency %s", p->path, owner ? owner->l_name : "(unknown)");
+                return NULL;
+        }
+        memcpy(&entry, &symbol, sizeof(entry)); /* ISO C knows no cast from object to function */
+        return entry;
+}
+
+/* Copies a table by the size rule. */
+static bool copy_sized(struct plugin *p, const char *what, void *target, size_t size,
+                       size_t baseline, const void *table)
+{
+        uint32_t head[2]; /* struct_size, reserved */
+
+        memcpy(head, table, sizeof(head));
+        if (head[0] < baseline) {
+                plugin_refuse(p, "%s of %s is %u bytes long, at least %zu are needed: its "
+                              "struct_size is not set, or it was built with headers older than 1.0",
+                              what, p->path, head[0], baseline);
+                return false;
+        }
+        if (head[1] != 0) {
+                plugin_refuse(p, "%s of %s has a reserved field that is not 0", what, p->path);
+                return false;
+        }
+        memset(target, 0, size);
+        memcpy(target, table, MIN((size_t)head[0], size));
+        head[0] = (uint32_t)MIN((size_t)head[0], size);
+        memcpy(target, head, sizeof(head));
+        return true;
+}
+
+/* What the descriptor says must be what note and drop-in say. */
+static bool matches(struct plugin *p, const char *member, const char *value)
+{
+        const char *noted = json_get_string(p->note, member, "");
+
+        if (value && streq(value, noted))
+                return true;
+        plugin_refuse(p, "%s: its note says %s \"%s\", its descriptor \"%s\": build it again",
+                      p->path, member, noted, value ? value : "(none)");
+        return false;
+}
+
+static bool check_descriptor(struct plugin *p)
+{
+        const struct prvng_plugin *d = &p->descriptor;
+
+        if (d->min_host_minor > PRVNG_ABI_MINOR) {
+                plugin_refuse(p, "%s needs a core with plugin interface %d.%u, this one has %d.%d: "
+                              "install a newer prvng", p->path, PRVNG_ABI_MAJOR, d->min_host_minor,
+                              PRVNG_ABI_MAJOR, PRVNG_ABI_MINOR);
+                return false;
+        }
+        if (!matches(p, "id", d->id) || !matches(p, "name", d->name) ||
+            !matches(p, "kind", d->kind) || !matches(p, "version", d->version))
+                return false;
+        if (!d->description || !d->licence || !d->create || !d->destroy || !d->get_interface) {
+                plugin_refuse(p, "the descriptor of %s has no %s", p->path,
+                              !d->description ? "description" : !d->licence ? "licence"
+                              : !d->create    ? "create"        : !d->destroy ? "destroy"
+                                                                : "get_interface");
+                return false;
+        }
+        if (d->threads > PRVNG_THREADS_PARALLEL) {
+                plugin_refuse(p, "%s declares the unknown thread model %u", p->path, d->threads);
+                return false;
+        }
+        return true;
+}
+
+static bool fetch_table(struct plugin *p, const struct wanted *w)
+{
+        const void *t = p->descriptor.get_interface(p->instance, w->id);
+        char *target = (char *)p + w->target;
+
+        if (!t) {
+                plugin_refuse(p, "%s is a %s but offers no interface %s", p->path, w->kind, w->id);
+                return false;
+        }
+        if (!copy_sized(p, w->id, target, w->size, w->baseline, t))
+                return false;
+        for (const struct member *m = w->members; m->name; m++) {
+                const void *pointer;
+
+                memcpy(&pointer, target + m->offset, sizeof(pointer));
+                if (!pointer) {
+                        plugin_refuse(p, "%s of %s has no %s", w->id, p->path, m->name);
+                        return false;
+                }
+        }
+        return true;
+}
+
+static int parse_dependencies(struct plugin *p)
+{
+        char why[JSON_PARSE_ERROR] = "it is not an object";
+        const char *text = p->descriptor.dependencies;
+
+        if (!text)
+                return 0;
+        if (json_parse(text, strlen(text), &p->dependencies, why) < 0 ||
+            !json_is_object(p->dependencies))
+                plugin_refuse(p, "the dependencies that %s declares are not one JSON object: %s",
+                              p->path, why);
+        return 0;
+}
+
+static int ask_describe(struct plugin *p)
+{
+        _cleanup_(cleanup_buf) struct buf text = BUF_NULL;
+        struct prvng_sink sink = SINK(&text, DESCRIBE_MAX);
+        char why[JSON_PARSE_ERROR] = "it is not an object";
+        int32_t answer;
+
+        if (!p->op.describe)
+                return 0;
+        answer = p->op.describe(p->instance, &sink);
+        if (answer == PRVNG_UNSUPPORTED)
+                return 0;
+        if (answer != PRVNG_DONE)
+                plugin_refuse(p, "%s cannot describe itself: describe() answered %s", p->path,
+                              op_class_name(answer));
+        else if (sink.error)
+                plugin_refuse(p, "what describe() of %s writes is longer than 4 MiB", p->path);
+        else if (json_parse(buf_str(&text), text.n, &p->describe, why) < 0 ||
+                 !json_is_object(p->describe))
+                plugin_refuse(p, "what describe() of %s writes is not one JSON object: %s", p->path,
+                              why);
+        return 0;
+}
+
+static void give_back(struct plugin *p)
+{
+        if (p->instance)
+                p->descriptor.destroy(p->instance);
+        p->instance = NULL;
+        json_decref(p->dependencies);
+        json_decref(p->describe);
+        p->dependencies = p->describe = NULL;
+        p->descriptor = (struct prvng_plugin){0};
+        p->op = (struct prvng_op){0};
+        p->store = (struct prvng_store){0};
+        p->loader = (struct prvng_loader){0};
+        p->lock = plugin_lock_free(p->lock);
+}
+
+static int make_instance(struct plugin *p, const struct prvng_host *table)
+{
+        _cleanup_(cleanup_buf) struct buf said = BUF_NULL;
+        const char *config = p->config->config;
+        int32_t answer;
+
+        host_capture_errors(&said);
+        answer = p->descriptor.create(table, config, strlen(config), &p->instance);
+        host_capture_errors(NULL);
+        if (answer != PRVNG_DONE) {
+                p->instance = NULL; /* a failed create leaves nothing behind */
+                plugin_refuse(p, "%s could not start: %s", p->name,
+                              said.n ? buf_str(&said) : op_class_name(answer));
+                return 0;
+        }
+        for (size_t i = 0; i < N_ELEMENTS(wanted); i++)
+                if (streq(wanted[i].kind, p->kind) && !fetch_table(p, &wanted[i]))
+                        return 0;
+        return error_fold(ask_describe(p));
+}
+
+int plugin_open(struct plugin *p)
+{
+        _cleanup_(cleanup_buf) struct buf said = BUF_NULL;
+        const struct prvng_host *table = host_table_for(p->host, p->name);
+        const struct prvng_plugin *descriptor = NULL;
+        entry_f entry;
+        void *handle;
+        int32_t answer;
+        int r;
+
+        if (!table)
+                return error_origin(-ENOMEM);
+        handle = dlopen(p->path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+        if (!handle) {
+                plugin_refuse(p, "cannot be loaded: %s", dlerror());
+                return 0;
+        }
+        entry = find_entry(p, handle);
+        if (!entry)
+                return 0;
+        host_capture_errors(&said);
+        answer = entry(table, &descriptor);
+        host_capture_errors(NULL);
+        if (answer != PRVNG_DONE || !descriptor)
+                plugin_refuse(p, "%s refuses to run here: %s", p->path,
+                              said.n ? buf_str(&said) : answer ? op_class_name(answer)
+                                                               : "it returned no descriptor");
+        else if (copy_sized(p, "the descriptor", &p->descriptor, sizeof(p->descriptor),
+                            PRVNG_PLUGIN_BASELINE, descriptor) &&
+                 check_descriptor(p)) {
+                r = parse_dependencies(p);
+                if (r == 0 && p->state == PLUGIN_READY)
+                        r = plugin_lock_new(p->descriptor.threads, handle, &p->lock);
+                if (r == 0 && p->state == PLUGIN_READY)
+                        r = make_instance(p, table);
+                if (r < 0) {
+                        give_back(p);
+                        return error_fold(r);
+                }
+        }
+        if (p->state == PLUGIN_REFUSED)
+                give_back(p);
+        return 0;
+}

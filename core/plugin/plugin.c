@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From the configuration to the list of plugins. Cheap checks come before expensive ones, and no code
+ * of a plugin runs before the file is trusted and its note fits.
+ */
+#include "plugin/plugin.h"
+
+#include "base/json.h"
+#include "host/host.h"
+#include "plugin/load.h"
+#include "plugin/lock.h"
+#include "plugin/note.h"
+#include "plugin/trust.h"
+
+#include <fcntl.h>
+
+/* Where the file is: absolute, or in the folders of plugin_path, under its relative name or, in builds
+ * that are not installed, flat. NULL: nowhere, or out of memory (errno). */
+static char *locate(const struct config *config, const char *file)
+{
+        const char *base = strrchr(file, '/');
+        char *path;
+
+        if (file[0] == '/')
+                return access(file, F_OK) == 0 ? strdup(file) : NULL;
+        for (char **folder = config->plugin_path; *folder; folder++) {
+                const char *const names[] = {file, base ? base + 1 : NULL};
+
+                for (size_t i = 0; i < N_ELEMENTS(names) && names[i]; i++) {
+                        if (asprintf(&path, "%s/%s", *folder, names[i]) < 0)
+                                return errno = ENOMEM, NULL;
+                        if (access(path, F_OK) == 0)
+                                return path;
+                        free(path);
+                }
+        }
+        errno = ENOENT;
+        return NULL;
+}
+
+static int find_file(struct plugin *p, const struct config *config)
+{
+        _cleanup_(cleanup_free) char *path = locate(config, p->config->file);
+        _cleanup_(cleanup_free) char *reason = NULL;
+        _cleanup_(cleanup_buf) struct buf folders = BUF_NULL;
+        int r;
+
+        if (!path && errno == ENOMEM)
+                return error_origin(-ENOMEM);
+        if (!path) {
+                for (char **f = config->plugin_path; *f && p->config->file[0] != '/'; f++)
+                        buf_printf(&folders, "%s%s", folders.n ? " and " : " in ", *f);
+                plugin_refuse(p, "there is no file %s%s: install its package, or set enabled = false "
+                              "(%s)", p->config->file, buf_str(&folders), p->config->from);
+                return 0;
+        }
+        r = trust_check(path, &p->path, &reason);
+        if (r < 0)
+                return error_fold(r);
+        if (!p->path) {
+                plugin_refuse(p, "%s is not trusted: %s", path, reason);
+                p->path = steal(&path);
+        }
+        return 0;
+}
+
+/* Digest and note. */
+static int look_inside(struct plugin *p)
+{
+        _cleanup_(cleanup_free) char *reason = NULL;
+        _cleanup_(cleanup_close) int fd = -1;
+        char digest[TRUST_DIGEST];
+        int r;
+
+        fd = open(p->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        if (fd < 0) {
+                plugin_refuse(p, "%s cannot be read: %s", p->path, strerror(errno));
+                return 0;
+        }
+        r = trust_digest(fd, digest);
+        if (r < 0) {
+                plugin_refuse(p, "%s cannot be read: %s", p->path, strerror(-r));
+                return 0;
+        }
+        p->sha256 = strdup(digest);
+        if (!p->sha256)
+                return error_origin(-ENOMEM);
+        if (p->config->sha256 && strcasecmp(p->config->sha256, digest) != 0)
+                plugin_refuse(p, "%s is not the file that %s pins: its SHA-256 is %s, pinned is %s; "
+                              "if the new file is wanted, change the pin", p->path, p->config->from,
+                              digest, p->config->sha256);
+        r = note_read(fd, &p->note, &reason);
+        if (r < 0)
+                return error_fold(r);
+        if (!p->note)
+                plugin_refuse(p, "%s %s", p->path, reason);
+        return 0;
+}
+
+static int take(char **member, const char *value)
+{
+        char *copy = strdup(value);
+
+        if (!copy)
+                return error_origin(-ENOMEM);
+        free(*member);
+        *member = copy;
+        return 0;
+}
+
+static int check_note(struct plugin *p)
+{
+        const char *abi = json_get_string(p->note, "abi", ""), *id;
+        const char *minor = startswith(abi, PRVNG_STR(PRVNG_ABI_MAJOR) ".");
+        const char *name = json_get_string(p->note, "name", "");
+        size_t i;
+        json_t *e;
+        int r;
+
+        r = take(&p->kind, json_get_string(p->note, "kind", ""));
+        if (r == 0)
+                r = take(&p->id, json_get_string(p->note, "id", ""));
+        if (r == 0)
+                r = take(&p->version, json_get_string(p->note, "version", ""));
+        if (r < 0)
+                return error_fold(r);
+        if (!minor)
+                plugin_refuse(p, "%s is made for plugin interface %s, this core has %d.%d: install "
+                              "the plugin for this version of prvng", p->path, abi, PRVNG_ABI_MAJOR,
+                              PRVNG_ABI_MINOR);
+        if (!plugin_kind_known(p->kind))
+                plugin_refuse(p, "%s is of the kind \"%s\", which this core has no use for",
+                              p->path, p->kind);
+        if (!streq(name, p->name))
+                plugin_refuse(p, "%s is the plugin \"%s\", not \"%s\" as %s says: correct the name "
+                              "or the file there", p->path, name, p->name, p->config->from);
+        json_array_foreach (json_object_get(p->note, "requires"), i, e) {
+                const struct prvng_host *table = host_table(p->host);
+
+                id = json_string_value(e);
+                if (!table->get_interface(table, id))
+                        plugin_refuse(p, "%s needs the host interface %s, which this core does not "
+                                      "offer", p->path, id);
+        }
+        return 0;
+}
+
+/* True if `kinds` is NULL or has the word. */
+static bool has_kind(const char *kinds, const char *kind)
+{
+        size_t n = strlen(kind);
+
+        for (const char *k = kinds; k && *k; k += strspn(k, " ")) {
+                size_t len = strcspn(k, " ");
+
+                if (len == n && memcmp(k, kind, n) == 0)
+                        return true;
+                k += len;
+        }
+        return !kinds;
+}
+
+/* A name that several drop-ins give to enabled plugins names none of them: which one a definition means
+ * must not hang on the order of files. */
+static void check_unique(struct plugin *p, const struct config *config)
+{
+        for (size_t i = 0; i < config->n_plugins; i++) {
+                const struct config_plugin *other = &config->plugins[i];
+
+                if (other != p->config && other->enabled && streq(other->name, p->name))
+                        plugin_refuse(p, "two drop-ins enable a plugin named \"%s\", %s and %s: set "
+                                      "enabled = false in one of them", p->name, p->config->from,
+                                      other->from);
+        }
+}
+
+static int load_one(struct plugin *p, const struct config *config, const char *kinds, uint32_t flags)
+{
+        int r;
+
+        if (!p->config->enabled)
+                p->state = PLUGIN_DISABLED;
+        else
+                check_unique(p, config);
+        if (p->state == PLUGIN_DISABLED && !p->config->file)
+                return 0;
+        r = find_file(p, config);
+        if (r == 0 && p->path)
+                r = look_inside(p);
+        if (r == 0 && p->note)
+                r = check_note(p);
+        if (r < 0)
+                return error_fold(r);
+        if (!p->config->enabled) { /* what was found is shown, but it is no reason */
+                free(p->reason);
+                p->reason = NULL;
+                p->state = PLUGIN_DISABLED;
+                return 0;
+        }
+        if (p->state == PLUGIN_READY && p->config->process)
+                plugin_refuse(p, "%s asks for isolation = \"process\", which this version does not "
+                              "have yet: remove it to run the plugin inside the engine",
+                              p->config->from);
+        if (p->state != PLUGIN_READY || flags & PLUGINS_NOTES_ONLY || !has_kind(kinds, p->kind))
+                return 0;
+        return error_fold(plugin_open(p));
+}
+
+static int by_kind(const void *a, const void *b)
+{
+        const struct plugin *x = a, *y = b;
+        int c = strcmp(x->kind, y->kind);
+
+        if (c == 0)
+                c = strcmp(x->name, y->name);
+        return c ? c : strcmp(x->config->from, y->config->from);
+}
+
+DEFINE_CLEANUP(struct plugins *, plugins_free)
+
+int plugins_load(const struct config *config, struct host *host, const char *kinds, uint32_t flags,
+                 struct plugins **ret_plugins)
+{
+        _cleanup_(cleanup_plugins_free) struct plugins *all = calloc(1, sizeof(*all));
+        int r;
+
+        if (!all)
+                return error_origin(-ENOMEM);
+        all->host = host;
+        all->list = calloc(config->n_plugins + 1, sizeof(*all->list));
+        if (!all->list)
+                return error_origin(-ENOMEM);
+        for (size_t i = 0; i < config->n_plugins; i++) {
+                struct plugin *p = &all->list[all->n++];
+
+                p->config = &config->plugins[i];
+                p->host = host;
+                p->name = strdup(p->config->name);
+                p->kind = strdup("");
+                p->id = strdup("");
+                p->version = strdup("");
+                if (!p->name || !p->kind || !p->id || !p->version)
+                        return error_origin(-ENOMEM);
+                r = load_one(p, config, kinds, flags);
+                if (r < 0)
+                        return error_fold(r);
+        }
+        qsort(all->list, all->n, sizeof(*all->list), by_kind);
+        *ret_plugins = steal(&all);
+        return 0;
+}
+
+struct plugins *plugins_free(struct plugins *all)
+{
+        if (!all)
+                return NULL;
+        for (size_t i = 0; i < all->n; i++) {
+                struct plugin *p = &all->list[i];
+
+                if (p->instance)
+                        p->descriptor.destroy(p->instance);
+                plugin_lock_free(p->lock);
+                json_decref(p->note);
+                json_decref(p->dependencies);
+                json_decref(p->describe);
+                free(p->reason);
+                free(p->name);
+                free(p->kind);
+                free(p->id);
+                free(p->version);
+                free(p->path);
+                free(p->sha256);
+        }
+        free(all->list);
+        free(all);
+        return NULL;
+}
+
+struct plugin *plugins_find(const struct plugins *all, const char *kind, const char *name)
+{
+        for (size_t i = 0; i < all->n; i++)
+                if (streq(all->list[i].kind, kind) && streq(all->list[i].name, name))
+                        return &all->list[i];
+        return NULL;
+}
+
+struct plugin *plugins_find_loader(const struct plugins *all, const char *path)
+{
+        const char *base = strrchr(path, '/'), *dot = strrchr(base ? base : path, '.');
+
+        for (size_t i = 0; dot && i < all->n; i++) {
+                struct plugin *p = &all->list[i];
+
+                if (p->state == PLUGIN_READY && p->loader.struct_size > 0 &&
+                    has_kind(p->loader.extensions, dot + 1))
+                        return p;
+        }
+        return NULL;
+}
