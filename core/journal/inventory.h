@@ -11,15 +11,16 @@
 struct resource {
         char *key;         /* "server.web-0", "taskserv.containerd@web-0", "network.private@upcloud" */
         char *workflow;    /* name that owns it; NULL: claimed, not there yet */
-        char *plugin;      /* "provider/local", "taskserv/containerd" */
-        char *spec;        /* JSON object: the spec it was last made with */
-        char *outputs;     /* JSON object: its last result */
-        char *builds_on;   /* keys of the resources it stands on, separated by spaces; "" */
-        char *op_id;       /* request that last changed it; "" if it was found or adopted */
-        char *run;         /* run that last changed it */
+        const char *plugin;      /* "provider/local", "taskserv/containerd" */
+        const char *spec;        /* JSON object: the spec it was last made with */
+        const char *outputs;     /* JSON object: its last result */
+        const char *builds_on;   /* keys of the resources it stands on, separated by spaces; "" */
+        const char *op_id;       /* request that last changed it; "" if it was found or adopted */
+        const char *run;         /* run that last changed it */
         int64_t changed_ms; /* wall clock */
-        char *claim;       /* id of the run in flight that may change it, or NULL */
-        char *claim_workflow; /* that run's workflow name, or NULL */
+        uint32_t n_on;     /* how many resources build on it */
+        const char *claim;       /* id of the run in flight that may change it, or NULL */
+        const char *claim_workflow; /* that run's workflow name, or NULL */
 };
 
 struct inventory {

@@ -69,6 +69,7 @@ struct task {
         uint32_t operation;
         uint32_t n_unmet;      /* dependencies that have not ended */
         uint32_t first_next;   /* in run->next: the tasks that depend on this one */
+        uint32_t note;         /* index in run->notes + 1; 0: none */
         uint32_t started_s, ended_s; /* seconds since run->started_ms, wall clock; 0: not yet */
         uint16_t lane;         /* UINT16_MAX: a join */
         uint8_t verb;          /* enum plan_verb, same order: create update delete check join */
@@ -100,7 +101,6 @@ struct lane {
 
 /* Why a task failed, waits or is parked: kept for the few that do. */
 struct task_note {
-        uint32_t task;
         int32_t answer;
         uint32_t effect;
         char *message;
@@ -212,7 +212,11 @@ static inline const char *operation_id(const struct run *run, const struct opera
 }
 
 /* The note of a task (its failure, question or last try), or NULL. */
-const struct task_note *run_note(const struct run *run, uint32_t task);
+static inline const struct task_note *run_note(const struct run *run, uint32_t task)
+{
+        uint32_t i = run->tasks[task].note;
+        return i ? &run->notes[i - 1] : NULL;
+}
 
 const char *run_status_name(enum run_status s);   /* "running" */
 const char *task_status_name(enum task_status s); /* "in_doubt" */

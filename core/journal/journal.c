@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening stores, appending sealed batches. Reading back stands in reader.c. */
+#include "journal/journal.h"
+
+#include "base/json.h"
+#include "journal/seal.h"
+#include "plugin/border.h"
+
+#include <sys/random.h>
+
+int journal_fail(struct journal *j, int condition, const char *format, ...)
+{
+        char *message = NULL;
+        va_list ap;
+
+        va_start(ap, format);
+        if (vasprintf(&message, format, ap) < 0)
+                message = NULL;
+        va_end(ap);
+        free(j->message);
+        j->message = message;
+        return condition;
+}
+
+/* What a store answered, as a condition of this module. */
+static int store_failed(struct journal *j, const char *what, int32_t answer,
+                        const struct op_reply *reply)
+{
+        int condition = answer == PRVNG_CONFLICT ? JOURNAL_E_BUSY
+                        : answer == PRVNG_QUOTA  ? JOURNAL_E_FULL
+                                                 : JOURNAL_E_FAILED;
+
+        return journal_fail(j, condition, "store %s: %s: %s", j->plugin->name, what,
+                            reply->message ? reply->message : op_class_name(answer));
+}
+
+void store_call_begin(struct journal *j, struct store_call *c)
+{
+        c->reply = OP_REPLY_NULL;
+        op_call_init(&c->call, j->plugin, "", 1, INT64_MAX, j->epoch, "", "");
+        c->call.reply = &c->reply;
+}
+
+int store_call_end(struct journal *j, struct store_call *c, const char *what, int32_t answer)
+{
+        int r = answer < 0 ? store_failed(j, what, answer, &c->reply) : 0;
+
+        op_call_deinit(&c->call);
+        op_reply_deinit(&c->reply);
+        return r;
+}
+
+int journal_open(struct plugin *store, const char *location, bool read_only,
+                 struct journal **ret_journal, char **ret_message)
+{
+        struct journal *j;
+        struct store_call c;
+        int r;
+
+        j = calloc(1, sizeof(*j));
+        if (!j)
+                return error_origin(-ENOMEM);
+        j->plugin = store;
+        j->read_only = read_only;
+        store_call_begin(j, &c);
+        r = store_call_end(j, &c, "open",
+                           store->store.open(store->instance, &c.call.pub, location,
+                                             read_only ? PRVNG_STORE_READ_ONLY : 0, &j->epoch));
+        if (r) {
+                *ret_message = steal(&j->message);
+                free(j);
+                return r;
+        }
+        *ret_journal = j;
+        return 0;
+}
+
+struct journal *journal_close(struct journal *j)
+{
+        if (j) {
+                j->plugin->store.close(j->plugin->instance);
+                free(j->message);
+                free(j);
+        }
+        return NULL;
+}
+
+struct stream *stream_close(struct stream *s)
+{
+        if (s) {
+                buf_deinit(&s->pending);
+                free(s->name);
+                free(s);
+        }
+        return NULL;
+}
+
+static int store_list(struct journal *j, json_t **ret_list)
+{
+        _cleanup_(cleanup_buf) struct buf text = BUF_NULL;
+        struct prvng_sink sink = SINK(&text, 1u << 30);
+        struct store_call c;
+        int r;
+
+        store_call_begin(j, &c);
+        r = store_call_end(j, &c, "streams",
+                           j->plugin->store.streams(j->plugin->instance, &c.call.pub, &sink));
+        if (r)
+                return r;
+        r = json_parse(buf_str(&text), text.n, ret_list, NULL);
+        return r ? journal_fail(j, JOURNAL_E_FAILED, "store %s: its list of streams is no JSON",
+                                j->plugin->name)
+                 : 0;
+}
+
+int journal_streams(struct journal *j, char ***ret_names, size_t *ret_n)
+{
+        _cleanup_(cleanup_json_decref) json_t *list = NULL;
+        const json_t *streams;
+        char **names;
+        json_t *s;
+        size_t i;
+        int r;
+
+        r = store_list(j, &list);
+        if (r)
+                return r;
+        streams = json_object_get(list, "streams");
+        names = calloc(json_array_size(streams) + 1, sizeof(*names));
+        if (!names)
+                return error_origin(-ENOMEM);
+        json_array_foreach (streams, i, s) {
+                names[i] = strdup(json_get_string(s, "name", ""));
+                if (!names[i]) {
+                        while (i-- > 0)
+                                free(names[i]);
+                        free(names);
+                        return error_origin(-ENOMEM);
+                }
+        }
+        *ret_names = names;
+        *ret_n = json_array_size(streams);
+        return 0;
+}
+
+int journal_last_segment(struct journal *j, const char *name, uint32_t *ret_segment)
+{
+        _cleanup_(cleanup_json_decref) json_t *list = NULL;
+        uint32_t last = 0;
+        json_t *s;
+        size_t i;
+        int r;
+
+        r = store_list(j, &list);
+        if (r)
+                return r;
+        json_array_foreach (json_object_get(list, "streams"), i, s)
+                if (streq(json_get_string(s, "name", ""), name))
+                        last = (uint32_t)json_get_int(s, "last", 0);
+        *ret_segment = last;
+        return 0;
+}
+
+int journal_remove(struct journal *j, const char *name)
+{
+        struct store_call c;
+
+        store_call_begin(j, &c);
+        return store_call_end(
+                j, &c, "remove",
+                j->plugin->store.remove(j->plugin->instance, &c.call.pub, name, j->epoch));
+}
+
+void stream_append(struct stream *s, struct record *r)
+{
+        assert(!s->journal->read_only);
+        r->seq = ++s->seq; /* J1 */
+        record_write(&s->pending, r);
+        s->n_pending++;
+}
+
+/* Puts a new segment's first line in front of the pending batch. */
+static int open_segment(struct stream *s)
+{
+        struct buf batch = BUF_NULL;
+        uint8_t salt[16];
+
+        if (getrandom(salt, sizeof(salt), 0) != sizeof(salt))
+                return error_origin(-errno);
+        buf_printf(&batch, "{\"segment\":%u,\"format\":%u,\"stream\":\"%s\",\"salt\":\"",
+                   s->segment + 1, JOURNAL_FORMAT, s->name);
+        buf_hex(&batch, salt, sizeof(salt));
+        BUF_LIT(&batch, "\"}\n");
+        buf_append(&batch, s->pending.data, s->pending.n);
+        if (buf_error(&batch)) {
+                buf_deinit(&batch);
+                return error_origin(-ENOMEM);
+        }
+        buf_deinit(&s->pending);
+        s->pending = batch;
+        memcpy(s->salt, salt, sizeof(salt));
+        s->segment++;
+        s->n_segment = 0;
+        return 0;
+}
+
+static int append(struct stream *s)
+{
+        struct journal *j = s->journal;
+        struct store_call c;
+        int r;
+
+        assert(!j->failed); /* J4 */
+        store_call_begin(j, &c);
+        r = store_call_end(j, &c, s->name,
+                           j->plugin->store.append(j->plugin->instance, &c.call.pub, s->name,
+                                                   s->segment, s->pending.data, s->pending.n,
+                                                   j->epoch));
+        j->failed = r != 0;
+        return r;
+}
+
+int stream_commit(struct stream *s)
+{
+        uint8_t digest[32];
+        int r;
+
+        if (!s->n_pending)
+                return 0;
+        if (s->journal->failed)
+                return JOURNAL_E_FAILED;
+        r = buf_error(&s->pending);
+        if (r)
+                return error_fold(r);
+        if (s->segment == 0 || s->n_segment >= JOURNAL_SEGMENT_MAX) {
+                r = open_segment(s);
+                if (r)
+                        return error_fold(r);
+        }
+        r = seal_digest(s->digest, s->salt, s->segment, s->seal + 1, s->pending.data,
+                        s->pending.n, digest);
+        if (r)
+                return error_fold(r);
+        seal_write(&s->pending, s->seal + 1, s->n_pending, s->digest, digest);
+        r = buf_error(&s->pending);
+        if (r)
+                return error_fold(r);
+        r = append(s);
+        if (r)
+                return r;
+        s->n_segment += s->pending.n;
+        s->seal++;
+        memcpy(s->digest, digest, sizeof(digest));
+        s->n_pending = 0;
+        buf_clear(&s->pending);
+        if (s->pending.cap > 4u << 20) /* a plan was written: give its memory back */
+                buf_deinit(&s->pending);
+        return 0;
+}

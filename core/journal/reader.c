@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading streams back: seals are checked batch by batch, records handed on only from valid batches.
+ *
+ * Where the valid prefix ends, what follows decides between a torn tail (cut) and damage (refused): a
+ * later seal that is valid in itself (it names its predecessor's digest, so it can be checked although
+ * what stands before it is broken) proves that the bytes before it were durable once.
+ */
+#include "journal/journal.h"
+
+#include "journal/seal.h"
+
+struct reader {
+        struct journal *journal;
+        struct stream *stream; /* position so far */
+        journal_record_f f;
+        void *userdata;
+        struct record_scratch scratch;
+        uint32_t last;  /* number of the last segment */
+        uint64_t valid; /* bytes of the segment that valid seals cover */
+        uint64_t line;  /* lines in them, for messages */
+};
+
+static const char *line_end(const char *p, const char *end)
+{
+        return memchr(p, '\n', (size_t)(end - p));
+}
+
+/* Hands the records between `p` and `end` (the seal's line) on. */
+static int deliver(struct reader *r, const char *p, const char *end)
+{
+        struct stream *s = r->stream;
+
+        for (uint64_t line = r->line + 1; p < end; line++) {
+                const char *nl = line_end(p, end);
+                size_t column = 0;
+                struct record record;
+                int q;
+
+                assert(nl);
+                if (startswith(p, "{\"segment\":")) {
+                        p = nl + 1;
+                        continue;
+                }
+                q = record_read(p, (size_t)(nl - p), &r->scratch, &record, &column);
+                if (q == 0 && record.seq != s->seq + 1) /* J1 */
+                        q = -EBADMSG;
+                if (q == -EBADMSG)
+                        return journal_fail(r->journal, JOURNAL_E_DAMAGED,
+                                            "stream %s, segment %u, line %llu, column %zu: sealed, "
+                                            "but not a record this version understands",
+                                            s->name, s->segment, (unsigned long long)line, column);
+                if (q)
+                        return error_fold(q);
+                s->seq = record.seq;
+                q = r->f(r->userdata, &record, p, (size_t)(nl - p));
+                record_scratch_clear(&r->scratch);
+                if (q)
+                        return q;
+                p = nl + 1;
+        }
+        return 0;
+}
+
+/* The records of a batch without handing them on. */
+static uint64_t count_lines(const char *p, const char *end)
+{
+        uint64_t n = 0;
+
+        for (; p < end && (p = line_end(p, end)); p++)
+                n++;
+        return n;
+}
+
+static int check_format(struct reader *r, const char *p, const char *end, uint8_t salt[16])
+{
+        const char *nl = line_end(p, end);
+        uint32_t format;
+
+        if (!nl || !segment_read(p, (size_t)(nl - p), r->stream->name, r->stream->segment, &format,
+                                 salt))
+                return 1;
+        if (format > JOURNAL_FORMAT)
+                return journal_fail(r->journal, JOURNAL_E_DAMAGED,
+                                    "stream %s, segment %u is of format %u; this version reads "
+                                    "up to %u: install the version that wrote it",
+                                    r->stream->name, r->stream->segment, format, JOURNAL_FORMAT);
+        return 0;
+}
+
+/* The seal that closes the batch at `p`: its line, or NULL. */
+static const char *find_seal(const char *p, const char *end, struct seal *ret_seal)
+{
+        for (const char *nl; p < end && (nl = line_end(p, end)); p = nl + 1)
+                if (startswith(p, "{\"seal\":"))
+                        return seal_read(p, (size_t)(nl - p), ret_seal) ? p : NULL;
+        return NULL;
+}
+
+/* Is the batch of `n` lines that ends at `line` closed by this seal? */
+static bool closes(const struct stream *s, const struct seal *seal, const char *first,
+                   const char *line)
+{
+        uint8_t digest[32];
+
+        return seal_digest(seal->after, s->salt, s->segment, seal->number, first,
+                           (size_t)(line - first), digest) == 0 &&
+               memcmp(digest, seal->digest, 32) == 0;
+}
+
+/* Is there, from `p` on, a batch whose own seal is valid? */
+static bool later_seal(const struct reader *r, const char *p, const char *end)
+{
+        const char *nl;
+        struct seal seal;
+
+        for (const char *line = p; line < end && (nl = line_end(line, end)); line = nl + 1) {
+                const char *first = line;
+
+                if (!startswith(line, "{\"seal\":") || !seal_read(line, (size_t)(nl - line), &seal))
+                        continue;
+                /* The batch is that many lines before its seal, one more if it opens a segment. */
+                for (uint64_t n = 1; n <= seal.n_records + 1 && first > p; n++) {
+                        for (first--; first > p && first[-1] != '\n';)
+                                first--;
+                        if (n >= seal.n_records && closes(r->stream, &seal, first, line))
+                                return true;
+                }
+        }
+        return false;
+}
+
+static int damaged(struct reader *r, const char *why)
+{
+        const struct stream *s = r->stream;
+
+        return journal_fail(r->journal, JOURNAL_E_DAMAGED,
+                            "stream %s, segment %u, byte %llu, line %llu: %s; nothing was changed. "
+                            "Restore the store from a backup, or look with: prvng store check",
+                            s->name, s->segment, (unsigned long long)r->valid,
+                            (unsigned long long)r->line + 1, why);
+}
+
+/* Reads one segment. Leaves in r->valid how much of it is good. */
+static int read_segment(struct reader *r, const char *data, size_t n)
+{
+        struct stream *s = r->stream;
+        const char *p = data, *end = data + n;
+        uint8_t digest[32];
+        int q;
+
+        r->valid = r->line = 0;
+        if (n == 0)
+                return 0;
+        q = check_format(r, p, end, s->salt);
+        if (q > 1 || q < 0)
+                return q;
+        while (q == 0 && p < end) {
+                struct seal seal;
+                const char *line = find_seal(p, end, &seal);
+
+                if (!line || seal.number != s->seal + 1 || memcmp(seal.after, s->digest, 32) != 0)
+                        break;
+                q = seal_digest(s->digest, s->salt, s->segment, seal.number, p,
+                                (size_t)(line - p), digest);
+                if (q)
+                        return error_fold(q);
+                if (memcmp(digest, seal.digest, 32) != 0)
+                        break;
+                if (r->f) {
+                        q = deliver(r, p, line);
+                        if (q)
+                                return q;
+                } else {
+                        s->seq += seal.n_records;
+                }
+                r->line += count_lines(p, line) + 1;
+                p = line_end(line, end) + 1;
+                r->valid = (uint64_t)(p - data);
+                s->seal = seal.number;
+                memcpy(s->digest, digest, 32);
+        }
+        if (p == end)
+                return 0;
+        if (s->segment < r->last) /* J3 */
+                return damaged(r, "bytes were changed or lost: another segment follows");
+        if (later_seal(r, p, end))
+                return damaged(r, "bytes were changed: a valid seal follows");
+        return 0;
+}
+
+static int load_segment(struct journal *j, const char *name, uint32_t segment, struct buf *data)
+{
+        struct prvng_sink sink = SINK(data, UINT64_MAX);
+        struct store_call c;
+
+        buf_clear(data);
+        store_call_begin(j, &c);
+        return store_call_end(j, &c, name,
+                              j->plugin->store.read(j->plugin->instance, &c.call.pub, name, segment,
+                                                    0, &sink));
+}
+
+static int read_stream(struct reader *r)
+{
+        struct journal *j = r->journal;
+        struct stream *s = r->stream;
+        _cleanup_(cleanup_buf) struct buf data = BUF_NULL;
+        int q;
+
+        q = journal_last_segment(j, s->name, &r->last);
+        if (q)
+                return q;
+        for (uint32_t i = 1; i <= r->last; i++) {
+                q = load_segment(j, s->name, i, &data);
+                if (q)
+                        return q;
+                s->segment = i;
+                q = read_segment(r, buf_str(&data), data.n);
+                if (q)
+                        return q;
+                s->n_segment = r->valid;
+        }
+        return 0;
+}
+
+static int stream_new(struct journal *j, const char *name, struct stream **ret)
+{
+        struct stream *s = calloc(1, sizeof(*s));
+
+        if (s)
+                s->name = strdup(name);
+        if (!s || !s->name) {
+                free(s);
+                return error_origin(-ENOMEM);
+        }
+        s->journal = j;
+        *ret = s;
+        return 0;
+}
+
+static int recover(struct stream *s)
+{
+        struct journal *j = s->journal;
+        struct store_call c;
+        int q;
+
+        if (s->segment == 0)
+                return 0;
+        store_call_begin(j, &c);
+        q = store_call_end(j, &c, s->name,
+                           j->plugin->store.recover(j->plugin->instance, &c.call.pub, s->name,
+                                                    s->segment, s->n_segment, j->epoch));
+        if (q == 0 && s->n_segment == 0)
+                s->segment--; /* its first batch was torn: opened again under the same number */
+        return q;
+}
+
+int stream_open(struct journal *j, const char *name, journal_record_f f, void *userdata,
+                struct stream **ret_stream)
+{
+        struct reader r = {.journal = j, .f = f, .userdata = userdata};
+        int q;
+
+        q = stream_new(j, name, &r.stream);
+        if (q)
+                return error_fold(q);
+        q = read_stream(&r);
+        record_scratch_deinit(&r.scratch);
+        if (q == 0)
+                q = recover(r.stream);
+        if (q) {
+                stream_close(r.stream);
+                return q;
+        }
+        if (r.stream->segment < r.last) /* that segment is empty now; the one before it is full */
+                r.stream->n_segment = JOURNAL_SEGMENT_MAX;
+        *ret_stream = r.stream;
+        return 0;
+}
+
+int journal_read(struct journal *j, const char *name, journal_record_f f, void *userdata)
+{
+        struct reader r = {.journal = j, .f = f, .userdata = userdata};
+        int q;
+
+        q = stream_new(j, name, &r.stream);
+        if (q)
+                return error_fold(q);
+        q = read_stream(&r);
+        record_scratch_deinit(&r.scratch);
+        stream_close(r.stream);
+        return q;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "journal/seal.h"
+
+#include <openssl/evp.h>
+
+/* Fetched once: looking an algorithm up costs more than digesting a small batch. */
+static EVP_MD_CTX *context(void)
+{
+        static __thread EVP_MD_CTX *ctx;
+        static EVP_MD *md;
+
+        if (!md) {
+                EVP_MD *fetched = EVP_MD_fetch(NULL, "SHA256", NULL);
+                EVP_MD *none = NULL;
+
+                if (!__atomic_compare_exchange_n(&md, &none, fetched, false, __ATOMIC_ACQ_REL,
+                                                 __ATOMIC_ACQUIRE))
+                        EVP_MD_free(fetched);
+        }
+        if (!ctx)
+                ctx = EVP_MD_CTX_new();
+        return md && ctx && EVP_DigestInit_ex2(ctx, md, NULL) ? ctx : NULL;
+}
+
+int seal_digest(const uint8_t after[32], const uint8_t salt[16], uint32_t segment, uint64_t number,
+                const void *batch, size_t n_batch, uint8_t ret_digest[32])
+{
+        EVP_MD_CTX *ctx = context();
+        uint8_t numbers[12];
+
+        for (unsigned i = 0; i < 4; i++)
+                numbers[i] = (uint8_t)(segment >> 8 * i);
+        for (unsigned i = 0; i < 8; i++)
+                numbers[4 + i] = (uint8_t)(number >> 8 * i);
+        if (!ctx || !EVP_DigestUpdate(ctx, after, 32) || !EVP_DigestUpdate(ctx, salt, 16) ||
+            !EVP_DigestUpdate(ctx, numbers, sizeof(numbers)) ||
+            !EVP_DigestUpdate(ctx, batch, n_batch) || !EVP_DigestFinal_ex(ctx, ret_digest, NULL))
+                return error_origin(-EIO);
+        return 0;
+}
+
+void seal_write(struct buf *b, uint64_t number, uint64_t n_records, const uint8_t after[32],
+                const uint8_t digest[32])
+{
+        BUF_LIT(b, "{\"seal\":");
+        buf_u64(b, number);
+        BUF_LIT(b, ",\"records\":");
+        buf_u64(b, n_records);
+        BUF_LIT(b, ",\"after\":\"");
+        buf_hex(b, after, 32);
+        BUF_LIT(b, "\",\"sha256\":\"");
+        buf_hex(b, digest, 32);
+        BUF_LIT(b, "\"}\n");
+}
+
+static bool take(const char **p, const char *end, const char *text)
+{
+        size_t n = strlen(text);
+
+        if ((size_t)(end - *p) < n || memcmp(*p, text, n) != 0)
+                return false;
+        *p += n;
+        return true;
+}
+
+static bool take_number(const char **p, const char *end, uint64_t *ret)
+{
+        const char *from = *p;
+        uint64_t v = 0;
+
+        for (; *p < end && **p >= '0' && **p <= '9' && *p - from < 19; (*p)++)
+                v = v * 10 + (uint64_t)(**p - '0');
+        *ret = v;
+        return *p > from;
+}
+
+static bool take_hex(const char **p, const char *end, uint8_t *ret, size_t n)
+{
+        if ((size_t)(end - *p) < 2 * n)
+                return false;
+        for (size_t i = 0; i < 2 * n; i++) {
+                char c = (*p)[i];
+                int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+
+                if (digit < 0)
+                        return false;
+                ret[i / 2] = (uint8_t)(i % 2 ? ret[i / 2] | digit : digit << 4);
+        }
+        *p += 2 * n;
+        return true;
+}
+
+bool seal_read(const char *line, size_t n_line, struct seal *ret_seal)
+{
+        const char *p = line, *end = line + n_line;
+
+        return take(&p, end, "{\"seal\":") && take_number(&p, end, &ret_seal->number) &&
+               take(&p, end, ",\"records\":") && take_number(&p, end, &ret_seal->n_records) &&
+               take(&p, end, ",\"after\":\"") && take_hex(&p, end, ret_seal->after, 32) &&
+               take(&p, end, "\",\"sha256\":\"") && take_hex(&p, end, ret_seal->digest, 32) &&
+               take(&p, end, "\"}") && p == end;
+}
+
+bool segment_read(const char *line, size_t n_line, const char *stream, uint32_t segment,
+                  uint32_t *ret_format, uint8_t ret_salt[16])
+{
+        const char *p = line, *end = line + n_line;
+        uint64_t number, format;
+
+        if (!take(&p, end, "{\"segment\":") || !take_number(&p, end, &number) ||
+            number != segment || !take(&p, end, ",\"format\":") ||
+            !take_number(&p, end, &format) || !take(&p, end, ",\"stream\":\"") ||
+            !take(&p, end, stream) || !take(&p, end, "\",\"salt\":\"") ||
+            !take_hex(&p, end, ret_salt, 16) || !take(&p, end, "\"}") || p != end)
+                return false;
+        *ret_format = (uint32_t)format;
+        return true;
+}

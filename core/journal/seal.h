@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The bytes of seals, and what journal.c and reader.c share. Internal to core/journal. */
+#ifndef PRVNG_JOURNAL_SEAL_H
+#define PRVNG_JOURNAL_SEAL_H
+
+#include "journal/journal.h"
+#include "plugin/border.h"
+
+struct seal {
+        uint64_t number;
+        uint64_t n_records;
+        uint8_t after[32];
+        uint8_t digest[32];
+};
+
+/* The digest of a batch; see journal.h for what it covers. -EIO if OpenSSL fails. */
+int seal_digest(const uint8_t after[32], const uint8_t salt[16], uint32_t segment, uint64_t number,
+                const void *batch, size_t n_batch, uint8_t ret_digest[32]);
+void seal_write(struct buf *b, uint64_t number, uint64_t n_records, const uint8_t after[32],
+                const uint8_t digest[32]);
+
+/* Both read one line without its newline, false if it is not such a line. */
+bool seal_read(const char *line, size_t n_line, struct seal *ret_seal);
+bool segment_read(const char *line, size_t n_line, const char *stream, uint32_t segment,
+                  uint32_t *ret_format, uint8_t ret_salt[16]);
+
+struct store_call {
+        struct op_call call;
+        struct op_reply reply;
+};
+
+void store_call_begin(struct journal *j, struct store_call *c);
+int store_call_end(struct journal *j, struct store_call *c, const char *what, int32_t answer);
+int journal_fail(struct journal *j, int condition, const char *format, ...) _printf_(3, 4);
+int journal_last_segment(struct journal *j, const char *name, uint32_t *ret_segment);
+
+#endif

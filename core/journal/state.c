@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The fold of the site stream, and what both folds share. The fold of runs stands in run.c. */
+#include "journal/state.h"
+
+#include "base/json.h"
+#include "journal/fold.h"
+
+const char *run_status_name(enum run_status s)
+{
+        static const char *const names[] = {
+                [RUN_PENDING] = "pending",
+                [RUN_RUNNING] = "running",
+                [RUN_PAUSED] = "paused",
+                [RUN_ROLLING_BACK] = "rolling_back",
+                [RUN_SUCCEEDED] = "succeeded",
+                [RUN_FAILED] = "failed",
+                [RUN_ROLLED_BACK] = "rolled_back",
+                [RUN_ROLLBACK_INCOMPLETE] = "rollback_incomplete",
+                [RUN_CANCELLED] = "cancelled",
+        };
+
+        return names[s];
+}
+
+const char *task_status_name(enum task_status s)
+{
+        static const char *const names[] = {
+                [TASK_WAITING] = "waiting",     [TASK_READY] = "ready",
+                [TASK_RUNNING] = "running",     [TASK_PENDING] = "pending",
+                [TASK_RETRYING] = "retrying",   [TASK_IN_DOUBT] = "in_doubt",
+                [TASK_PARKED] = "parked",       [TASK_SUCCEEDED] = "succeeded",
+                [TASK_UNCHANGED] = "unchanged", [TASK_FAILED] = "failed",
+                [TASK_SKIPPED] = "skipped",     [TASK_UNDOING] = "undoing",
+                [TASK_UNDONE] = "undone",       [TASK_UNDO_FAILED] = "undo_failed",
+        };
+
+        return names[s];
+}
+
+bool run_status_from_span(struct span name, enum run_status *ret)
+{
+        for (unsigned s = 0; s < N_RUN_STATUSES; s++)
+                if (span_eq(name, run_status_name(s))) {
+                        *ret = s;
+                        return true;
+                }
+        return false;
+}
+
+int set_string(char **target, struct span value)
+{
+        char *copy = strndup(value.n ? value.p : "", value.n);
+
+        if (!copy)
+                return error_origin(-ENOMEM);
+        free(*target);
+        *target = copy;
+        return 0;
+}
+
+/* The inventory */
+
+/* Counts in the resources that `r` builds on, that one more or one less stands on them. */
+static void count_on(struct inventory *inv, const struct resource *r, int delta)
+{
+        const char *p = r->workflow ? r->builds_on : "";
+
+        while (*p) {
+                size_t n = strcspn(p, " ");
+                struct strmap_entry *e = strmap_find(&inv->by_key, p, n);
+
+                if (e)
+                        ((struct resource *)e->value.pointer)->n_on += (uint32_t)delta;
+                p += n + (p[n] == ' ');
+        }
+}
+
+/* The strings of a resource stand in one piece of memory, which `workflow` points to: with a hundred
+ * thousand resources the overhead of one allocation each would be most of it. */
+int inventory_put(struct inventory *inv, const struct resource_change *c)
+{
+        const struct span parts[] = {c->workflow,  c->plugin, c->spec, c->outputs,
+                                     c->builds_on, c->op_id,  c->run};
+        struct resource *r = inventory_entry(inv, c->key);
+        char *at[N_ELEMENTS(parts)];
+        size_t n = N_ELEMENTS(parts);
+        char *p;
+
+        if (!r)
+                return error_origin(-ENOMEM);
+        for (size_t i = 0; i < N_ELEMENTS(parts); i++)
+                n += parts[i].n;
+        p = malloc(n);
+        if (!p)
+                return error_origin(-ENOMEM);
+        for (size_t i = 0; i < N_ELEMENTS(parts); i++) {
+                at[i] = p;
+                p = mempcpy(p, parts[i].n ? parts[i].p : "", parts[i].n);
+                *p++ = 0;
+        }
+        count_on(inv, r, -1);
+        free(r->workflow); /* now: the new text may have been taken from the old one */
+        r->workflow = at[0];
+        r->plugin = at[1];
+        r->spec = at[2];
+        r->outputs = at[3];
+        r->builds_on = at[4];
+        r->op_id = at[5];
+        r->run = at[6];
+        r->changed_ms = c->changed_ms;
+        count_on(inv, r, 1);
+        return 0;
+}
+
+struct resource *inventory_entry(struct inventory *inv, struct span key)
+{
+        struct strmap_entry *e = strmap_find(&inv->by_key, key.p, key.n);
+        struct resource *r;
+
+        if (e)
+                return e->value.pointer;
+        r = calloc(1, sizeof(*r) + key.n + 1);
+        if (!r)
+                return NULL;
+        r->key = (char *)(r + 1);
+        memcpy(r->key, key.p, key.n);
+        e = strmap_add(&inv->by_key, r->key, key.n);
+        if (!e) {
+                free(r);
+                return NULL;
+        }
+        e->value.pointer = r;
+        return r;
+}
+
+/* A resource that neither exists nor is claimed has no entry. */
+static void inventory_tidy(struct inventory *inv, struct resource *r)
+{
+        if (r->workflow || r->claim)
+                return;
+        strmap_remove(&inv->by_key, r->key, strlen(r->key));
+        free(r);
+}
+
+void inventory_gone(struct inventory *inv, struct span key)
+{
+        struct strmap_entry *e = strmap_find(&inv->by_key, key.p, key.n);
+        struct resource *r = e ? e->value.pointer : NULL;
+
+        if (!r || !r->workflow)
+                return;
+        count_on(inv, r, -1);
+        free(steal(&r->workflow));
+        inventory_tidy(inv, r);
+}
+
+static int claim(struct site *s, struct run *run, const char *key)
+{
+        struct resource *r = inventory_entry(&s->inventory, span_of(key));
+
+        if (!r)
+                return error_origin(-ENOMEM);
+        r->claim = run->id_text;
+        r->claim_workflow = run->name;
+        return 0;
+}
+
+static int release_claims(struct site *s, const struct run *run)
+{
+        struct resource **held;
+        size_t n = 0;
+
+        held = calloc(s->inventory.by_key.n + 1, sizeof(*held)); /* removal moves entries */
+        if (!held)
+                return error_origin(-ENOMEM);
+        strmap_foreach (e, &s->inventory.by_key) {
+                struct resource *r = e->value.pointer;
+
+                if (r->claim == run->id_text)
+                        held[n++] = r;
+        }
+        while (n-- > 0) {
+                held[n]->claim = held[n]->claim_workflow = NULL;
+                inventory_tidy(&s->inventory, held[n]);
+        }
+        free(held);
+        return 0;
+}
+
+/* The site stream */
+
+void site_deinit(struct site *s)
+{
+        strmap_foreach (e, &s->inventory.by_key) {
+                struct resource *r = e->value.pointer;
+
+                free(r->workflow);
+                free(r);
+        }
+        strmap_deinit(&s->inventory.by_key);
+        for (uint32_t i = 0; i < s->n_runs; i++)
+                run_free(s->runs[i]);
+        free(s->runs);
+        strmap_deinit(&s->run_by_id);
+        free(s->host);
+        *s = SITE_NULL;
+}
+
+struct run *site_run(const struct site *s, const char *id_or_name)
+{
+        struct run *run = strmap_get(&s->run_by_id, id_or_name);
+
+        for (uint32_t i = s->n_runs; !run && i-- > 0;)
+                if (streq(s->runs[i]->name, id_or_name))
+                        run = s->runs[i];
+        return run;
+}
+
+static struct run *run_of(const struct site *s, const struct uid *id)
+{
+        char text[UID_TEXT];
+
+        uid_text(id, text);
+        return strmap_get(&s->run_by_id, text);
+}
+
+static int add_run(struct site *s, struct run *run)
+{
+        struct strmap_entry *e;
+
+        if (s->n_runs == s->cap_runs) {
+                uint32_t cap = s->cap_runs ? s->cap_runs * 2 : 16;
+                struct run **runs = realloc(s->runs, cap * sizeof(*runs));
+
+                if (!runs)
+                        return error_origin(-ENOMEM);
+                s->runs = runs;
+                s->cap_runs = cap;
+        }
+        e = strmap_add(&s->run_by_id, run->id_text, UID_TEXT - 1);
+        if (!e)
+                return error_origin(-ENOMEM);
+        e->value.pointer = run;
+        s->runs[s->n_runs++] = run;
+        return 0;
+}
+
+static int apply_accepted(struct site *s, const struct record *r)
+{
+        _cleanup_(cleanup_json_decref) json_t *claims = NULL;
+        struct run *run;
+        json_t *key;
+        size_t i;
+        int q;
+
+        if (run_of(s, &r->run))
+                return error_origin(-EBADMSG);
+        run = run_new();
+        if (!run)
+                return error_origin(-ENOMEM);
+        run->id = r->run;
+        uid_text(&r->run, run->id_text);
+        run->accepted_ms = r->at;
+        if (set_string(&run->name, r->name) || set_string(&run->kind, r->kind) ||
+            set_string(&run->store, r->store) || set_string(&run->stream, r->stream) ||
+            set_string(&run->who, r->who) || add_run(s, run)) {
+                run_free(run);
+                return error_origin(-ENOMEM);
+        }
+        if (!r->claims.n)
+                return 0;
+        q = json_parse(r->claims.p, r->claims.n, &claims, NULL);
+        if (q)
+                return error_fold(q);
+        json_array_foreach (claims, i, key) {
+                q = claim(s, run, json_is_string(key) ? json_string_value(key) : "");
+                if (q)
+                        return error_fold(q);
+        }
+        return 0;
+}
+
+static int apply_ended(struct site *s, const struct record *r)
+{
+        struct run *run = run_of(s, &r->run);
+        enum run_status status;
+
+        if (!run || !run_status_from_span(r->status, &status) || !run_status_ended(status))
+                return error_origin(-EBADMSG);
+        run->status = status;
+        run->ended_ms = r->at;
+        run->n_drift = r->count;
+        return release_claims(s, run);
+}
+
+int site_apply(struct site *s, const struct record *r)
+{
+        char op_id[UID_TEXT], run[UID_TEXT];
+        int q = 0;
+
+        switch ((unsigned)r->type) {
+        case RECORD_SITE:
+                s->id = r->site;
+                uid_text(&s->id, s->id_text);
+                break;
+        case RECORD_ENGINE:
+                s->epoch = r->epoch;
+                s->pid = r->pid;
+                q = set_string(&s->host, r->host);
+                break;
+        case RECORD_ACCEPTED:
+                q = apply_accepted(s, r);
+                break;
+        case RECORD_RESOURCE:
+                uid_text(&r->op_id, op_id);
+                uid_text(&r->run, run);
+                q = inventory_put(&s->inventory,
+                                  &(struct resource_change){.key = r->key,
+                                                            .workflow = r->workflow,
+                                                            .plugin = r->plugin,
+                                                            .spec = r->spec,
+                                                            .outputs = r->outputs,
+                                                            .builds_on = r->builds_on,
+                                                            .op_id = span_of(op_id),
+                                                            .run = span_of(run),
+                                                            .changed_ms = r->changed});
+                break;
+        case RECORD_GONE:
+                inventory_gone(&s->inventory, r->key);
+                break;
+        case RECORD_ENDED:
+                q = apply_ended(s, r);
+                break;
+        default:
+                return error_origin(-EBADMSG);
+        }
+        if (q)
+                return error_fold(q);
+        s->seq = r->seq;
+        return 0;
+}
