@@ -72,6 +72,8 @@ static uint64_t count_lines(const char *p, const char *end)
         return n;
 }
 
+enum { SEGMENT_E_UNREADABLE = 100 };
+
 static int check_format(struct reader *r, const char *p, const char *end, uint8_t salt[16])
 {
         const char *nl = line_end(p, end);
@@ -79,7 +81,7 @@ static int check_format(struct reader *r, const char *p, const char *end, uint8_
 
         if (!nl || !segment_read(p, (size_t)(nl - p), r->stream->name, r->stream->segment, &format,
                                  salt))
-                return 1;
+                return SEGMENT_E_UNREADABLE;
         if (format > JOURNAL_FORMAT)
                 return journal_fail(r->journal, JOURNAL_E_DAMAGED,
                                     "stream %s, segment %u is of format %u; this version reads "
@@ -130,6 +132,19 @@ static bool later_seal(const struct reader *r, const char *p, const char *end)
         return false;
 }
 
+/* A segment whose first line cannot be read has no salt to check seals with: two of them prove that its
+ * first batch was durable once. */
+static bool two_seals(const char *p, const char *end)
+{
+        unsigned n = 0;
+        const char *nl;
+        struct seal seal;
+
+        for (; p < end && (nl = line_end(p, end)); p = nl + 1)
+                n += startswith(p, "{\"seal\":") && seal_read(p, (size_t)(nl - p), &seal);
+        return n >= 2;
+}
+
 static int damaged(struct reader *r, const char *why)
 {
         const struct stream *s = r->stream;
@@ -153,9 +168,13 @@ static int read_segment(struct reader *r, const char *data, size_t n)
         if (n == 0)
                 return 0;
         q = check_format(r, p, end, s->salt);
-        if (q > 1 || q < 0)
+        if (q == SEGMENT_E_UNREADABLE)
+                return s->segment < r->last || two_seals(p, end)
+                               ? damaged(r, "the first line of the segment was changed")
+                               : 0;
+        if (q)
                 return q;
-        while (q == 0 && p < end) {
+        while (p < end) {
                 struct seal seal;
                 const char *line = find_seal(p, end, &seal);
 

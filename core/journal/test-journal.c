@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The journal over the real store `file`: what survives, what is cut, what is refused. */
+#include "host/host.h"
+#include "journal/journal.h"
+#include "journal/state.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <sys/stat.h>
+
+static char folder[] = "/tmp/prvng-journal-XXXXXX";
+static char file_name[] = "file", no_config[] = "{}";
+static struct config config;
+static struct config_plugin file_store;
+static struct host *host;
+static struct plugins *plugins;
+static struct plugin *store;
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+        return remove(path);
+}
+
+static void setup(void)
+{
+        char *path = getenv("PRVNG_TEST_STORE");
+
+        cr_assert(path, "PRVNG_TEST_STORE names the store's file");
+        cr_assert(mkdtemp(folder));
+        file_store = (struct config_plugin){
+                .name = file_name, .file = path, .enabled = true, .config = no_config,
+                .from = file_name};
+        config = (struct config){.state = folder, .cache = folder, .plugin_path = (char *[]){NULL},
+                                 .plugins = &file_store, .n_plugins = 1};
+        cr_assert_eq(host_new(&config, NULL, &host), 0);
+        cr_assert_eq(plugins_load(&config, host, NULL, 0, &plugins), 0);
+        store = plugins_find(plugins, "store", "file");
+        cr_assert(store && store->state == PLUGIN_READY, "%s", store ? store->reason : "none");
+}
+
+static void teardown(void)
+{
+        plugins_free(plugins);
+        host_free(host);
+        nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+TestSuite(journal, .init = setup, .fini = teardown);
+
+static struct journal *opened(bool read_only)
+{
+        _cleanup_(cleanup_free) char *message = NULL;
+        struct journal *j = NULL;
+
+        cr_assert_eq(journal_open(store, folder, read_only, &j, &message), 0, "%s", message);
+        return j;
+}
+
+static int count(void *userdata, const struct record *r, const char *line, size_t n_line)
+{
+        uint64_t *n = userdata;
+
+        (*n)++;
+        cr_assert_eq(r->seq, *n);
+        cr_assert_eq(r->type, RECORD_GONE);
+        return 0;
+}
+
+/* Opens the stream s, tells how many records it holds, and appends batches of one to three. */
+static uint64_t write_batches(unsigned n_batches)
+{
+        struct journal *j = opened(false);
+        struct stream *s = NULL;
+        uint64_t n = 0;
+
+        cr_assert_eq(stream_open(j, "s", count, &n, &s), 0, "%s", j->message);
+        for (unsigned b = 0; b < n_batches; b++) {
+                for (unsigned i = 0; i <= b % 3; i++) {
+                        struct record r = {.type = RECORD_GONE, .at = 1732000000000,
+                                           .key = span_of("server.a\"b\nc")};
+
+                        stream_append(s, &r);
+                }
+                cr_assert_eq(stream_commit(s), 0, "%s", j->message);
+        }
+        stream_close(s);
+        journal_close(j);
+        return n;
+}
+
+static int reopen(uint64_t *ret_n)
+{
+        struct journal *j = opened(false);
+        struct stream *s = NULL;
+        int r;
+
+        *ret_n = 0;
+        r = stream_open(j, "s", count, ret_n, &s);
+        stream_close(s);
+        journal_close(j);
+        return r;
+}
+
+static char *slurp(size_t *ret_n)
+{
+        char path[256], *data;
+        struct stat st;
+        int fd;
+
+        snprintf(path, sizeof(path), "%s/streams/s/00000001.jsonl", folder);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        cr_assert(fd >= 0 && fstat(fd, &st) == 0);
+        data = malloc((size_t)st.st_size + 1);
+        cr_assert_eq(read(fd, data, (size_t)st.st_size), st.st_size);
+        close(fd);
+        *ret_n = (size_t)st.st_size;
+        return data;
+}
+
+static void spit(const char *data, size_t n)
+{
+        char path[256];
+        int fd;
+
+        snprintf(path, sizeof(path), "%s/streams/s/00000001.jsonl", folder);
+        fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+        cr_assert(fd >= 0);
+        cr_assert_eq(write(fd, data, n), (ssize_t)n);
+        close(fd);
+}
+
+Test(journal, gives_back_what_was_committed)
+{
+        uint64_t n;
+
+        cr_assert_eq(write_batches(5), 0);
+        cr_assert_eq(write_batches(4), 9); /* 1 + 2 + 3 + 1 + 2 */
+        cr_assert_eq(reopen(&n), 0);
+        cr_assert_eq(n, 16);
+}
+
+/* Promise 2: whatever a crash leaves of the last batch, the batches before it are all there and
+ * nothing of the last one is. */
+Test(journal, cuts_a_torn_tail_anywhere)
+{
+        _cleanup_(cleanup_free) char *before = NULL, *after = NULL;
+        size_t n_before, n_after;
+        uint64_t n;
+
+        write_batches(3);
+        before = slurp(&n_before);
+        write_batches(2);
+        after = slurp(&n_after);
+        while (n_after > 0 && after[n_after - 1] == 0)
+                n_after--;
+        /* The second opening wrote batches of one and two records; tear the second of them. */
+        for (size_t cut = n_before; cut < n_after; cut++) {
+                spit(after, cut);
+                cr_assert_eq(reopen(&n), 0);
+                cr_assert(n == 6 || n == 7, "cut at %zu: %lu", cut, (unsigned long)n);
+        }
+        /* A hole of zeros in the last batch with its end in place: written out of order. */
+        memset(after + n_after - 60, 0, 20);
+        spit(after, n_after);
+        cr_assert_eq(reopen(&n), 0);
+        cr_assert_eq(n, 7);
+}
+
+/* Promise 2: a changed byte with a valid seal behind it is damage, with its place, never a tail. */
+Test(journal, refuses_damage_in_the_middle)
+{
+        _cleanup_(cleanup_free) char *data = NULL;
+        struct journal *j;
+        size_t n, last;
+
+        write_batches(4);
+        data = slurp(&n);
+        while (n > 0 && data[n - 1] == 0)
+                n--;
+        for (last = n - 2; data[last - 1] != '\n';)
+                last--; /* the last seal's line ... */
+        for (unsigned lines = 0; lines < 2; lines++)
+                for (last--; data[last - 1] != '\n';)
+                        last--; /* ... and the records of the batch before it */
+        for (size_t i = 0; i < last - 200; i += 7) {
+                uint64_t records = 0;
+                int r;
+
+                data[i] ^= 1;
+                spit(data, n);
+                j = opened(true);
+                r = journal_read(j, "s", count, &records);
+                cr_assert_eq(r, JOURNAL_E_DAMAGED, "byte %zu: %d", i, r);
+                cr_assert(strstr(j->message, "stream s, segment 1, byte "), "%s", j->message);
+                journal_close(j);
+                data[i] ^= 1;
+        }
+}
+
+Test(journal, one_writer_only)
+{
+        _cleanup_(cleanup_free) char *message = NULL;
+        struct plugins *other_plugins = NULL;
+        struct plugin *other;
+        struct journal *j, *second = NULL;
+        char pid[32];
+
+        j = opened(false);
+        cr_assert_eq(plugins_load(&config, host, NULL, 0, &other_plugins), 0);
+        other = plugins_find(other_plugins, "store", "file");
+        cr_assert_eq(journal_open(other, folder, false, &second, &message), JOURNAL_E_BUSY);
+        snprintf(pid, sizeof(pid), "pid %ld on host ", (long)getpid());
+        cr_assert(strstr(message, pid), "%s", message);
+        journal_close(j);
+        j = opened(false);
+        cr_assert_eq(j->epoch, 2);
+        journal_close(j);
+        plugins_free(other_plugins);
+}
+
+/* What the writer writes, the reader reads: every member of every type. */
+Test(record, round_trip_of_all_types)
+{
+        for (unsigned type = 0; type < N_RECORD_TYPES; type++) {
+                _cleanup_(cleanup_buf) struct buf a = BUF_NULL, b = BUF_NULL;
+                struct record_scratch scratch = RECORD_SCRATCH_NULL;
+                struct record r = {.type = type, .seq = 7, .at = 1732000000123};
+                struct record back;
+                size_t column = 0;
+
+                /* Fill every span that a table could use with text that needs escapes where strings
+                 * are allowed; JSON members get valid JSON. */
+                for (struct span *s = &r.id; s <= &r.token; s++)
+                        *s = span_of("a \"b\" \\ \n \t \x01 ü");
+                for (struct span *s = &r.who; s <= &r.notices; s++)
+                        *s = span_of("{\"x\":[1,{\"y\":\"}],\\\"\"}],\"z\":null}");
+                r.task = r.attempt = r.operation = r.lane = r.count = 3;
+                r.n_tasks = r.n_deps = r.format = r.pid = r.implied = 1;
+                r.answer = -2;
+                r.effect = 1;
+                r.after = -5;
+                r.changed = r.at;
+                r.epoch = UINT64_MAX;
+                uid_random(&r.op_id);
+                uid_random(&r.run);
+                uid_random(&r.site);
+                record_write(&a, &r);
+                cr_assert_eq(record_read(a.data, a.n - 1, &scratch, &back, &column), 0,
+                             "%s at %zu", a.data, column);
+                record_write(&b, &back);
+                cr_assert_str_eq(a.data, b.data);
+                cr_assert_lt(record_read(a.data, a.n - 2, &scratch, &back, &column), 0);
+                record_scratch_deinit(&scratch);
+        }
+}
+
+static void apply(struct run *run, struct site *site, struct record r)
+{
+        static uint64_t seq;
+
+        r.seq = ++seq;
+        r.at = 1732000000000;
+        cr_assert_eq(run_apply(run, site, &r), 0, "%s", record_type_name(r.type));
+}
+
+static struct run *diamond(struct site *site)
+{
+        struct run *run = run_new();
+        static const char *const deps[] = {"", "[0]", "[0]", "[1,2]"};
+
+        apply(run, site, (struct record){.type = RECORD_RUN, .name = span_of("w"),
+                                         .max_attempts = 3});
+        apply(run, site, (struct record){.type = RECORD_LANE, .plugin = span_of("provider/x")});
+        apply(run, site,
+              (struct record){.type = RECORD_OPERATION, .id = span_of("op"),
+                              .verb = span_of("create"), .target = span_of("server"),
+                              .on_failure = span_of("continue"), .timeout = 5});
+        for (unsigned i = 0; i < 4; i++) {
+                char id[8] = {'o', 'p', '/', (char)('a' + i), 0}, key[16];
+
+                snprintf(key, sizeof(key), "server.%c", 'a' + (int)i);
+                apply(run, site,
+                      (struct record){.type = RECORD_TASK, .id = span_of(id), .key = span_of(key),
+                                      .verb = span_of("create"), .deps = span_of(deps[i]),
+                                      .doc = span_of("{\"kind\":\"server\",\"spec\":{\"cpu\":1}}")});
+        }
+        apply(run, site, (struct record){.type = RECORD_PLANNED, .n_tasks = 4, .n_deps = 4});
+        return run;
+}
+
+static void finish(struct run *run, struct site *site, uint32_t task, bool good)
+{
+        apply(run, site, (struct record){.type = RECORD_INTENT, .task = task,
+                                         .request = span_of("{}")});
+        apply(run, site,
+              (struct record){.type = good ? RECORD_DONE : RECORD_FAILED, .task = task,
+                              .answer = good ? 0 : -3, .outputs = span_of("{\"o\":1}"),
+                              .message = span_of("broken")});
+}
+
+Test(fold, readiness_follows_the_edges)
+{
+        struct site site = SITE_NULL;
+        struct run *run = diamond(&site);
+
+        cr_assert_eq(run->n_by_status[TASK_READY], 1);
+        finish(run, &site, 0, true);
+        cr_assert_eq(run->n_by_status[TASK_READY], 2);
+        finish(run, &site, 2, true);
+        cr_assert_eq(run->tasks[3].status, TASK_WAITING);
+        finish(run, &site, 1, true);
+        cr_assert_eq(run->tasks[3].status, TASK_READY);
+        finish(run, &site, 3, true);
+        cr_assert_eq(run->unsettled, 0);
+        cr_assert_str_eq(inventory_get(&site.inventory, "server.d")->spec, "{\"cpu\":1}");
+        cr_assert_str_eq(inventory_get(&site.inventory, "server.d")->outputs, "{\"o\":1}");
+        run_free(run);
+        site_deinit(&site);
+}
+
+Test(fold, what_depends_on_a_failure_is_skipped)
+{
+        struct site site = SITE_NULL;
+        struct run *run = diamond(&site);
+
+        finish(run, &site, 0, true);
+        finish(run, &site, 1, false);
+        cr_assert_eq(run->tasks[3].status, TASK_WAITING, "task 2 has not ended");
+        finish(run, &site, 2, true);
+        cr_assert_eq(run->tasks[3].status, TASK_SKIPPED);
+        cr_assert_eq(run->unsettled, 0);
+        cr_assert_str_eq(run_note(run, 1)->message, "broken");
+        cr_assert_null(inventory_get(&site.inventory, "server.b"));
+        run_free(run);
+        site_deinit(&site);
+}
