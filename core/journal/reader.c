@@ -203,7 +203,7 @@ static int read_segment(struct reader *r, const char *data, size_t n)
                 return 0;
         if (s->segment < r->last) /* J3 */
                 return damaged(r, "bytes were changed or lost: another segment follows");
-        if (later_seal(r, p, end))
+        if (r->valid == 0 ? two_seals(p, end) : later_seal(r, p, end)) /* the salt may be changed */
                 return damaged(r, "bytes were changed: a valid seal follows");
         return 0;
 }
