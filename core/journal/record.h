@@ -90,6 +90,7 @@ struct record {
         uint32_t batch_size, rate_limit, timeout;
         uint32_t max_attempts, initial_delay, max_delay; /* delays in seconds */
         uint32_t implied, irreversible; /* 0 or 1 */
+        uint32_t soft;          /* how many of deps, at their end, need only have ended */
         struct uid op_id;
         struct uid run;
         struct uid site;

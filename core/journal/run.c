@@ -73,6 +73,9 @@ struct run *run_free(struct run *run)
         return NULL;
 }
 
+/* An edge of run->deps and run->next whose target needs only have ended, not succeeded. */
+#define SOFT (UINT32_C(1) << 31)
+
 /* Room for one more element in an array of the run. */
 #define GROW(array, n, cap)                                                                        \
         ({                                                                                         \
@@ -189,15 +192,16 @@ static int settle(struct run *run, uint32_t number)
                         run->operations[t->operation].n_failed += t->status == TASK_FAILED;
                 }
                 for (uint32_t i = t->first_next; i < end && r == 0; i++) {
-                        struct task *next = &run->tasks[run->next[i]];
+                        uint32_t k = run->next[i] & ~SOFT;
+                        struct task *next = &run->tasks[k];
 
                         assert(next->n_unmet > 0);
-                        next->blocked |= !good;
+                        next->blocked |= !good && !(run->next[i] & SOFT);
                         if (--next->n_unmet > 0 || next->status != TASK_WAITING)
                                 continue;
                         if (!next->blocked && !task_is_join(next)) {
                                 set_status(run, next, TASK_READY);
-                                r = enqueue(run, run->next[i]);
+                                r = enqueue(run, k);
                                 continue;
                         }
                         set_status(run, next, next->blocked ? TASK_SKIPPED : TASK_SUCCEEDED);
@@ -214,7 +218,7 @@ static int settle(struct run *run, uint32_t number)
                                 list = bigger;
                                 cap *= 2;
                         }
-                        list[n++] = run->next[i];
+                        list[n++] = k;
                 }
         }
         if (list != small)
@@ -269,7 +273,7 @@ static int apply_operation(struct run *run, const struct record *r)
 }
 
 /* Reads "[1,2,3]" behind the number of its elements into run->deps. */
-static int add_deps(struct run *run, struct span deps, uint32_t *ret_n)
+static int add_deps(struct run *run, struct span deps, uint32_t soft, uint32_t *ret_n)
 {
         uint32_t n = 0;
 
@@ -279,7 +283,7 @@ static int add_deps(struct run *run, struct span deps, uint32_t *ret_n)
 
                 for (; i < deps.n && deps.p[i] >= '0' && deps.p[i] <= '9' && v <= UINT32_MAX; i++)
                         v = v * 10 + (uint64_t)(deps.p[i] - '0');
-                if (i == from || v >= run->n_tasks) /* topological order */
+                if (i == from || v >= run->n_tasks || v >= SOFT) /* topological order */
                         return error_origin(-EBADMSG);
                 if (GROW(run->deps, run->n_deps, run->cap_deps))
                         return error_origin(-ENOMEM);
@@ -287,6 +291,10 @@ static int add_deps(struct run *run, struct span deps, uint32_t *ret_n)
                 n++;
                 i++; /* comma or bracket */
         }
+        if (soft > n)
+                return error_origin(-EBADMSG);
+        for (uint32_t i = 0; i < soft; i++)
+                run->deps[run->n_deps - 1 - i] |= SOFT;
         *ret_n = n;
         return 0;
 }
@@ -310,7 +318,7 @@ static int apply_task(struct run *run, const struct record *r)
                 q = error_origin(-EBADMSG);
         if (t.verb == VERB_JOIN)
                 t.lane = UINT16_MAX;
-        q = q ?: add_deps(run, r->deps, &t.n_unmet);
+        q = q ?: add_deps(run, r->deps, r->soft, &t.n_unmet);
         q = q ?: add_text(run, r->id, &t.text);
         q = q ?: add_text(run, r->key, NULL);
         q = q ?: add_text(run, r->doc, NULL);
@@ -342,7 +350,7 @@ static int build_next(struct run *run)
         run->cap_tasks = run->n_tasks + 1;
         tasks[run->n_tasks] = (struct task){0};
         for (uint32_t i = 0; i < run->n_deps; i++)
-                tasks[run->deps[i]].first_next++;
+                tasks[run->deps[i] & ~SOFT].first_next++;
         for (uint32_t i = 0; i <= run->n_tasks; i++) {
                 uint32_t n = tasks[i].first_next;
 
@@ -351,8 +359,9 @@ static int build_next(struct run *run)
         }
         /* Filling moves each start to its end, which is the start of the one behind. */
         for (uint32_t i = 0; i < run->n_tasks; i++)
-                for (uint32_t k = 0; k < tasks[i].n_unmet; k++)
-                        run->next[tasks[run->deps[at++]].first_next++] = i;
+                for (uint32_t k = 0; k < tasks[i].n_unmet; k++, at++)
+                        run->next[tasks[run->deps[at] & ~SOFT].first_next++] =
+                                i | (run->deps[at] & SOFT);
         for (uint32_t i = run->n_tasks; i > 0; i--)
                 tasks[i].first_next = tasks[i - 1].first_next;
         tasks[0].first_next = 0;

@@ -133,7 +133,7 @@ struct run {
         uint32_t *deps;   /* while the plan is read: number of dependencies and their numbers, task by
                            * task; freed by `planned`, which builds `next` */
         uint32_t n_deps, cap_deps;
-        uint32_t *next;   /* n_deps numbers of tasks */
+        uint32_t *next;   /* n_deps numbers of tasks; bit 31: needs only have ended */
         uint32_t n_by_status[N_TASK_STATUSES]; /* without joins */
         uint32_t n_drift;
         struct task_note *notes;
