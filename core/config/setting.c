@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config/setting.h"
 
-#include <math.h>
 #include <pwd.h>
 #include <sys/stat.h>
 

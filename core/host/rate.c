@@ -14,7 +14,6 @@
 
 #include <prvng/prvng.h>
 
-#include <math.h>
 #include <poll.h>
 #include <time.h>
 
@@ -74,7 +73,7 @@ static void recover(struct account *a, double full, int64_t now)
         } else if (now > a->changed_ns) {
                 a->rate += full * ((double)(now - a->changed_ns) / NS_PER_S) / RATE_RECOVERY;
         }
-        a->rate = fmin(a->rate, full);
+        a->rate = MIN(a->rate, full);
         a->changed_ns = MAX(a->changed_ns, now);
 }
 
@@ -159,7 +158,7 @@ static void rate_back_off(struct prvng_call *pub, const char *name, int64_t retr
         if (a) {
                 if (a->full > 0 && now - a->halved_ns >= NS_PER_S) {
                         recover(a, a->full, now);
-                        a->rate = fmax(a->rate / 2, a->full / RATE_LEAST);
+                        a->rate = MAX(a->rate / 2, a->full / RATE_LEAST);
                         a->halved_ns = now;
                 }
                 /* Recovery starts when the pause ends; of two pauses the longer counts. */

@@ -174,10 +174,28 @@ static void check_unique(struct plugin *p, const struct config *config)
         }
 }
 
+/* Before the note is read, and for a file that is not there: what the folder in "providers/x.so" says,
+ * so that whoever needs provider x finds the reason why there is none. */
+static int guess_kind(struct plugin *p)
+{
+        const char *file = p->config->file ? p->config->file : "", *slash = strchr(file, '/');
+        _cleanup_(cleanup_free) char *kind = NULL;
+
+        if (!slash || slash - file < 2 || slash[-1] != 's')
+                return 0;
+        kind = strndup(file, (size_t)(slash - file - 1));
+        if (!kind)
+                return error_origin(-ENOMEM);
+        return plugin_kind_known(kind) ? take(&p->kind, kind) : 0;
+}
+
 static int load_one(struct plugin *p, const struct config *config, const char *kinds, uint32_t flags)
 {
         int r;
 
+        r = guess_kind(p);
+        if (r < 0)
+                return error_fold(r);
         if (!p->config->enabled)
                 p->state = PLUGIN_DISABLED;
         else

@@ -25,7 +25,7 @@ struct plugin {
         enum plugin_state state;
         char *reason;    /* one sentence with the cure, or NULL */
         char *name;      /* of the drop-in; equals the descriptor's */
-        char *kind;      /* from the note, "" if it has none */
+        char *kind;      /* from the note, else from the folder in the drop-in's `file`, else "" */
         char *id;
         char *version;
         char *path;      /* absolute path of the file, or NULL if it was not found */

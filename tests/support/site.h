@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A site of its own for a test: a temporary folder with prvng.conf, drop-ins for the plugins asked for,
+ * state and cache. Nothing of the machine's own configuration is seen.
+ *
+ * The in-tree test plugins are found by the environment variable PRVNG_TEST_PLUGINS (their folder in
+ * the build), which the meson tests set.
+ */
+#ifndef PRVNG_TESTS_SITE_H
+#define PRVNG_TESTS_SITE_H
+
+#include "base/util.h"
+
+struct site_plugin {
+        const char *name;
+        const char *file;   /* NULL: NAME.so of the test plugins; else absolute */
+        const char *config; /* inside of the drop-in's `config: { }`, libconfig; may be NULL. "@SITE@"
+                             * stands for the site's folder */
+        const char *more;   /* further keys of the drop-in, "isolation = \"process\";", or NULL */
+};
+
+struct site {
+        char *folder;
+        char *conf; /* FOLDER/prvng.conf, for config_load() and --config */
+};
+
+/* Makes it, and sets the environment (XDG_*, PRVNG_DROPIN_PATH) so that it is all there is. `more` is
+ * text for prvng.conf or NULL. Ends the process on failure: a test without a site says nothing. */
+void site_new(struct site *s, const struct site_plugin *plugins, size_t n_plugins, const char *more);
+void site_remove(struct site *s); /* with all that is in it */
+
+char *site_path(const struct site *s, const char *relative); /* caller frees */
+void site_write(const struct site *s, const char *relative, const char *text);
+size_t site_count(const struct site *s, const char *relative); /* entries of a folder; 0: none */
+
+#endif
