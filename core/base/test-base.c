@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/json.h"
@@ -95,4 +96,33 @@ Test(problem, suggests_what_was_meant)
         cr_assert_str_eq(did_you_mean("create-server", words, 3), "create-servers");
         cr_assert_str_eq(did_you_mean("instal-k8s", words, 3), "install-k8s");
         cr_assert_null(did_you_mean("delete", words, 3));
+}
+
+Test(arena, small_and_large_pieces_do_not_overlap)
+{
+        _cleanup_(cleanup_arena) struct arena a = ARENA_NULL;
+        char *text[200];
+        uint64_t *numbers[200];
+
+        for (size_t i = 0; i < 200; i++) {
+                size_t n = i % 50 == 49 ? 70000 : i;
+
+                numbers[i] = arena_alloc(&a, (i % 7 + 1) * sizeof(uint64_t));
+                cr_assert_eq((uintptr_t)numbers[i] % 8, 0);
+                for (size_t j = 0; j <= i % 7; j++) {
+                        cr_assert_eq(numbers[i][j], 0);
+                        numbers[i][j] = i;
+                }
+                text[i] = arena_text(&a, n);
+                memset(text[i], 'a' + (int)(i % 26), n);
+        }
+        for (size_t i = 0; i < 200; i++) {
+                size_t n = i % 50 == 49 ? 70000 : i;
+
+                cr_assert_eq(strlen(text[i]), n);
+                for (size_t j = 0; j < n; j++)
+                        cr_assert_eq(text[i][j], 'a' + (int)(i % 26));
+                for (size_t j = 0; j <= i % 7; j++)
+                        cr_assert_eq(numbers[i][j], i);
+        }
 }

@@ -6,6 +6,12 @@
  * depend on ends in a join, a task without plugin or effect, so that n x m edges become n + m; joins
  * are never shown to people.
  *
+ * Dependencies are hard or soft. Whoever runs the plan decides a task (runs it, or skips it because a
+ * hard dependency did not succeed) when all its dependencies have ended, never earlier: so a soft
+ * dependency on a join that is skipped still waits for the last task of the join's operation.
+ * Soft ones come from `type = sequential`, `parallel = False`, the barriers between groups of
+ * batch_size and `dependencies` that are soft or optional: they order, they do not decide.
+ *
  * Verbs: `create` of a resource that this workflow owns with another spec becomes `update`, with the
  * difference; with the same spec it stays `create` and the plugin looks whether that is still true.
  */
@@ -49,6 +55,7 @@ struct plan_task {
         uint32_t operation;   /* index */
         uint32_t lane;        /* index; UINT32_MAX for a join */
         uint32_t first_dep, n_deps; /* in plan->deps: numbers of tasks */
+        uint32_t n_soft;      /* that many at the end of its deps need only have ended */
         uint32_t first_use, n_uses; /* in plan->uses: keys of resources whose outputs are its inputs */
         uint8_t verb;         /* enum plan_verb */
         bool implied;
