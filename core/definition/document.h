@@ -21,6 +21,7 @@ struct doc_node {
         uint32_t line, column;
         uint32_t key;    /* offset in text, DOC_NONE outside maps */
         uint32_t n_key;
+        uint32_t key_line, key_column;
         uint32_t parent; /* DOC_NONE for the top */
         uint32_t next;   /* next sibling, DOC_NONE at the end */
         union {
@@ -54,6 +55,7 @@ const char *document_string(const struct document *d, uint32_t node); /* of a DO
 const char *document_key(const struct document *d, uint32_t node);    /* NULL outside maps */
 uint32_t document_get(const struct document *d, uint32_t map, const char *key); /* or DOC_NONE */
 struct position document_position(const struct document *d, uint32_t node);
+struct position document_key_position(const struct document *d, uint32_t node); /* of a value: its key */
 
 /* "operations[2].depends_on[0]"; caller frees. `top` is where the path starts. */
 char *document_path(const struct document *d, uint32_t top, uint32_t node);

@@ -1,0 +1,683 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Checks a document against the tables of schema.c and fills the structs of definition.h.
+ *
+ * Nothing stops at the first problem: a value that is wrong is reported and left zero, and the walk
+ * goes on. The definition is handed out only if nothing was reported, so nobody sees those zeros.
+ */
+#include "definition/schema.h"
+
+#include <math.h>
+#include <stdarg.h>
+
+#define NAME_MAX_LENGTH 128
+#define SHOWN_MAX 60
+#define SIMILAR_BUDGET 4000000
+#define PROBLEMS_MAX 1000 /* shown; more are counted: their paths cost a walk each */
+
+static const char *const type_names[] = {
+        [DOC_NULL] = "null",   [DOC_BOOL] = "a boolean", [DOC_INTEGER] = "a number",
+        [DOC_REAL] = "a number", [DOC_STRING] = "a text",  [DOC_LIST] = "a list",
+        [DOC_MAP] = "a map",
+};
+
+static void report(struct check *c, struct position at, uint32_t node, const char *member,
+                   const char *format, va_list ap)
+{
+        _cleanup_(cleanup_free) char *path = NULL, *message = NULL, *full = NULL;
+
+        if (c->problems->n - c->n_before >= PROBLEMS_MAX) {
+                c->n_more++;
+                return;
+        }
+        path = document_path(c->d, c->top, node);
+
+        if (vasprintf(&message, format, ap) < 0) {
+                message = NULL;
+                c->no_memory = true;
+                return;
+        }
+        if (member && asprintf(&full, "%s%s%s", path ? path : "", path && *path ? "." : "", member) < 0)
+                full = NULL;
+        problems_add(c->problems, &at, full ? full : path, "%s", message);
+}
+
+void check_problem(struct check *c, uint32_t node, const char *member, const char *format, ...)
+{
+        va_list ap;
+
+        va_start(ap, format);
+        report(c, document_position(c->d, node), node, member, format, ap);
+        va_end(ap);
+}
+
+/* The same at the value's key. */
+static _printf_(3, 4) void key_problem(struct check *c, uint32_t node, const char *format, ...)
+{
+        va_list ap;
+
+        va_start(ap, format);
+        report(c, document_key_position(c->d, node), node, NULL, format, ap);
+        va_end(ap);
+}
+
+/* The value as the user would write it, cut to a bearable length. */
+static const char *show(struct check *c, uint32_t node, char ret_text[SHOWN_MAX + 8])
+{
+        const struct doc_node *n = document_node(c->d, node);
+        _cleanup_(cleanup_buf) struct buf b = BUF_NULL;
+        size_t cut = SHOWN_MAX;
+
+        if (n->type == DOC_MAP || n->type == DOC_LIST) {
+                snprintf(ret_text, SHOWN_MAX, "%s", type_names[n->type]);
+                return ret_text;
+        }
+        if (n->type == DOC_STRING && n->v.string.n > 4 * SHOWN_MAX)
+                buf_json_n(&b, document_string(c->d, node), 4 * SHOWN_MAX);
+        else
+                document_json(c->d, node, &b);
+        if (b.n <= SHOWN_MAX) {
+                snprintf(ret_text, SHOWN_MAX + 8, "%s", buf_str(&b));
+                return ret_text;
+        }
+        while (cut > 0 && ((uint8_t)b.data[cut] & 0xc0) == 0x80)
+                cut--; /* not inside of a character */
+        snprintf(ret_text, SHOWN_MAX + 8, "%.*s...\"", (int)cut, b.data);
+        return ret_text;
+}
+
+static void wrong(struct check *c, uint32_t node, const char *accepted)
+{
+        char text[SHOWN_MAX + 8];
+
+        check_problem(c, node, NULL, "%s is not accepted here; expected %s", show(c, node, text),
+                      accepted);
+}
+
+const char *check_similar(struct check *c, const char *word, const char *const *list, size_t n)
+{
+        if (n > c->budget)
+                return NULL;
+        c->budget -= n;
+        return did_you_mean(word, list, n);
+}
+
+uint32_t check_child(const struct check *c, uint32_t map, const char *key, uint32_t i)
+{
+        uint32_t list = document_get(c->d, map, key), child;
+
+        if (list == DOC_NONE || document_node(c->d, list)->type != DOC_LIST)
+                return map;
+        child = document_node(c->d, list)->v.children.first;
+        for (; i > 0 && child != DOC_NONE; i--)
+                child = document_node(c->d, child)->next;
+        return child == DOC_NONE ? list : child;
+}
+
+/* --- memory --- */
+
+struct chunk {
+        struct chunk *next;
+        size_t n, cap;
+        _Alignas(max_align_t) char data[];
+};
+
+void *arena_new(struct definition *d, size_t n)
+{
+        struct chunk *chunk = d->arena;
+        void *p;
+
+        n = (n + 15) & ~(size_t)15;
+        if (!chunk || chunk->cap - chunk->n < n) {
+                size_t cap = MAX(n, (size_t)1 << 16);
+
+                chunk = calloc(1, sizeof(*chunk) + cap);
+                if (!chunk)
+                        return NULL;
+                chunk->next = d->arena;
+                chunk->cap = cap;
+                d->arena = chunk;
+        }
+        p = chunk->data + chunk->n;
+        chunk->n += n;
+        return p;
+}
+
+const char *arena_text(struct definition *d, const struct buf *b)
+{
+        char *p = b->error ? NULL : arena_new(d, b->n + 1);
+
+        if (p && b->n)
+                memcpy(p, b->data, b->n);
+        return p;
+}
+
+struct definition *definition_free(struct definition *d)
+{
+        if (!d)
+                return NULL;
+        for (struct chunk *chunk = d->arena, *next; chunk; chunk = next) {
+                next = chunk->next;
+                free(chunk);
+        }
+        free(d);
+        return NULL;
+}
+
+/* --- values --- */
+
+static void *place(void *out, const struct attribute *a)
+{
+        return out && a->at != A_NOWHERE ? (char *)out + a->at : NULL;
+}
+
+static const char *join(const char *const *words, const char *separator, char *ret_text, size_t n)
+{
+        size_t at = 0;
+
+        ret_text[0] = 0;
+        for (; *words && at < n; words++)
+                at += (size_t)snprintf(ret_text + at, n - at, "%s%s", at ? separator : "", *words);
+        return ret_text;
+}
+
+static size_t count(const char *const *words)
+{
+        size_t n = 0;
+
+        while (words[n])
+                n++;
+        return n;
+}
+
+bool check_name(struct check *c, uint32_t node, const char *value, const char *what)
+{
+        static const char accepted[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                       "0123456789._-";
+        char text[SHOWN_MAX + 8];
+        size_t n = strlen(value);
+
+        if (n > 0 && n <= NAME_MAX_LENGTH && !strchr("._-", value[0]) && !value[strspn(value, accepted)])
+                return true;
+        if (strstr(value, "{{") || strstr(value, "{%"))
+                check_problem(c, node, NULL,
+                              "%s holds a Jinja2 template, which this version does not render; "
+                              "write the name itself", show(c, node, text));
+        else
+                check_problem(c, node, NULL,
+                              "%s is no %s: expected 1 to %d letters, digits, '.', '_' and '-', "
+                              "beginning with a letter or digit",
+                              show(c, node, text), what, NAME_MAX_LENGTH);
+        return false;
+}
+
+/* The word's number; -1 if it is reported or, with A_OPEN, a new one. */
+static int check_word(struct check *c, const struct attribute *a, uint32_t node, const char *value)
+{
+        const char *similar;
+        char text[SHOWN_MAX + 8], words[256];
+
+        for (int i = 0; a->words[i]; i++)
+                if (streq(a->words[i], value))
+                        return i;
+        similar = check_similar(c, value, a->words, count(a->words));
+        if (a->flags & A_OPEN && !similar) {
+                check_name(c, node, value, "name");
+                return -1;
+        }
+        check_problem(c, node, NULL, "%s is not accepted here; expected one of: %s.%s%s%s",
+                      show(c, node, text), join(a->words, ", ", words, sizeof(words)),
+                      similar ? " Did you mean \"" : "", similar ? similar : "",
+                      similar ? "\"?" : "");
+        return -1;
+}
+
+/* The text of a node that has to be one, or NULL after a report. */
+static const char *check_text(struct check *c, uint32_t node)
+{
+        const struct doc_node *n = document_node(c->d, node);
+
+        if (n->type != DOC_STRING) {
+                wrong(c, node, n->type == DOC_LIST || n->type == DOC_MAP || n->type == DOC_NULL
+                                       ? "a text"
+                                       : "a text: put it in quotes");
+                return NULL;
+        }
+        if (strlen(document_string(c->d, node)) != n->v.string.n) {
+                check_problem(c, node, NULL, "a text may not contain the character NUL");
+                return NULL;
+        }
+        return document_string(c->d, node);
+}
+
+static const char *check_string(struct check *c, const struct attribute *a, uint32_t node)
+{
+        const char *value = check_text(c, node);
+
+        if (!value)
+                return NULL;
+        if (a->flags & A_NAME)
+                return check_name(c, node, value, "name") ? value : NULL;
+        if (a->flags & A_NONEMPTY && !*value)
+                wrong(c, node, "a text that is not empty");
+        if (a->flags & A_URL_PATH && *value != '/')
+                wrong(c, node, "a path that begins with '/'");
+        return value;
+}
+
+static bool check_number(struct check *c, const struct attribute *a, uint32_t node, double *ret_value)
+{
+        const struct doc_node *n = document_node(c->d, node);
+        const char *what = a->kind == A_NUMBER ? "a number" : "a whole number";
+        char text[SHOWN_MAX + 8], range[96];
+        double value;
+
+        snprintf(range, sizeof(range), "%s from %.12g to %.12g", what, a->min, a->max);
+        if (n->type != DOC_INTEGER && !(n->type == DOC_REAL && a->kind == A_NUMBER)) {
+                wrong(c, node, range);
+                return false;
+        }
+        value = n->type == DOC_INTEGER ? (double)n->v.integer : n->v.real;
+        if (!(value >= a->min && value <= a->max)) {
+                check_problem(c, node, NULL, "%s is out of range; expected %s", show(c, node, text),
+                              range);
+                return false;
+        }
+        *ret_value = value;
+        return true;
+}
+
+static int name_compare(const void *a, const void *b)
+{
+        return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Equal strings in a list: sorted copy, so that long lists cost no square. */
+static void check_unique(struct check *c, uint32_t list, const struct strings *s)
+{
+        const char **sorted;
+
+        if (s->n < 2)
+                return;
+        sorted = malloc(s->n * sizeof(*sorted));
+        if (!sorted) {
+                c->no_memory = true;
+                return;
+        }
+        memcpy(sorted, s->list, s->n * sizeof(*sorted));
+        qsort(sorted, s->n, sizeof(*sorted), name_compare);
+        for (uint32_t i = 1; i < s->n; i++) {
+                uint32_t seen = 0, child;
+
+                if (!streq(sorted[i - 1], sorted[i]) || (i > 1 && streq(sorted[i - 2], sorted[i])))
+                        continue;
+                child = document_node(c->d, list)->v.children.first;
+                for (; child != DOC_NONE; child = document_node(c->d, child)->next)
+                        if (document_node(c->d, child)->type == DOC_STRING &&
+                            streq(document_string(c->d, child), sorted[i]) && ++seen == 2)
+                                break;
+                if (child != DOC_NONE)
+                        check_problem(c, child, NULL, "\"%s\" stands twice in this list; keep one",
+                                      sorted[i]);
+        }
+        free(sorted);
+}
+
+static void check_strings(struct check *c, const struct attribute *a, uint32_t node,
+                          struct strings *out)
+{
+        const struct doc_node *n = document_node(c->d, node);
+        struct attribute each = *a;
+        struct strings s = { 0 };
+
+        if (n->type != DOC_LIST) {
+                wrong(c, node, n->type == DOC_STRING ? "a list of texts: put it in [ ]"
+                                                     : "a list of texts");
+                return;
+        }
+        if (a->flags & A_NONEMPTY && a->flags & A_REQUIRED && !n->v.children.n)
+                check_problem(c, node, NULL, "the list is empty; expected at least one entry");
+        s.list = arena_new(c->definition, n->v.children.n * sizeof(*s.list));
+        if (!s.list) {
+                c->no_memory = true;
+                return;
+        }
+        for (uint32_t i = n->v.children.first; i != DOC_NONE; i = document_node(c->d, i)->next) {
+                const char *value = check_string(c, &each, i);
+
+                if (value && a->words)
+                        check_word(c, a, i, value);
+                if (value)
+                        s.list[s.n++] = value;
+        }
+        if (a->flags & A_UNIQUE)
+                check_unique(c, node, &s);
+        if (out)
+                *out = s;
+}
+
+static void check_labels(struct check *c, uint32_t node)
+{
+        if (document_node(c->d, node)->type != DOC_MAP) {
+                wrong(c, node, "a map of texts");
+                return;
+        }
+        for (uint32_t i = document_node(c->d, node)->v.children.first; i != DOC_NONE;
+             i = document_node(c->d, i)->next)
+                check_text(c, i);
+}
+
+static void store_json(struct check *c, uint32_t node, const struct schema *s, const char *without,
+                       const char **out)
+{
+        _cleanup_(cleanup_buf) struct buf json = BUF_NULL;
+
+        if (!out)
+                return;
+        if (s)
+                schema_canonical(s, c->d, node, without, &json);
+        else
+                document_json(c->d, node, &json);
+        *out = arena_text(c->definition, &json);
+        if (!*out)
+                c->no_memory = true;
+}
+
+/* --- maps with a schema --- */
+
+static void check_map(struct check *c, const struct schema *s, uint32_t map, void *out);
+
+struct unknown {
+        struct check *check;
+        const struct schema *schema;
+};
+
+/* In a ServerDef any other map is the block of the provider of that name, which the plan knows. Other
+ * attributes are a provider's own, and accepted as such only in a workflow that is not agnostic. */
+static void check_unknown(void *userdata, uint32_t node)
+{
+        const struct unknown *u = userdata;
+        struct check *c = u->check;
+        const char *names[SCHEMA_ATTRIBUTES_MAX + 1] = { 0 };
+        const char *name = document_key(c->d, node), *similar;
+        char accepted[512];
+
+        for (size_t i = 0; i < u->schema->n_attributes; i++)
+                names[i] = u->schema->attributes[i].name;
+        similar = check_similar(c, name, names, u->schema->n_attributes);
+        if (!similar && u->schema->flags & SCHEMA_BLOCKS) {
+                if (document_node(c->d, node)->type == DOC_MAP) {
+                        check_name(c, node, name, "name of a provider");
+                        return;
+                }
+                if (!c->definition->provider_agnostic)
+                        return;
+        }
+        key_problem(c, node, "unknown attribute \"%.60s\" of %s; accepted: %s.%s%s%s%s", name,
+                    u->schema->name, join(names, ", ", accepted, sizeof(accepted)),
+                    similar ? " Did you mean \"" : "", similar ? similar : "", similar ? "\"?" : "",
+                    !similar && u->schema->flags & SCHEMA_BLOCKS
+                            ? " What only one provider knows belongs into a block with the "
+                              "provider's name (upcloud = {...}), or needs provider_agnostic = False."
+                            : "");
+}
+
+static void check_list(struct check *c, const struct attribute *a, uint32_t node, void *out)
+{
+        const struct doc_node *n = document_node(c->d, node);
+        char *elements, *element;
+
+        if (n->type != DOC_LIST) {
+                wrong(c, node, "a list of maps");
+                return;
+        }
+        if (a->flags & A_NONEMPTY && !n->v.children.n)
+                check_problem(c, node, NULL, "the list is empty; expected at least one entry");
+        elements = arena_new(c->definition, n->v.children.n * a->schema->size);
+        if (!elements) {
+                c->no_memory = true;
+                return;
+        }
+        element = elements;
+        for (uint32_t i = n->v.children.first; i != DOC_NONE; i = document_node(c->d, i)->next) {
+                if (document_node(c->d, i)->type == DOC_MAP)
+                        check_map(c, a->schema, i, element);
+                else
+                        wrong(c, i, "a map");
+                memcpy(element + a->schema->node_at, &i, sizeof(i));
+                element += a->schema->size;
+        }
+        memcpy((char *)out + a->at, &elements, sizeof(elements));
+        memcpy((char *)out + a->count_at, &n->v.children.n, sizeof(uint32_t));
+}
+
+static void check_inner(struct check *c, const struct attribute *a, uint32_t node, void *out)
+{
+        size_t before = c->problems->n;
+
+        if (document_node(c->d, node)->type != DOC_MAP) {
+                wrong(c, node, "a map");
+                return;
+        }
+        check_map(c, a->schema, node, a->flags & A_AS_TEXT ? NULL : place(out, a));
+        if (a->flags & A_AS_TEXT && c->problems->n == before)
+                store_json(c, node, a->schema, NULL, place(out, a));
+}
+
+static void check_value(struct check *c, const struct attribute *a, uint32_t node, void *out)
+{
+        void *p = place(out, a);
+        const char *text = NULL;
+        double number = 0;
+        int word;
+
+        switch (a->kind) {
+        case A_BOOL:
+                if (document_node(c->d, node)->type != DOC_BOOL)
+                        wrong(c, node, "true or false");
+                else if (p)
+                        *(bool *)p = document_node(c->d, node)->v.boolean;
+                break;
+        case A_U32:
+                if (check_number(c, a, node, &number) && p)
+                        *(uint32_t *)p = (uint32_t)number;
+                break;
+        case A_U64:
+                if (check_number(c, a, node, &number) && p)
+                        *(uint64_t *)p = (uint64_t)number;
+                break;
+        case A_NUMBER:
+                if (check_number(c, a, node, &number) && p)
+                        *(double *)p = number;
+                break;
+        case A_STRING:
+                text = check_string(c, a, node);
+                if (p)
+                        *(const char **)p = text;
+                break;
+        case A_ENUM:
+                text = check_text(c, node);
+                word = text ? check_word(c, a, node, text) : -1;
+                if (p && a->flags & A_AS_TEXT)
+                        *(const char **)p = text;
+                else if (p && word >= 0)
+                        *(int *)p = word;
+                break;
+        case A_STRINGS:
+                check_strings(c, a, node, p);
+                break;
+        case A_LABELS:
+                check_labels(c, node);
+                break;
+        case A_FREE:
+                if (document_node(c->d, node)->type != DOC_MAP)
+                        wrong(c, node, "a map");
+                else
+                        store_json(c, node, NULL, NULL, p);
+                break;
+        case A_SCHEMA:
+                check_inner(c, a, node, out);
+                break;
+        case A_SCHEMAS:
+                check_list(c, a, node, out);
+                break;
+        }
+}
+
+/* --- defaults: read from their canonical text --- */
+
+static const char *unquote(struct check *c, const char *fallback)
+{
+        struct buf b = { 0 };
+        const char *text;
+
+        buf_append(&b, fallback + 1, strlen(fallback) - 2);
+        text = arena_text(c->definition, &b);
+        buf_deinit(&b);
+        if (!text)
+                c->no_memory = true;
+        return text;
+}
+
+static void default_strings(struct check *c, const struct attribute *a, struct strings *out)
+{
+        if (streq(a->fallback, "[]"))
+                return;
+        out->list = arena_new(c->definition, count(a->words) * sizeof(*out->list));
+        if (!out->list) {
+                c->no_memory = true;
+                return;
+        }
+        for (size_t i = 0; a->words[i]; i++) { /* a default of strings is made of its words */
+                char quoted[64];
+
+                snprintf(quoted, sizeof(quoted), "\"%s\"", a->words[i]);
+                if (strstr(a->fallback, quoted))
+                        out->list[out->n++] = a->words[i];
+        }
+}
+
+static void check_default(struct check *c, const struct attribute *a, void *out)
+{
+        void *p = place(out, a);
+
+        if (a->kind == A_SCHEMA && !a->fallback && !(a->flags & A_ABSENT)) {
+                if (a->flags & A_AS_TEXT)
+                        store_json(c, DOC_NONE, a->schema, NULL, p);
+                else
+                        check_map(c, a->schema, DOC_NONE, p);
+        }
+        if (!a->fallback || !p)
+                return;
+        if (a->kind == A_BOOL) {
+                *(bool *)p = streq(a->fallback, "true");
+        } else if (a->kind == A_U32) {
+                *(uint32_t *)p = (uint32_t)strtoul(a->fallback, NULL, 10);
+        } else if (a->kind == A_STRINGS) {
+                default_strings(c, a, p);
+        } else if (a->kind == A_STRING || (a->kind == A_ENUM && a->flags & A_AS_TEXT)) {
+                *(const char **)p = unquote(c, a->fallback);
+        } else if (a->kind == A_ENUM) {
+                size_t n = strlen(a->fallback) - 2;
+                int i = 0;
+
+                while (strncmp(a->words[i], a->fallback + 1, n) != 0 || a->words[i][n])
+                        i++;
+                *(int *)p = i;
+        } else if (a->kind == A_FREE || a->kind == A_SCHEMA) {
+                *(const char **)p = a->fallback;
+        }
+}
+
+static void check_map(struct check *c, const struct schema *s, uint32_t map, void *out)
+{
+        struct unknown unknown = { c, s };
+        uint32_t nodes[SCHEMA_ATTRIBUTES_MAX];
+        size_t before = c->problems->n;
+
+        schema_match(s, c->d, map, nodes, check_unknown, &unknown);
+        for (size_t i = 0; i < s->n_attributes; i++) {
+                const struct attribute *a = &s->attributes[i];
+
+                if (nodes[i] != DOC_NONE)
+                        check_value(c, a, nodes[i], out);
+                else if (a->flags & A_REQUIRED)
+                        check_problem(c, map, a->name, "the attribute \"%s\" of %s is missing and has "
+                                      "no default", a->name, s->name);
+                else
+                        check_default(c, a, out);
+        }
+        if (s->json_at && c->problems->n == before)
+                store_json(c, map, s, s->json_without,
+                           (const char **)(void *)((char *)out + s->json_at));
+}
+
+/* --- the whole --- */
+
+static int problem_compare(const void *a, const void *b)
+{
+        const struct problem *p = a, *q = b;
+        int r = strcmp(p->file ? p->file : "", q->file ? q->file : "");
+
+        if (r == 0)
+                r = (p->line > q->line) - (p->line < q->line);
+        if (r == 0)
+                r = (p->column > q->column) - (p->column < q->column);
+        return r;
+}
+
+/* As a person reads the file: from its top. */
+static void sort_problems(struct check *c)
+{
+        qsort(c->problems->list + c->n_before, c->problems->n - c->n_before,
+              sizeof(*c->problems->list), problem_compare);
+        if (c->n_more)
+                problems_add(c->problems, NULL, NULL, "and %zu more problems", c->n_more);
+}
+
+/* provider_agnostic decides how servers are read, so it is wanted before them. */
+static bool find_agnostic(const struct document *d, uint32_t top)
+{
+        uint32_t node = document_get(d, top, "provider_agnostic");
+
+        return node == DOC_NONE || document_node(d, node)->type != DOC_BOOL ||
+               document_node(d, node)->v.boolean;
+}
+
+int definition_check(struct document *d, uint32_t top, const char *folder,
+                     struct problems *problems, struct definition **ret_definition)
+{
+        _cleanup_(cleanup_definition) struct definition *def = calloc(1, sizeof(*def));
+        struct check c = { .d = d, .top = top, .definition = def, .problems = problems,
+                           .budget = SIMILAR_BUDGET, .n_before = problems->n };
+        struct buf b = { 0 };
+
+        if (!def)
+                return error_origin(-ENOMEM);
+        if (document_node(d, top)->type != DOC_MAP) {
+                wrong(&c, top, "a map: a WorkflowDef");
+                return 0;
+        }
+        def->document = d;
+        def->top = top;
+        def->provider_agnostic = find_agnostic(d, top);
+        buf_puts(&b, folder ? folder : "");
+        def->folder = arena_text(def, &b);
+        buf_deinit(&b);
+        check_map(&c, &schema_workflow, top, def);
+        if (def->folder && !c.no_memory)
+                check_references(&c);
+        if (!def->folder || c.no_memory)
+                return error_origin(-ENOMEM);
+        if (problems->n == c.n_before)
+                *ret_definition = steal(&def);
+        else
+                sort_problems(&c);
+        return 0;
+}
+
+int definition_canonical(const struct definition *d, struct buf *json)
+{
+        schema_canonical(&schema_workflow, d->document, d->top, NULL, json);
+        return buf_error(json);
+}

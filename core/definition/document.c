@@ -1,0 +1,681 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The builder behind prvng.host.document/1: one array of nodes in document order and one arena of text.
+ *
+ * Keys are interned: equal keys of a document have one place in the text, so a document of a hundred
+ * thousand operations holds each attribute name once. The four bytes in front of a key are the number
+ * of the map that had it last; when a map ends, its children put theirs there, and who finds it there
+ * already is a duplicate. So duplicates cost one look per key, however large the map is.
+ */
+#include "definition/document.h"
+
+#include <math.h>
+
+#define DEPTH_MAX 64
+#define DUPLICATES_MAX 1000 /* reported: each costs a walk */
+#define TEXT_MAX UINT32_MAX /* 4 GiB: keys are named by 32 bits */
+
+struct frame {
+        uint32_t node;
+        uint32_t last; /* child, or DOC_NONE */
+};
+
+struct document {
+        struct doc_node *nodes;
+        uint32_t n_nodes;
+        uint32_t cap_nodes;
+        struct buf text;
+        uint32_t *keys; /* open addressing: places in the text, 0 is free */
+        uint32_t n_keys;
+        uint32_t cap_keys;
+        char **files;
+        uint32_t n_files;
+        struct frame stack[DEPTH_MAX];
+        uint32_t depth;
+        uint32_t key; /* waits for its value, or DOC_NONE */
+        uint32_t n_key;
+        uint32_t key_line, key_column;
+        int32_t failed;         /* class, sticky */
+        struct problems *problems;
+};
+
+static struct document *to_document(struct prvng_document *d)
+{
+        return (struct document *)d;
+}
+
+struct prvng_document *document_builder(struct document *d)
+{
+        return (struct prvng_document *)d;
+}
+
+static int files_add(struct document *d, const char *file)
+{
+        char **files = realloc(d->files, (d->n_files + 1) * sizeof(*files));
+
+        if (!files)
+                return error_origin(-ENOMEM);
+        d->files = files;
+        files[d->n_files] = strdup(file);
+        if (!files[d->n_files])
+                return error_origin(-ENOMEM);
+        d->n_files++;
+        return 0;
+}
+
+int document_new(const char *path, struct problems *problems, struct document **ret_document)
+{
+        struct document *d = calloc(1, sizeof(*d));
+
+        if (!d)
+                return error_origin(-ENOMEM);
+        d->key = DOC_NONE;
+        d->problems = problems;
+        buf_putc(&d->text, 0); /* so that no key stands at 0 */
+        if (files_add(d, path ? path : "") < 0 || d->text.error) {
+                document_free(d);
+                return error_origin(-ENOMEM);
+        }
+        *ret_document = d;
+        return 0;
+}
+
+struct document *document_free(struct document *d)
+{
+        if (!d)
+                return NULL;
+        for (uint32_t i = 0; i < d->n_files; i++)
+                free(d->files[i]);
+        free(d->files);
+        free(d->nodes);
+        free(d->keys);
+        buf_deinit(&d->text);
+        free(d);
+        return NULL;
+}
+
+static struct position position_of(const struct document *d, const struct prvng_position *at)
+{
+        struct position p = { .file = d->files[0] };
+
+        if (at) {
+                p.file = at->file ? at->file : d->files[0];
+                p.line = at->line;
+                p.column = at->column;
+        }
+        return p;
+}
+
+static int32_t fail(struct document *d, int32_t error_class, const struct prvng_position *at,
+                    const char *message)
+{
+        struct position p = position_of(d, at);
+
+        d->failed = error_class;
+        if (d->problems)
+                problems_add(d->problems, &p, NULL, "%s", message);
+        return error_class;
+}
+
+static int32_t out_of_memory(struct document *d, const struct prvng_position *at)
+{
+        return fail(d, PRVNG_TRANSIENT, at, "out of memory while the document was read");
+}
+
+static uint32_t file_number(struct document *d, const char *file)
+{
+        if (!file)
+                return 0;
+        for (uint32_t i = d->n_files; i-- > 0;) /* the last one is the likely one */
+                if (streq(d->files[i], file))
+                        return i;
+        return files_add(d, file) < 0 ? DOC_NONE : d->n_files - 1;
+}
+
+/* Room for n bytes and their NUL; its place, or DOC_NONE. */
+static uint32_t text_add(struct document *d, const char *s, uint64_t n)
+{
+        size_t at = d->text.n;
+        char *p;
+
+        if (n >= TEXT_MAX || at + n + 1 >= TEXT_MAX)
+                return DOC_NONE;
+        p = buf_reserve(&d->text, n + 1);
+        if (!p)
+                return DOC_NONE;
+        if (n)
+                memcpy(p, s, n);
+        p[n] = 0;
+        buf_advance(&d->text, n + 1);
+        return (uint32_t)at;
+}
+
+/* --- keys --- */
+
+struct key_head {
+        uint32_t map; /* that had this key last, plus one */
+        uint32_t n;
+};
+
+static struct key_head key_head(const struct document *d, uint32_t key)
+{
+        struct key_head h;
+
+        memcpy(&h, d->text.data + key - sizeof(h), sizeof(h));
+        return h;
+}
+
+static uint32_t hash(const char *s, uint64_t n)
+{
+        uint32_t h = 2166136261u;
+
+        for (uint64_t i = 0; i < n; i++)
+                h = (h ^ (uint8_t)s[i]) * 16777619u;
+        return h ^ h >> 15;
+}
+
+static int keys_grow(struct document *d)
+{
+        uint32_t cap = d->cap_keys ? d->cap_keys * 2 : 256;
+        uint32_t *keys = calloc(cap, sizeof(*keys));
+
+        if (!keys)
+                return error_origin(-ENOMEM);
+        for (uint32_t i = 0; i < d->cap_keys; i++) {
+                uint32_t k = d->keys[i], slot;
+
+                if (!k)
+                        continue;
+                slot = hash(d->text.data + k, key_head(d, k).n) & (cap - 1);
+                while (keys[slot])
+                        slot = (slot + 1) & (cap - 1);
+                keys[slot] = k;
+        }
+        free(d->keys);
+        d->keys = keys;
+        d->cap_keys = cap;
+        return 0;
+}
+
+static uint32_t key_intern(struct document *d, const char *key, uint64_t n)
+{
+        struct key_head h = { .n = (uint32_t)n };
+        uint32_t slot, at;
+
+        if (n >= TEXT_MAX)
+                return DOC_NONE;
+        if (d->n_keys * 2 >= d->cap_keys && keys_grow(d) < 0)
+                return DOC_NONE;
+        slot = hash(key, n) & (d->cap_keys - 1);
+        for (; d->keys[slot]; slot = (slot + 1) & (d->cap_keys - 1)) {
+                uint32_t k = d->keys[slot];
+
+                if (key_head(d, k).n == n && memcmp(d->text.data + k, key, n) == 0)
+                        return k;
+        }
+        if (d->text.n + sizeof(h) + n + 1 >= TEXT_MAX)
+                return DOC_NONE;
+        buf_append(&d->text, &h, sizeof(h));
+        at = text_add(d, key, n);
+        if (at == DOC_NONE || d->text.error)
+                return DOC_NONE;
+        d->keys[slot] = at;
+        d->n_keys++;
+        return at;
+}
+
+static void report_duplicate(struct document *d, uint32_t map, uint32_t node)
+{
+        _cleanup_(cleanup_free) char *path = NULL;
+        struct position p = document_key_position(d, node);
+        uint32_t first;
+
+        if (!d->problems || d->problems->n >= DUPLICATES_MAX)
+                return;
+        path = document_path(d, 0, node);
+        first = document_get(d, map, document_key(d, node));
+        problems_add(d->problems, &p, path,
+                     "the key \"%s\" stands twice in this map; the first one is in line %u. "
+                     "Keep one of them.",
+                     document_key(d, node), document_key_position(d, first).line);
+}
+
+static void check_duplicates(struct document *d, uint32_t map)
+{
+        for (uint32_t c = d->nodes[map].v.children.first; c != DOC_NONE; c = d->nodes[c].next) {
+                char *place = d->text.data + d->nodes[c].key - sizeof(struct key_head);
+                uint32_t stamp;
+
+                memcpy(&stamp, place, sizeof(stamp));
+                if (stamp == map + 1)
+                        report_duplicate(d, map, c);
+                stamp = map + 1;
+                memcpy(place, &stamp, sizeof(stamp));
+        }
+}
+
+/* --- events --- */
+
+static int32_t append(struct document *d, enum doc_type type, const struct prvng_position *at,
+                      struct doc_node **ret_node)
+{
+        struct frame *f = d->depth ? &d->stack[d->depth - 1] : NULL;
+        uint32_t number = d->n_nodes, file;
+        struct doc_node *n;
+
+        if (d->failed)
+                return d->failed;
+        if (!f && number)
+                return fail(d, PRVNG_INTERNAL, at, "the loader gave more than one value at the top");
+        if (f && (d->nodes[f->node].type == DOC_MAP) != (d->key != DOC_NONE))
+                return fail(d, PRVNG_INTERNAL, at, "the loader gave a value without its key");
+        if (number == d->cap_nodes) {
+                uint32_t cap = d->cap_nodes ? d->cap_nodes * 2 : 64;
+
+                n = cap > d->cap_nodes ? realloc(d->nodes, cap * sizeof(*n)) : NULL;
+                if (!n)
+                        return out_of_memory(d, at);
+                d->nodes = n;
+                d->cap_nodes = cap;
+        }
+        file = file_number(d, at ? at->file : NULL);
+        if (file == DOC_NONE)
+                return out_of_memory(d, at);
+        n = &d->nodes[d->n_nodes++];
+        *n = (struct doc_node){
+                .type = (uint8_t)type,
+                .file = file,
+                .line = at ? at->line : 0,
+                .column = at ? at->column : 0,
+                .key = d->key,
+                .n_key = d->n_key,
+                .key_line = d->key_line,
+                .key_column = d->key_column,
+                .parent = f ? f->node : DOC_NONE,
+                .next = DOC_NONE,
+        };
+        d->key = DOC_NONE;
+        d->n_key = d->key_line = d->key_column = 0;
+        if (f) {
+                if (f->last == DOC_NONE)
+                        d->nodes[f->node].v.children.first = number;
+                else
+                        d->nodes[f->last].next = number;
+                d->nodes[f->node].v.children.n++;
+                f->last = number;
+        }
+        *ret_node = n;
+        return 0;
+}
+
+static int32_t begin(struct prvng_document *builder, enum doc_type type,
+                     const struct prvng_position *at)
+{
+        struct document *d = to_document(builder);
+        struct doc_node *n;
+        int32_t r;
+
+        if (!d->failed && d->depth == DEPTH_MAX)
+                return fail(d, PRVNG_PERMANENT, at,
+                            "maps and lists are nested too deeply; at most 64 levels are accepted");
+        r = append(d, type, at, &n);
+        if (r < 0)
+                return r;
+        n->v.children.first = DOC_NONE;
+        n->v.children.n = 0;
+        d->stack[d->depth++] = (struct frame){ .node = d->n_nodes - 1, .last = DOC_NONE };
+        return 0;
+}
+
+static int32_t map_begin(struct prvng_document *d, const struct prvng_position *at)
+{
+        return begin(d, DOC_MAP, at);
+}
+
+static int32_t list_begin(struct prvng_document *d, const struct prvng_position *at)
+{
+        return begin(d, DOC_LIST, at);
+}
+
+static int32_t end(struct prvng_document *builder, const struct prvng_position *at)
+{
+        struct document *d = to_document(builder);
+        uint32_t node;
+
+        if (d->failed)
+                return d->failed;
+        if (!d->depth || d->key != DOC_NONE)
+                return fail(d, PRVNG_INTERNAL, at, "the loader ended a map or list at a wrong place");
+        node = d->stack[--d->depth].node;
+        if (d->nodes[node].type == DOC_MAP)
+                check_duplicates(d, node);
+        return 0;
+}
+
+static int32_t key(struct prvng_document *builder, const char *name, uint64_t n_name,
+                   const struct prvng_position *at)
+{
+        struct document *d = to_document(builder);
+
+        if (d->failed)
+                return d->failed;
+        if (!d->depth || d->key != DOC_NONE ||
+            d->nodes[d->stack[d->depth - 1].node].type != DOC_MAP)
+                return fail(d, PRVNG_INTERNAL, at, "the loader gave a key outside of a map");
+        if (memchr(name, 0, n_name))
+                return fail(d, PRVNG_PERMANENT, at, "a key may not contain the character NUL");
+        d->key = key_intern(d, name, n_name);
+        d->n_key = (uint32_t)n_name;
+        d->key_line = at ? at->line : 0;
+        d->key_column = at ? at->column : 0;
+        return d->key == DOC_NONE ? out_of_memory(d, at) : 0;
+}
+
+static int32_t string(struct prvng_document *builder, const char *value, uint64_t n_value,
+                      const struct prvng_position *at)
+{
+        struct document *d = to_document(builder);
+        uint32_t place;
+        struct doc_node *n;
+        int32_t r;
+
+        r = append(d, DOC_STRING, at, &n);
+        if (r < 0)
+                return r;
+        place = text_add(d, value, n_value);
+        if (place == DOC_NONE) {
+                n->type = DOC_NULL;
+                return out_of_memory(d, at);
+        }
+        n->v.string.offset = place;
+        n->v.string.n = (uint32_t)n_value;
+        return 0;
+}
+
+static int32_t integer(struct prvng_document *d, int64_t value, const struct prvng_position *at)
+{
+        struct doc_node *n;
+        int32_t r = append(to_document(d), DOC_INTEGER, at, &n);
+
+        if (r == 0)
+                n->v.integer = value;
+        return r;
+}
+
+static int32_t real(struct prvng_document *d, double value, const struct prvng_position *at)
+{
+        struct doc_node *n;
+        int32_t r;
+
+        if (!isfinite(value) && !to_document(d)->failed)
+                return fail(to_document(d), PRVNG_PERMANENT, at,
+                            "infinite numbers and NaN are not accepted");
+        r = append(to_document(d), DOC_REAL, at, &n);
+        if (r == 0)
+                n->v.real = value;
+        return r;
+}
+
+static int32_t boolean(struct prvng_document *d, int32_t value, const struct prvng_position *at)
+{
+        struct doc_node *n;
+        int32_t r = append(to_document(d), DOC_BOOL, at, &n);
+
+        if (r == 0)
+                n->v.boolean = value != 0;
+        return r;
+}
+
+static int32_t null(struct prvng_document *d, const struct prvng_position *at)
+{
+        struct doc_node *n;
+
+        return append(to_document(d), DOC_NULL, at, &n);
+}
+
+static void problem(struct prvng_document *builder, const struct prvng_position *at,
+                    const char *message, const char *snippet)
+{
+        struct document *d = to_document(builder);
+        struct position p = position_of(d, at);
+
+        if (d->problems)
+                problems_add_snippet(d->problems, &p, NULL, snippet, message);
+}
+
+const struct prvng_host_document *document_interface(void)
+{
+        static const struct prvng_host_document table = {
+                .struct_size = sizeof(table),
+                .map_begin = map_begin,
+                .list_begin = list_begin,
+                .end = end,
+                .key = key,
+                .string = string,
+                .integer = integer,
+                .real = real,
+                .boolean = boolean,
+                .null = null,
+                .problem = problem,
+        };
+
+        return &table;
+}
+
+/* --- reading --- */
+
+uint32_t document_root(const struct document *d)
+{
+        return d->n_nodes ? 0 : DOC_NONE;
+}
+
+const struct doc_node *document_node(const struct document *d, uint32_t node)
+{
+        assert(node < d->n_nodes);
+        return &d->nodes[node];
+}
+
+const char *document_string(const struct document *d, uint32_t node)
+{
+        assert(d->nodes[node].type == DOC_STRING);
+        return d->text.data + d->nodes[node].v.string.offset;
+}
+
+const char *document_key(const struct document *d, uint32_t node)
+{
+        return d->nodes[node].key == DOC_NONE ? NULL : d->text.data + d->nodes[node].key;
+}
+
+uint32_t document_get(const struct document *d, uint32_t map, const char *name)
+{
+        size_t n = strlen(name);
+
+        if (map == DOC_NONE || d->nodes[map].type != DOC_MAP)
+                return DOC_NONE;
+        for (uint32_t c = d->nodes[map].v.children.first; c != DOC_NONE; c = d->nodes[c].next)
+                if (d->nodes[c].n_key == n && memcmp(d->text.data + d->nodes[c].key, name, n) == 0)
+                        return c;
+        return DOC_NONE;
+}
+
+struct position document_position(const struct document *d, uint32_t node)
+{
+        struct position p = { .file = d->files[0][0] ? d->files[0] : NULL };
+
+        if (node != DOC_NONE && node < d->n_nodes) {
+                const struct doc_node *n = &d->nodes[node];
+
+                p.file = d->files[n->file][0] ? d->files[n->file] : NULL;
+                p.line = n->line;
+                p.column = n->column;
+        }
+        return p;
+}
+
+struct position document_key_position(const struct document *d, uint32_t node)
+{
+        struct position p = document_position(d, node);
+
+        if (node != DOC_NONE && node < d->n_nodes && d->nodes[node].key_line) {
+                p.line = d->nodes[node].key_line;
+                p.column = d->nodes[node].key_column;
+        }
+        return p;
+}
+
+/* A number in its list: counts, because problems are rare and nodes are many. */
+static uint32_t place_in_list(const struct document *d, uint32_t node)
+{
+        uint32_t i = 0, c = d->nodes[d->nodes[node].parent].v.children.first;
+
+        for (; c != node && c != DOC_NONE; c = d->nodes[c].next)
+                i++;
+        return i;
+}
+
+static bool is_plain(const char *name)
+{
+        return *name && name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                          "0123456789_-")] == 0;
+}
+
+char *document_path(const struct document *d, uint32_t top, uint32_t node)
+{
+        uint32_t way[DEPTH_MAX + 1];
+        struct buf b = BUF_NULL;
+        size_t n = 0;
+
+        for (; node != top && node != DOC_NONE && n < N_ELEMENTS(way); node = d->nodes[node].parent)
+                way[n++] = node;
+        while (n-- > 0) {
+                const char *name = document_key(d, way[n]);
+
+                if (d->nodes[way[n]].parent == DOC_NONE)
+                        continue;
+                if (!name) {
+                        buf_printf(&b, "[%u]", place_in_list(d, way[n]));
+                } else if (is_plain(name)) {
+                        if (b.n)
+                                buf_putc(&b, '.');
+                        buf_puts(&b, name);
+                } else {
+                        buf_putc(&b, '[');
+                        buf_json(&b, name);
+                        buf_putc(&b, ']');
+                }
+        }
+        return buf_steal(&b);
+}
+
+/* One step of a path: NAME, .NAME, [NUMBER] or ["NAME"]; the child, or DOC_NONE. */
+static uint32_t step(const struct document *d, uint32_t node, const char **path)
+{
+        const char *p = *path + (**path == '.');
+        const char *stop;
+        uint32_t c = d->nodes[node].type == DOC_MAP || d->nodes[node].type == DOC_LIST
+                             ? d->nodes[node].v.children.first
+                             : DOC_NONE;
+
+        if (p[0] == '[' && p[1] != '"') {
+                char *after;
+                unsigned long i = strtoul(p + 1, &after, 10);
+
+                if (*after != ']' || d->nodes[node].type != DOC_LIST)
+                        return DOC_NONE;
+                for (; i > 0 && c != DOC_NONE; i--)
+                        c = d->nodes[c].next;
+                *path = after + 1;
+                return c;
+        }
+        if (d->nodes[node].type != DOC_MAP)
+                return DOC_NONE;
+        if (p[0] == '[') {
+                p += 2;
+                stop = strstr(p, "\"]");
+                *path = stop ? stop + 2 : p;
+        } else {
+                stop = p + strcspn(p, ".[");
+                *path = stop;
+        }
+        if (!stop)
+                return DOC_NONE;
+        for (; c != DOC_NONE; c = d->nodes[c].next)
+                if (d->nodes[c].n_key == (size_t)(stop - p) &&
+                    memcmp(d->text.data + d->nodes[c].key, p, (size_t)(stop - p)) == 0)
+                        break;
+        return c;
+}
+
+uint32_t document_at(const struct document *d, uint32_t top, const char *path)
+{
+        uint32_t node = top;
+
+        if (top == DOC_NONE || top >= d->n_nodes)
+                return DOC_NONE;
+        while (*path) {
+                uint32_t child = step(d, node, &path);
+
+                if (child == DOC_NONE)
+                        break;
+                node = child;
+        }
+        return node;
+}
+
+/* The shortest text that reads back as the same number, with a sign that it is no integer. */
+static void real_text(struct buf *json, double value)
+{
+        char text[32];
+
+        for (int precision = 15; precision <= 17; precision++) {
+                snprintf(text, sizeof(text), "%.*g", precision, value);
+                if (strtod(text, NULL) == value)
+                        break;
+        }
+        buf_puts(json, text);
+        if (!strpbrk(text, ".eEn"))
+                BUF_LIT(json, ".0");
+}
+
+static void json_node(const struct document *d, uint32_t node, struct buf *json)
+{
+        const struct doc_node *n = &d->nodes[node];
+
+        switch ((enum doc_type)n->type) {
+        case DOC_NULL:
+                BUF_LIT(json, "null");
+                break;
+        case DOC_BOOL:
+                buf_puts(json, n->v.boolean ? "true" : "false");
+                break;
+        case DOC_INTEGER:
+                buf_i64(json, n->v.integer);
+                break;
+        case DOC_REAL:
+                real_text(json, n->v.real);
+                break;
+        case DOC_STRING:
+                buf_json_n(json, d->text.data + n->v.string.offset, n->v.string.n);
+                break;
+        case DOC_LIST:
+        case DOC_MAP:
+                buf_putc(json, n->type == DOC_MAP ? '{' : '[');
+                for (uint32_t c = n->v.children.first; c != DOC_NONE; c = d->nodes[c].next) {
+                        if (c != n->v.children.first)
+                                buf_putc(json, ',');
+                        if (n->type == DOC_MAP) {
+                                buf_json_n(json, d->text.data + d->nodes[c].key, d->nodes[c].n_key);
+                                buf_putc(json, ':');
+                        }
+                        json_node(d, c, json); /* as deep as DEPTH_MAX */
+                }
+                buf_putc(json, n->type == DOC_MAP ? '}' : ']');
+                break;
+        }
+}
+
+int document_json(const struct document *d, uint32_t node, struct buf *json)
+{
+        json_node(d, node, json);
+        return buf_error(json);
+}
