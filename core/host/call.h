@@ -37,6 +37,7 @@ struct op_reply {
         uint32_t effect;        /* PRVNG_EFFECT_*; UNKNOWN where the plugin said nothing valid */
         int64_t retry_after_ms; /* -1: none */
         int64_t ask_again_ms;   /* -1: none */
+        int32_t error_class;    /* with PRVNG_OBSERVED_FAILED: the class of the failure */
         int32_t code;
         int32_t status;
         char *message; /* NULL if there is none */

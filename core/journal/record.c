@@ -87,6 +87,7 @@ static const struct {
                                    M(message, STRING, OPTIONAL), M(field, STRING, OPTIONAL))},
         [RECORD_PARKED] = {"parked", MEMBERS(M(task, U32, 0), M(message, STRING, 0))},
         [RECORD_HALT] = {"halt", MEMBERS(M(task, U32, 0), M(message, STRING, 0))},
+        [RECORD_CANCEL] = {"cancel", MEMBERS(M(who, JSON, 0))},
         [RECORD_END] = {"end", MEMBERS(M(status, STRING, 0))},
 };
 

@@ -42,7 +42,8 @@ enum record_type {
         RECORD_DONE,
         RECORD_FAILED,
         RECORD_PARKED,   /* waits for the operator */
-        RECORD_HALT,     /* nothing more starts in this run */
+        RECORD_HALT,     /* a failure: nothing more starts in this run */
+        RECORD_CANCEL,   /* a command: nothing more starts in this run */
         RECORD_END,
         N_RECORD_TYPES,
 };

@@ -49,7 +49,7 @@ void run_unload(struct run *run)
         run->n_notes = run->cap_notes = 0;
         run->unsettled = 0;
         run->seq = 0;
-        run->planned = run->halted = run->loaded = false;
+        run->planned = run->halted = run->cancelled = run->loaded = false;
         memset(run->n_by_status, 0, sizeof(run->n_by_status));
 }
 
@@ -646,7 +646,9 @@ int run_apply(struct run *run, struct site *site, const struct record *r)
                 q = apply_planned(run, r);
                 break;
         case RECORD_HALT:
+        case RECORD_CANCEL:
                 run->halted = true;
+                run->cancelled |= r->type == RECORD_CANCEL;
                 q = 0;
                 break;
         case RECORD_END:

@@ -120,6 +120,7 @@ struct run {
         enum run_status status;
         bool planned;     /* the plan is complete: tasks may be looked at */
         bool halted;      /* nothing more starts */
+        bool cancelled;   /* because somebody said so */
         int64_t accepted_ms, started_ms, ended_ms; /* wall clock, 0: not yet */
 
         char *text;       /* all strings of the plan */

@@ -248,6 +248,15 @@ static void check_result(struct crossing *x, uint32_t effect)
                     x->function, why[0] ? why : "no memory");
 }
 
+/* Tokens stand in the journal as text. */
+static bool is_text(const struct buf *b)
+{
+        for (size_t i = 0; i < b->n; i++)
+                if ((uint8_t)b->data[i] < 0x20 || b->data[i] == 0x7f)
+                        return false;
+        return true;
+}
+
 static void check_token(struct crossing *x)
 {
         struct op_reply *r = x->reply;
@@ -257,6 +266,10 @@ static void check_token(struct crossing *x)
                     "the token that plugin %s wrote in %s %s", x->call->plugin_name, x->function,
                     x->token.error == -ENOSPC ? "is longer than 4096 bytes"
                                               : "did not fit into memory");
+        else if (!is_text(&r->token))
+                say(r, PRVNG_INTERNAL, PRVNG_EFFECT_UNKNOWN,
+                    "the token that plugin %s wrote in %s holds control characters; it must be text",
+                    x->call->plugin_name, x->function);
         else if (r->token.n == 0 && !(x->rules & KEEPS_TOKEN))
                 say(r, PRVNG_INTERNAL, PRVNG_EFFECT_UNKNOWN,
                     "plugin %s answered %s with %s and wrote no token", x->call->plugin_name,
@@ -284,6 +297,12 @@ static void judge(struct crossing *x, int32_t answer)
                         forget(r);
                 else if (answer == PRVNG_OBSERVED_FAILED)
                         r->effect = said_effect;
+        }
+        if (x->rules & OBSERVES && answer == PRVNG_OBSERVED_FAILED) {
+                bool known = x->call->said && x->call->said_class < 0 &&
+                             x->call->said_class >= PRVNG_TOKEN_REJECTED;
+
+                r->error_class = known ? x->call->said_class : PRVNG_PERMANENT;
         }
         if (x->rules & OBSERVES ? answer == PRVNG_OBSERVED_IN_PROGRESS : answer == PRVNG_PENDING) {
                 buf_clear(&r->result);

@@ -54,7 +54,7 @@ struct prvng_op {
                            const void *task, uint64_t n_task, struct prvng_sink *request);
 
         /* [worker] Acts. Gets the journaled request unchanged. On PENDING writes the token (at most
-         * PRVNG_TOKEN_MAX bytes, opaque, starting with the plugin's own format number, without
+         * PRVNG_TOKEN_MAX bytes of UTF-8 text without control characters, opaque, starting with the plugin's own format number, without
          * secrets, pids or pointers). Should return within a second or so: what takes longer is
          * PENDING. */
         int32_t (*begin)(void *instance, struct prvng_call *call, const char *verb,

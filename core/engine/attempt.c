@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An attempt: what each answer of a plugin leads to.
+ *
+ *      begin, poll:   DONE, UNCHANGED -> done          PENDING -> token, poll later
+ *                     effect UNKNOWN -> doubt           TOKEN_REJECTED -> doubt
+ *                     transient, effect known -> retry  all else -> failed
+ *      observe:       DONE -> done                      IN_PROGRESS -> token, poll later
+ *                     NOT_STARTED -> settle, then begin again under the same op id
+ *                     PARTIAL -> begin again            FAILED -> as begin would
+ *                     UNCERTAIN -> observe again        UNSUPPORTED -> parked
+ *
+ * Promise 4: an intent without a result is resolved by observe, never by guessing. A poll or an observe
+ * that could not ask (the server or API is away) leaves everything as it is and asks again later.
+ */
+#include "engine/flight.h"
+
+static void set_next(struct flight *f, int64_t after_ms)
+{
+        if (timers_set(&f->engine->timers, &f->next,
+                       f->engine->boot_ms + MAX(after_ms, (int64_t)0)))
+                f->engine->error = -ENOMEM;
+}
+
+static void set_limit(struct flight *f, int64_t after_ms)
+{
+        if (timers_set(&f->engine->timers, &f->limit, f->engine->boot_ms + after_ms))
+                f->engine->error = -ENOMEM;
+}
+
+static struct span message_of(const struct op_reply *reply)
+{
+        return span_of(reply->message);
+}
+
+/* Ends of a task */
+
+void task_done(struct flight *f, int32_t answer, struct span outputs)
+{
+        assert(!f->calling && !task_status_ended(flight_task(f)->status)); /* E4 */
+        engine_append(f->engine, f->run, &(struct record){.type = RECORD_DONE,
+                                                          .task = f->task,
+                                                          .answer = answer,
+                                                          .outputs = outputs});
+        flight_end(f);
+}
+
+void task_failed(struct flight *f, const struct op_reply *reply)
+{
+        struct engine *e = f->engine;
+        struct run *run = f->run;
+        uint32_t task = f->task;
+
+        assert(!f->calling && !task_status_ended(flight_task(f)->status)); /* E4 */
+        engine_append(e, run, &(struct record){.type = RECORD_FAILED,
+                                               .task = task,
+                                               .answer = reply->answer,
+                                               .effect = reply->effect,
+                                               .message = message_of(reply),
+                                               .field = span_of(reply->field)});
+        if (flight_operation(f)->on_failure != ON_FAILURE_CONTINUE && !run->halted)
+                engine_append(e, run, &(struct record){.type = RECORD_HALT,
+                                                       .task = task,
+                                                       .message = message_of(reply)});
+        flight_end(f);
+}
+
+static void park(struct flight *f, const char *format, ...) _printf_(2, 3);
+
+static void park(struct flight *f, const char *format, ...)
+{
+        char message[1024];
+        va_list ap;
+
+        va_start(ap, format);
+        vsnprintf(message, sizeof(message), format, ap);
+        va_end(ap);
+        engine_append(f->engine, f->run, &(struct record){.type = RECORD_PARKED,
+                                                          .task = f->task,
+                                                          .message = span_of(message)});
+        timers_unset(&f->engine->timers, &f->next);
+        timers_unset(&f->engine->timers, &f->limit);
+        f->phase = PHASE_IDLE;
+}
+
+static void park_question(struct flight *f, const char *why)
+{
+        const struct task *t = flight_task(f);
+        char op_id[UID_TEXT];
+
+        uid_text(&t->attempt->op_id, op_id);
+        park(f, "%s. Look yourself whether %s of %s took effect (op id %s), then say: prvng batch "
+                "resolve %s %s --as done|not-started",
+             why, ((const char *const[]){"create", "update", "delete", "check"})[t->verb],
+             task_key(f->run, t), op_id, f->run->id_text, task_id(f->run, t));
+}
+
+/* Retries */
+
+/* Linear: n x initial; exponential: initial x 2^(n-1); both capped, then full jitter (a random part of
+ * it: Brooker, "Exponential Backoff and Jitter", 2015), never less than the plugin asked for. */
+static int64_t backoff_ms(struct flight *f, uint32_t failed, int64_t retry_after_ms)
+{
+        const struct run *run = f->run;
+        uint64_t delay = (uint64_t)run->initial_delay_s * 1000, cap = run->max_delay_s * UINT64_C(1000);
+        uint64_t random;
+
+        if (streq(run->backoff, "linear"))
+                delay *= failed;
+        else
+                delay = failed > 32 ? cap : delay << (failed - 1);
+        delay = MIN(delay, cap);
+        f->engine->ops->entropy(f->engine->userdata, &random, sizeof(random));
+        delay = delay ? random % (delay + 1) : 0;
+        return MAX((int64_t)delay, retry_after_ms);
+}
+
+static void retry(struct flight *f, const struct op_reply *reply)
+{
+        const struct attempt *a = flight_task(f)->attempt;
+        int64_t after = backoff_ms(f, a->number, reply->retry_after_ms);
+
+        engine_append(f->engine, f->run, &(struct record){.type = RECORD_RETRY,
+                                                          .task = f->task,
+                                                          .attempt = a->number,
+                                                          .answer = reply->answer,
+                                                          .effect = reply->effect,
+                                                          .after = after,
+                                                          .message = message_of(reply)});
+        timers_unset(&f->engine->timers, &f->limit);
+        f->phase = PHASE_DELAYED;
+        set_next(f, after);
+}
+
+/* A rate limit is no failure of the task: many more tries are allowed, at the API's own pace. */
+static bool may_retry(const struct flight *f, int32_t answer)
+{
+        uint32_t number = flight_task(f)->attempt->number;
+
+        if (answer == PRVNG_RATE_LIMITED)
+                return number < f->run->max_attempts + 50;
+        return answer == PRVNG_TRANSIENT && number < f->run->max_attempts;
+}
+
+/* The attempt ended without success, and its effect is known. */
+static void attempt_failed(struct flight *f, struct op_reply *reply)
+{
+        char message[1024];
+
+        if (f->timed_out) {
+                snprintf(message, sizeof(message), "timed out after %u s%s%s",
+                         flight_operation(f)->timeout_s, reply->message ? ": " : "",
+                         reply->message ?: "");
+                free(reply->message);
+                reply->message = strdup(message);
+                if (reply->answer == PRVNG_CANCELLED)
+                        reply->answer = PRVNG_TRANSIENT;
+        }
+        if (may_retry(f, reply->answer))
+                retry(f, reply);
+        else
+                task_failed(f, reply);
+}
+
+/* Doubt */
+
+static void observe(struct flight *f)
+{
+        engine_call(f, CALL_OBSERVE, PHASE_OBSERVING, f->engine->boot_ms + CALL_MS);
+        set_limit(f, CALL_MS);
+}
+
+void attempt_doubt(struct flight *f, const char *message)
+{
+        struct engine *e = f->engine;
+
+        engine_append(e, f->run, &(struct record){.type = RECORD_DOUBT,
+                                                  .task = f->task,
+                                                  .message = span_of(message)});
+        if (e->error)
+                return;
+        f->doubt_since_ms = e->boot_ms;
+        f->n_failures = 0;
+        if (f->lane->plugin->descriptor.flags & PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT)
+                park_question(f, "The plugin cannot tell what became of a request");
+        else
+                observe(f);
+}
+
+/* Asks again later: at the pace that the plugin names, else ever more slowly. */
+static void ask_later(struct flight *f, enum phase phase, const struct op_reply *reply)
+{
+        int64_t after = reply->ask_again_ms >= 0 ? reply->ask_again_ms : reply->retry_after_ms;
+
+        if (after < 0)
+                after = MIN((int64_t)500 << MIN(f->n_failures, 10u), (int64_t)OBSERVE_MAX_MS);
+        f->n_failures++;
+        f->phase = phase;
+        timers_unset(&f->engine->timers, &f->limit);
+        set_next(f, after);
+}
+
+/* Nothing of the attempt is there, or only a part: begin again under the same op id. An attempt that
+ * a crash of the engine interrupted is not counted against the task. */
+static void begin_again(struct flight *f, struct op_reply *reply, uint32_t effect)
+{
+        uint32_t number = flight_task(f)->attempt->number;
+
+        if (f->recovered) {
+                attempt_begin(f, number);
+                return;
+        }
+        reply->answer = PRVNG_TRANSIENT;
+        reply->effect = effect;
+        attempt_failed(f, reply);
+}
+
+static void not_started(struct flight *f, struct op_reply *reply)
+{
+        int64_t settled = (f->begun_ms ?: f->doubt_since_ms) +
+                          f->lane->plugin->descriptor.settle_ms;
+
+        if (f->engine->boot_ms < settled) { /* promise 4: "not there" proves nothing yet */
+                reply->ask_again_ms = settled - f->engine->boot_ms;
+                ask_later(f, PHASE_DOUBTING, reply);
+        } else {
+                begin_again(f, reply, PRVNG_EFFECT_NONE);
+        }
+}
+
+static void keep_token(struct flight *f, const struct op_reply *reply)
+{
+        const struct attempt *a = flight_task(f)->attempt;
+
+        if (reply->token.n &&
+            (!a->token || strlen(a->token) != reply->token.n ||
+             memcmp(a->token, reply->token.data, reply->token.n) != 0))
+                engine_append(f->engine, f->run,
+                              &(struct record){.type = RECORD_TOKEN,
+                                               .task = f->task,
+                                               .token = span_n(reply->token.data, reply->token.n)});
+}
+
+static void pending(struct flight *f, struct op_reply *reply)
+{
+        struct engine *e = f->engine;
+        int64_t left = f->deadline_ms - e->boot_ms;
+
+        keep_token(f, reply);
+        if (e->error)
+                return;
+        if (!flight_task(f)->attempt->token) {
+                attempt_doubt(f, "the plugin answered PENDING without a token");
+                return;
+        }
+        f->n_failures = 0;
+        f->doubt_since_ms = 0;
+        f->phase = PHASE_WAITING;
+        set_next(f, reply->ask_again_ms >= 0 ? reply->ask_again_ms : POLL_MS);
+        set_limit(f, f->timed_out ? GRACE_MS : MAX(left, (int64_t)0));
+}
+
+static void observed(struct flight *f, struct op_reply *reply)
+{
+        switch (reply->answer) {
+        case PRVNG_OBSERVED_DONE:
+                task_done(f, PRVNG_DONE, span_n(reply->result.data, reply->result.n));
+                break;
+        case PRVNG_OBSERVED_IN_PROGRESS:
+                if (f->recovered || !f->deadline_ms)
+                        f->deadline_ms = f->engine->boot_ms +
+                                         (int64_t)flight_operation(f)->timeout_s * 1000;
+                f->recovered = false;
+                pending(f, reply);
+                break;
+        case PRVNG_OBSERVED_NOT_STARTED:
+                not_started(f, reply);
+                break;
+        case PRVNG_OBSERVED_PARTIAL:
+                begin_again(f, reply, PRVNG_EFFECT_PARTIAL);
+                break;
+        case PRVNG_OBSERVED_FAILED:
+                if (reply->effect == PRVNG_EFFECT_UNKNOWN)
+                        reply->effect = PRVNG_EFFECT_PARTIAL;
+                reply->answer = reply->error_class;
+                attempt_failed(f, reply);
+                break;
+        case PRVNG_UNSUPPORTED:
+                park_question(f, reply->message ?: "The plugin cannot tell what became of a request");
+                break;
+        default: /* UNCERTAIN, or it could not be asked */
+                ask_later(f, PHASE_DOUBTING, reply);
+        }
+}
+
+/* Answers of begin, poll and cancel. */
+static void answered(struct flight *f, enum phase asked, struct op_reply *reply)
+{
+        bool could_not_ask = asked != PHASE_BEGINNING && reply->effect == PRVNG_EFFECT_UNKNOWN &&
+                             (reply->answer == PRVNG_TRANSIENT || reply->answer == PRVNG_RATE_LIMITED);
+
+        if (reply->answer == PRVNG_DONE || reply->answer == PRVNG_UNCHANGED)
+                task_done(f, reply->answer, span_n(reply->result.data, reply->result.n));
+        else if (reply->answer == PRVNG_PENDING)
+                pending(f, reply);
+        else if (could_not_ask)
+                ask_later(f, PHASE_WAITING, reply);
+        else if (reply->answer == PRVNG_TOKEN_REJECTED || reply->effect == PRVNG_EFFECT_UNKNOWN ||
+                 (asked == PHASE_CANCELLING && reply->answer == PRVNG_UNSUPPORTED))
+                attempt_doubt(f, reply->message ?: op_class_name(reply->answer));
+        else
+                attempt_failed(f, reply);
+}
+
+void engine_answer(struct engine *e, struct flight *f, struct op_reply *reply)
+{
+        enum phase asked = f->phase;
+
+        assert(f->calling); /* E1 */
+        f->calling = false;
+        timers_unset(&e->timers, &f->limit);
+        if (asked == PHASE_READING)
+                task_former_read(f, reply);
+        else if (asked == PHASE_OBSERVING)
+                observed(f, reply);
+        else
+                answered(f, asked, reply);
+        op_reply_deinit(reply);
+}
+
+/* Time */
+
+static void next_step(struct flight *f)
+{
+        switch (f->phase) {
+        case PHASE_WAITING:
+                engine_call(f, CALL_POLL, PHASE_POLLING, f->engine->boot_ms + CALL_MS);
+                break;
+        case PHASE_DELAYED:
+                attempt_begin(f, flight_task(f)->attempt->number + 1);
+                break;
+        case PHASE_DOUBTING:
+                observe(f);
+                break;
+        case PHASE_IDLE:
+        case PHASE_READING:
+        case PHASE_BEGINNING:
+        case PHASE_POLLING:
+        case PHASE_CANCELLING:
+        case PHASE_OBSERVING:
+                assert(!"a timer for a flight that waits for an answer");
+        }
+}
+
+/* The attempt's time, or a call's, is over: first ask nicely, then give the plugin up. A call that
+ * never came back is not begun again in this process (abi.md); its late answer still counts. */
+static void time_is_over(struct flight *f)
+{
+        if (f->calling && !f->cancel_sent) {
+                f->cancel_sent = true;
+                f->timed_out = f->phase == PHASE_BEGINNING || f->timed_out;
+                f->engine->ops->cancel(f->engine->userdata, f);
+                set_limit(f, GRACE_MS);
+        } else if (f->calling) {
+                enum phase phase = f->phase;
+
+                if (flight_task(f)->attempt) {
+                        park_question(f, "The plugin did not come back from a call that was cancelled");
+                        f->phase = phase;
+                }
+        } else if (f->phase == PHASE_WAITING && !f->timed_out) {
+                f->timed_out = true;
+                timers_unset(&f->engine->timers, &f->next);
+                engine_call(f, CALL_CANCEL, PHASE_CANCELLING, f->engine->boot_ms + CALL_MS);
+                set_limit(f, CALL_MS);
+        } else if (f->phase == PHASE_WAITING) {
+                timers_unset(&f->engine->timers, &f->next);
+                attempt_doubt(f, "it went on after it was cancelled");
+        }
+}
+
+void attempt_timer(struct flight *f, uint32_t kind)
+{
+        if (kind == TIMER_NEXT)
+                next_step(f);
+        else
+                time_is_over(f);
+}
+
+/* Goes on after a restart of the engine: from what the fold says. */
+void attempt_resume(struct flight *f)
+{
+        struct engine *e = f->engine;
+        const struct attempt *a = flight_task(f)->attempt;
+        int64_t timeout_ms = (int64_t)flight_operation(f)->timeout_s * 1000;
+
+        f->deadline_ms = e->boot_ms + timeout_ms;
+        switch ((unsigned)flight_task(f)->status) {
+        case TASK_PENDING:
+                f->phase = PHASE_WAITING;
+                set_next(f, 0);
+                set_limit(f, timeout_ms);
+                break;
+        case TASK_RETRYING:
+                f->phase = PHASE_DELAYED;
+                set_next(f, MIN(a->retry_ms - e->wall_ms, (int64_t)f->run->max_delay_s * 1000));
+                break;
+        case TASK_RUNNING:
+                f->recovered = true;
+                attempt_doubt(f, "the engine ended before the answer came");
+                break;
+        case TASK_IN_DOUBT:
+                f->recovered = true;
+                f->doubt_since_ms = e->boot_ms;
+                observe(f);
+                break;
+        default:
+                break;
+        }
+}

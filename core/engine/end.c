@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The end of a run, taking up runs after a restart, and the operator's commands. */
+#include "engine/flight.h"
+
+/* What the run did to the inventory, into the site stream: the run's own stream need not be read for
+ * it any more. */
+static void journal_changes(struct engine *e, struct run *run)
+{
+        for (uint32_t i = 0; i < run->n_tasks && !e->error; i++) {
+                const struct task *t = &run->tasks[i];
+                const struct resource *r;
+                struct record record = {.run = run->id, .key = span_n(task_key(run, t), t->n_key)};
+
+                if (!t->n_key || t->verb == PLAN_CHECK ||
+                    (t->status != TASK_SUCCEEDED && t->status != TASK_UNCHANGED))
+                        continue;
+                r = inventory_get(&e->site->inventory, task_key(run, t));
+                if (!r || !r->workflow) {
+                        record.type = RECORD_GONE;
+                } else {
+                        record.type = RECORD_RESOURCE;
+                        record.workflow = span_of(r->workflow);
+                        record.plugin = span_of(r->plugin);
+                        record.spec = span_of(r->spec);
+                        record.outputs = span_of(r->outputs);
+                        record.builds_on = span_of(r->builds_on);
+                        record.changed = r->changed_ms;
+                        if (*r->op_id)
+                                uid_parse(r->op_id, strlen(r->op_id), &record.op_id);
+                }
+                engine_append(e, NULL, &record);
+        }
+}
+
+static enum run_status final_status(const struct run *run)
+{
+        if (run->cancelled)
+                return RUN_CANCELLED;
+        return run->halted || run->n_by_status[TASK_FAILED] ? RUN_FAILED : RUN_SUCCEEDED;
+}
+
+void run_check_end(struct engine *e, struct run *run)
+{
+        struct record ended = {.type = RECORD_ENDED, .run = run->id, .count = run->n_drift};
+        const char *status;
+        char head[65];
+
+        if (run->status != RUN_RUNNING || engine_run_flights(run) > 0 ||
+            (run->unsettled > 0 && !run->halted))
+                return;
+        status = run_status_name(final_status(run));
+        engine_append(e, run, &(struct record){.type = RECORD_END, .status = span_of(status)});
+        e->ops->head(e->userdata, run, head);
+        journal_changes(e, run);
+        ended.status = span_of(status);
+        ended.head = span_of(head);
+        if (e->error)
+                return;
+        engine_append(e, NULL, &ended);
+        engine_run_stop(e, run);
+        e->ops->ended(e->userdata, run);
+}
+
+int engine_adopt(struct engine *e, struct run *run)
+{
+        int r;
+
+        assert(run->loaded && run->planned && !run_status_ended(run->status));
+        r = engine_run_start(e, run);
+        if (r)
+                return error_fold(r);
+        for (uint32_t i = 0; i < run->n_tasks && !e->error; i++) {
+                struct flight *f;
+
+                if (!run->tasks[i].attempt)
+                        continue;
+                f = flight_new(e, run, i);
+                if (!f)
+                        return error_origin(-ENOMEM);
+                if (!f->lane->plugin) {
+                        flight_end(f);
+                        return error_origin(-ENOPKG);
+                }
+                attempt_resume(f);
+        }
+        return e->error;
+}
+
+int engine_resolve(struct engine *e, struct run *run, uint32_t task, bool done, const char *outputs)
+{
+        struct flight *f = engine_find_flight(run, task);
+
+        if (!f || f->calling || flight_task(f)->status != TASK_PARKED)
+                return -ENOENT;
+        if (done) {
+                task_done(f, PRVNG_DONE, span_of(outputs));
+        } else {
+                f->recovered = true;
+                attempt_begin(f, flight_task(f)->attempt->number);
+        }
+        return e->error;
+}
+
+int engine_cancel(struct engine *e, struct run *run, const char *who)
+{
+        if (run->status != RUN_RUNNING)
+                return -ENOENT;
+        engine_append(e, run, &(struct record){.type = RECORD_CANCEL, .who = span_of(who)});
+        return e->error;
+}

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Lanes, flights and the round of scheduling. */
+#include "engine/flight.h"
+
+#define MAX_IN_FLIGHT 4096
+
+int engine_new(const struct engine_ops *ops, void *userdata, struct site *site,
+               const struct plugins *plugins, struct engine **ret_engine)
+{
+        struct engine *e = calloc(1, sizeof(*e));
+
+        if (!e)
+                return error_origin(-ENOMEM);
+        e->ops = ops;
+        e->userdata = userdata;
+        e->site = site;
+        e->plugins = plugins;
+        e->max_in_flight = MAX_IN_FLIGHT;
+        *ret_engine = e;
+        return 0;
+}
+
+/* What the engine keeps beside a run: the site-wide lane of each of its lanes. */
+struct running {
+        struct engine_lane **lanes;
+        struct flight **flights; /* in flight, in no order */
+        uint32_t n_flights, cap_flights;
+};
+
+static void forget_run(struct run *run)
+{
+        struct running *running = run->userdata;
+
+        if (!running)
+                return;
+        free(running->lanes);
+        free(running->flights);
+        free(running);
+        run->userdata = NULL;
+}
+
+struct engine *engine_free(struct engine *e)
+{
+        struct flight *f;
+
+        if (!e)
+                return NULL;
+        for (uint32_t i = 0; i < e->n_running; i++) {
+                struct running *running = e->running[i]->userdata;
+
+                while (running->n_flights > 0)
+                        flight_end(running->flights[0]);
+                forget_run(e->running[i]);
+        }
+        while ((f = e->free)) {
+                e->free = f->next_free;
+                free(f);
+        }
+        strmap_foreach (entry, &e->lanes)
+                free(entry->value.pointer);
+        strmap_deinit(&e->lanes);
+        timers_deinit(&e->timers);
+        free(e->running);
+        free(e);
+        return NULL;
+}
+
+/* The record becomes part of the journal and of the state, in this order. */
+void engine_append(struct engine *e, struct run *run, struct record *r)
+{
+        int q;
+
+        r->at = e->wall_ms;
+        e->ops->append(e->userdata, run, r);
+        q = run ? run_apply(run, e->site, r) : site_apply(e->site, r);
+        if (q)
+                e->error = error_fold(q);
+}
+
+/* Lanes */
+
+static struct plugin *find_plugin(const struct plugins *plugins, const char *lane)
+{
+        char kind[32];
+        const char *slash = strchr(lane, '/');
+        struct plugin *p;
+
+        if (!slash || (size_t)(slash - lane) >= sizeof(kind))
+                return NULL;
+        memcpy(kind, lane, (size_t)(slash - lane));
+        kind[slash - lane] = 0;
+        p = plugins_find(plugins, kind, slash + 1);
+        return p && p->state == PLUGIN_READY && p->op.struct_size ? p : NULL;
+}
+
+static struct engine_lane *lane_of(struct engine *e, const struct lane *lane)
+{
+        struct engine_lane *l = strmap_get(&e->lanes, lane->plugin);
+        struct strmap_entry *entry;
+
+        if (!l) {
+                l = calloc(1, sizeof(*l) + strlen(lane->plugin) + 1);
+                if (!l)
+                        return NULL;
+                l->name = strcpy((char *)(l + 1), lane->plugin);
+                entry = strmap_add(&e->lanes, l->name, strlen(l->name));
+                if (!entry) {
+                        free(l);
+                        return NULL;
+                }
+                entry->value.pointer = l;
+                l->plugin = find_plugin(e->plugins, l->name);
+        }
+        l->batch_size = lane->batch_size; /* the newest run knows the newest limit */
+        return l;
+}
+
+int engine_run_start(struct engine *e, struct run *run)
+{
+        struct running *running = calloc(1, sizeof(*running));
+
+        run->userdata = running;
+        if (!running)
+                return error_origin(-ENOMEM);
+        running->lanes = calloc(run->n_lanes + 1, sizeof(struct engine_lane *));
+        if (e->n_running == e->cap_running) {
+                uint32_t cap = e->cap_running ? e->cap_running * 2 : 8;
+                struct run **list = realloc(e->running, cap * sizeof(struct run *));
+
+                if (list) {
+                        e->running = list;
+                        e->cap_running = cap;
+                }
+        }
+        if (!running->lanes || e->n_running == e->cap_running) {
+                forget_run(run);
+                return error_origin(-ENOMEM);
+        }
+        for (uint32_t i = 0; i < run->n_lanes; i++) {
+                running->lanes[i] = lane_of(e, &run->lanes[i]);
+                if (!running->lanes[i]) {
+                        forget_run(run);
+                        return error_origin(-ENOMEM);
+                }
+        }
+        e->running[e->n_running++] = run;
+        return 0;
+}
+
+void engine_run_stop(struct engine *e, struct run *run)
+{
+        for (uint32_t i = 0; i < e->n_running; i++)
+                if (e->running[i] == run) {
+                        e->running[i] = e->running[--e->n_running];
+                        break;
+                }
+        forget_run(run);
+}
+
+uint32_t engine_run_flights(const struct run *run)
+{
+        const struct running *running = run->userdata;
+
+        return running->n_flights;
+}
+
+struct flight *engine_find_flight(const struct run *run, uint32_t task)
+{
+        const struct running *running = run->userdata;
+
+        for (uint32_t i = 0; running && i < running->n_flights; i++)
+                if (running->flights[i]->task == task)
+                        return running->flights[i];
+        return NULL;
+}
+
+/* Flights */
+
+struct flight *flight_new(struct engine *e, struct run *run, uint32_t task)
+{
+        struct running *running = run->userdata;
+        struct flight *f = e->free;
+
+        if (running->n_flights == running->cap_flights) {
+                uint32_t cap = running->cap_flights ? running->cap_flights * 2 : 64;
+                struct flight **list = realloc(running->flights, cap * sizeof(struct flight *));
+
+                if (!list)
+                        return NULL;
+                running->flights = list;
+                running->cap_flights = cap;
+        }
+        if (f)
+                e->free = f->next_free;
+        else
+                f = malloc(sizeof(*f));
+        if (!f)
+                return NULL;
+        *f = (struct flight){.engine = e, .run = run, .task = task};
+        f->place = running->n_flights;
+        running->flights[running->n_flights++] = f;
+        f->lane = running->lanes[run->tasks[task].lane];
+        f->next.owner = f->limit.owner = f;
+        f->next.kind = TIMER_NEXT;
+        f->limit.kind = TIMER_LIMIT;
+        f->lane->in_flight++;
+        e->in_flight++;
+        run->tasks[task].in_flight = 1;
+        return f;
+}
+
+void flight_end(struct flight *f)
+{
+        struct engine *e = f->engine;
+        struct running *running = f->run->userdata;
+
+        timers_unset(&e->timers, &f->next);
+        timers_unset(&e->timers, &f->limit);
+        buf_deinit(&f->document);
+        buf_deinit(&f->former);
+        flight_task(f)->in_flight = 0;
+        f->lane->in_flight--;
+        e->in_flight--;
+        running->flights[f->place] = running->flights[--running->n_flights];
+        running->flights[f->place]->place = f->place;
+        f->next_free = e->free;
+        e->free = f;
+}
+
+void engine_call(struct flight *f, enum engine_call_kind kind, enum phase phase, int64_t deadline_ms)
+{
+        static const char *const verbs[] = {"create", "update", "delete", "check"};
+        struct task *t = flight_task(f);
+        const struct attempt *a = t->attempt;
+        struct engine_call call = {
+                .flight = f,
+                .kind = kind,
+                .run = f->run->id_text,
+                .task = task_id(f->run, t),
+                .plugin = f->lane->plugin,
+                .verb = verbs[t->verb],
+                .deadline_ms = deadline_ms,
+        };
+
+        assert(!f->calling); /* E1 */
+        assert(a || kind == CALL_READ); /* E2 */
+        if (a) {
+                call.op_id = a->op_id;
+                call.attempt = a->number;
+                call.request = a->request;
+                call.n_request = a->n_request;
+                call.token = a->token;
+        } else {
+                call.request = buf_str(&f->document);
+                call.n_request = f->document.n;
+        }
+        f->calling = true;
+        f->cancel_sent = false;
+        f->phase = phase;
+        f->engine->ops->call(f->engine->userdata, &call);
+}
+
+/* Time */
+
+void engine_time(struct engine *e, int64_t boot_ms, int64_t wall_ms)
+{
+        struct timer *timer;
+
+        e->boot_ms = boot_ms;
+        e->wall_ms = wall_ms;
+        while ((timer = timers_due(&e->timers, boot_ms)))
+                attempt_timer(timer->owner, timer->kind);
+}
+
+int64_t engine_deadline(const struct engine *e)
+{
+        return timers_next(&e->timers);
+}
+
+/* Scheduling */
+
+static bool may_start(const struct engine *e, const struct engine_lane *lane)
+{
+        return e->in_flight < e->max_in_flight &&
+               (!lane->batch_size || lane->in_flight < lane->batch_size);
+}
+
+static void schedule_run(struct engine *e, struct run *run)
+{
+        struct running *running = run->userdata;
+
+        for (uint32_t i = 0; i < run->n_lanes && !run->halted; i++) {
+                struct lane *lane = &run->lanes[i];
+
+                while (lane->next_ready < lane->n_ready && !run->halted &&
+                       may_start(e, running->lanes[i])) {
+                        uint32_t task = lane->ready[lane->next_ready++];
+
+                        /* After a restart the queue also names what had been started. */
+                        if (run->tasks[task].status == TASK_READY && !run->tasks[task].in_flight)
+                                task_start(e, run, task);
+                        assert(!running->lanes[i]->batch_size ||
+                               running->lanes[i]->in_flight <= running->lanes[i]->batch_size); /* E3 */
+                }
+        }
+}
+
+/* The runs take turns at being first, so that none starves where a lane is shared. */
+void engine_schedule(struct engine *e)
+{
+        uint32_t n = e->n_running, first = n ? e->next_running++ % n : 0;
+
+        for (uint32_t i = 0; i < n && e->error == 0; i++)
+                if (e->running[(first + i) % n]->status == RUN_RUNNING)
+                        schedule_run(e, e->running[(first + i) % n]);
+        for (uint32_t i = e->n_running; i-- > 0 && e->error == 0;)
+                run_check_end(e, e->running[i]);
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine: a deterministic state machine without threads, clock, I/O or randomness of its own.
+ *
+ * Inputs: the answers of plugin calls (engine_answer), the time (engine_time), commands. Outputs: the
+ * functions of struct engine_ops, which whoever drives it provides: core/run in the real world, a
+ * simulator in a fake one. The same inputs in the same order give the same outputs.
+ *
+ * State is the fold (journal/state.h): the engine changes it only by appending a record and applying
+ * it. What is here beside the fold is about calls under way and can be thrown away at any moment: a new
+ * engine over the same fold goes on (engine_adopt).
+ *
+ * Durability: the driver makes calls only after every record appended before engine_ops.call is
+ * durable (promise 1), run streams before the site stream. Records may go on being appended and
+ * applied meanwhile: the result of one task and the intent of its successor become durable together.
+ *
+ * Invariants, cited by number at their assertions:
+ *  E1  a task has at most one call under way
+ *  E2  no begin without an intent of the same op id and request in the journal
+ *  E3  at most batch_size tasks of a lane are in flight, over all runs
+ *  E4  a task ends exactly once
+ */
+#ifndef PRVNG_ENGINE_ENGINE_H
+#define PRVNG_ENGINE_ENGINE_H
+
+#include "engine/timers.h"
+#include "journal/state.h"
+#include "plan/plan.h"
+#include "plugin/border.h"
+
+enum engine_call_kind { CALL_READ, CALL_BEGIN, CALL_POLL, CALL_OBSERVE, CALL_CANCEL };
+
+/* One call that a plugin shall get. Pointers stay valid until the call is answered. */
+struct engine_call {
+        struct flight *flight; /* to be named in engine_answer */
+        enum engine_call_kind kind;
+        const char *run;       /* id */
+        const char *task;      /* id */
+        struct plugin *plugin;
+        const char *verb;
+        struct uid op_id;
+        uint32_t attempt;
+        int64_t deadline_ms;   /* boot-time clock */
+        const char *request;   /* of READ: the task's document */
+        size_t n_request;
+        const char *token;     /* NULL if there is none */
+};
+
+struct engine_ops {
+        /* Turns a document into a request at once: op_prepare, which is pure. */
+        void (*prepare)(void *userdata, const struct engine_call *call, struct op_reply *reply);
+        /* Adds a record to the run's stream (site stream if run is NULL) and numbers it. */
+        void (*append)(void *userdata, struct run *run, struct record *r);
+        /* Makes a call, once what was appended so far is durable. */
+        void (*call)(void *userdata, const struct engine_call *call);
+        /* Asks the call under way to end early; it is answered all the same. */
+        void (*cancel)(void *userdata, struct flight *flight);
+        /* Random bytes for op ids and jitter, which end up in records. */
+        void (*entropy)(void *userdata, void *bytes, size_t n);
+        /* The digest of the last seal of the run's stream as of its last commit; 64 hex digits. */
+        void (*head)(void *userdata, struct run *run, char ret_head[65]);
+        /* The run has ended, all its records are appended. */
+        void (*ended)(void *userdata, struct run *run);
+};
+
+struct engine_lane {
+        const char *name;      /* "provider/local" */
+        struct plugin *plugin; /* NULL: not available; its tasks fail with the reason */
+        uint32_t batch_size;   /* 0: no limit */
+        uint32_t in_flight;
+};
+
+struct engine {
+        const struct engine_ops *ops;
+        void *userdata;
+        struct site *site;
+        const struct plugins *plugins;
+        int64_t boot_ms, wall_ms; /* set by engine_time */
+        struct strmap lanes;      /* struct engine_lane * by name */
+        struct timers timers;
+        struct flight *free;      /* flights to use again */
+        uint32_t in_flight;
+        uint32_t max_in_flight;
+        struct run **running;     /* runs that this engine executes */
+        uint32_t n_running, cap_running, next_running;
+        int error;                /* out of memory: the engine is of no use any more */
+};
+
+/* The plugins must outlive the engine; so must the site. */
+int engine_new(const struct engine_ops *ops, void *userdata, struct site *site,
+               const struct plugins *plugins, struct engine **ret_engine);
+struct engine *engine_free(struct engine *e);
+
+/* Says what time it is; before every other input. Fires due timers. */
+void engine_time(struct engine *e, int64_t boot_ms, int64_t wall_ms);
+
+/* When engine_time should be called next at the latest (boot-time clock); INT64_MAX: no timer. */
+int64_t engine_deadline(const struct engine *e);
+
+/* Who submitted what: goes into the records of a run. */
+struct submission {
+        struct uid run;
+        const char *kind;       /* "batch", "sequential", "parallel", "destroy", "check" */
+        const char *store;
+        const char *who;        /* JSON object */
+        const char *folder, *file;
+        const char *definition; /* canonical JSON, NULL if there is none (destroy, check) */
+        size_t n_definition;
+        uint32_t max_attempts, initial_delay_s, max_delay_s;
+        const char *backoff;    /* "linear", "exponential" */
+        const char *logging;    /* JSON object */
+};
+
+/* Journals the plan of a new run and starts it. The run is in the site then; it exists once what was
+ * appended is durable. -EEXIST if there is a run of that id. */
+int engine_submit(struct engine *e, const struct submission *s, const struct plan *plan,
+                  struct run **ret_run);
+
+/* Goes on with a run of the fold that has not ended. */
+int engine_adopt(struct engine *e, struct run *run);
+
+/* The answer to a call. Takes over the reply's memory. */
+void engine_answer(struct engine *e, struct flight *flight, struct op_reply *reply);
+
+/* The operator's word on a parked task: it is done with these outputs (JSON object), or had not
+ * started. -ENOENT if it is not parked. */
+int engine_resolve(struct engine *e, struct run *run, uint32_t task, bool done,
+                   const char *outputs);
+
+/* Starts nothing more of the run and ends it when what is in flight has ended. */
+int engine_cancel(struct engine *e, struct run *run, const char *who);
+
+/* Starts what may start. To be called after a round of inputs. */
+void engine_schedule(struct engine *e);
+
+#endif

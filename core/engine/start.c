@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From ready to the first begin: read what will be changed, prepare the request, journal the intent. */
+#include "engine/flight.h"
+
+static void fail(struct flight *f, int32_t answer, const char *message)
+{
+        struct op_reply reply = OP_REPLY_NULL;
+
+        reply.answer = answer;
+        reply.effect = PRVNG_EFFECT_NONE;
+        reply.message = strdup(message);
+        task_failed(f, &reply);
+        op_reply_deinit(&reply);
+}
+
+static void set_limit(struct flight *f, int64_t at)
+{
+        if (timers_set(&f->engine->timers, &f->limit, at))
+                f->engine->error = -ENOMEM;
+}
+
+void attempt_begin(struct flight *f, uint32_t number)
+{
+        struct engine *e = f->engine;
+
+        if (number > 1 || f->recovered)
+                engine_append(e, f->run, &(struct record){.type = RECORD_BEGIN,
+                                                          .task = f->task,
+                                                          .attempt = number});
+        if (e->error)
+                return;
+        f->deadline_ms = e->boot_ms + (int64_t)flight_operation(f)->timeout_s * 1000;
+        f->begun_ms = e->boot_ms;
+        f->doubt_since_ms = 0;
+        f->n_failures = 0;
+        f->timed_out = f->recovered = false;
+        set_limit(f, f->deadline_ms);
+        engine_call(f, CALL_BEGIN, PHASE_BEGINNING, f->deadline_ms);
+}
+
+static void prepare(struct flight *f)
+{
+        struct engine *e = f->engine;
+        struct task *t = flight_task(f);
+        struct record r = {.type = RECORD_INTENT, .task = f->task};
+        struct op_reply reply = OP_REPLY_NULL;
+        struct engine_call call = {
+                .flight = f,
+                .run = f->run->id_text,
+                .task = task_id(f->run, t),
+                .plugin = f->lane->plugin,
+                .verb = ((const char *const[]){"create", "update", "delete", "check"})[t->verb],
+                .deadline_ms = e->boot_ms + CALL_MS,
+                .request = buf_str(&f->document),
+                .n_request = f->document.n,
+        };
+
+        e->ops->prepare(e->userdata, &call, &reply);
+        if (reply.answer != PRVNG_DONE) {
+                task_failed(f, &reply);
+        } else {
+                e->ops->entropy(e->userdata, &r.op_id, sizeof(r.op_id));
+                r.request = reply.result.n ? span_n(reply.result.data, reply.result.n)
+                                           : span_of("{}");
+                r.former = span_n(f->former.data, f->former.n);
+                engine_append(e, f->run, &r);
+                buf_deinit(&f->document);
+                buf_deinit(&f->former);
+                if (!e->error)
+                        attempt_begin(f, 1);
+        }
+        op_reply_deinit(&reply);
+}
+
+/* Promise 5: before update and delete the former state is read and journaled with the intent. */
+void task_former_read(struct flight *f, struct op_reply *reply)
+{
+        const struct resource *r = inventory_get(&f->engine->site->inventory,
+                                                 task_key(f->run, flight_task(f)));
+
+        if (reply->answer < 0 && reply->answer != PRVNG_NOT_FOUND &&
+            reply->answer != PRVNG_UNSUPPORTED) {
+                task_failed(f, reply);
+                return;
+        }
+        BUF_LIT(&f->former, "{\"spec\":");
+        buf_puts(&f->former, r && r->workflow ? r->spec : "null");
+        BUF_LIT(&f->former, ",\"state\":");
+        if (reply->answer == PRVNG_DONE && reply->result.n)
+                buf_append(&f->former, reply->result.data, reply->result.n);
+        else
+                BUF_LIT(&f->former, "null");
+        buf_putc(&f->former, '}');
+        if (buf_error(&f->former))
+                f->engine->error = -ENOMEM;
+        else
+                prepare(f);
+}
+
+void task_start(struct engine *e, struct run *run, uint32_t task)
+{
+        struct task *t = &run->tasks[task];
+        struct flight *f = flight_new(e, run, task);
+
+        if (!f || compose_document(e->site, run, t, &f->document)) {
+                e->error = error_origin(-ENOMEM);
+                return;
+        }
+        if (!f->lane->plugin) {
+                char message[200];
+
+                snprintf(message, sizeof(message),
+                         "the plugin %s is not available in this engine; see: prvng plugin list",
+                         f->lane->name);
+                fail(f, PRVNG_UNSUPPORTED, message);
+        } else if (t->verb == PLAN_UPDATE || t->verb == PLAN_DELETE) {
+                engine_call(f, CALL_READ, PHASE_READING, e->boot_ms + CALL_MS);
+                if (timers_set(&e->timers, &f->limit, e->boot_ms + CALL_MS))
+                        e->error = -ENOMEM;
+        } else {
+                prepare(f);
+        }
+}

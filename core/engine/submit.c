@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The plan becomes records, and the records become the run. */
+#include "engine/flight.h"
+
+static void list_claims(const struct plan *plan, struct buf *claims)
+{
+        bool any = false;
+
+        buf_putc(claims, '[');
+        for (uint32_t i = 0; i < plan->n_tasks; i++) {
+                const struct plan_task *t = &plan->tasks[i];
+
+                if (t->verb == PLAN_JOIN || t->verb == PLAN_CHECK || !*t->resource)
+                        continue;
+                if (any)
+                        buf_putc(claims, ',');
+                buf_json(claims, t->resource);
+                any = true;
+        }
+        buf_putc(claims, ']');
+}
+
+static void list_notices(const struct plan *plan, struct buf *notices)
+{
+        buf_putc(notices, '[');
+        for (uint32_t i = 0; i < plan->n_notices; i++) {
+                if (i)
+                        buf_putc(notices, ',');
+                buf_json(notices, plan->notices[i]);
+        }
+        buf_putc(notices, ']');
+}
+
+static void append_run(struct engine *e, struct run *run, const struct submission *s,
+                       const struct plan *plan)
+{
+        _cleanup_(cleanup_buf) struct buf notices = BUF_NULL;
+        struct record r = {
+                .type = RECORD_RUN,
+                .run = s->run,
+                .name = span_of(plan->name),
+                .kind = span_of(s->kind),
+                .who = span_of(s->who),
+                .folder = span_of(s->folder),
+                .file = span_of(s->file),
+                .max_attempts = s->max_attempts,
+                .backoff = span_of(s->backoff),
+                .initial_delay = s->initial_delay_s,
+                .max_delay = s->max_delay_s,
+                .logging = span_of(s->logging),
+                .options = span_of("{}"),
+        };
+
+        list_notices(plan, &notices);
+        r.notices = span_n(notices.data, notices.n);
+        engine_append(e, run, &r);
+        if (s->definition)
+                engine_append(e, run,
+                              &(struct record){.type = RECORD_DEFINITION,
+                                               .definition = span_n(s->definition,
+                                                                    s->n_definition)});
+}
+
+static void append_policies(struct engine *e, struct run *run, const struct plan *plan)
+{
+        static const char *const targets[] = {"server", "taskserv", "cluster"};
+        static const char *const failures[] = {"fail", "continue", "rollback"};
+
+        for (uint32_t i = 0; i < plan->n_lanes; i++)
+                engine_append(e, run,
+                              &(struct record){.type = RECORD_LANE,
+                                               .plugin = span_of(plan->lanes[i].plugin),
+                                               .batch_size = plan->lanes[i].batch_size,
+                                               .rate_limit = plan->lanes[i].rate_limit});
+        for (uint32_t i = 0; i < plan->n_operations; i++) {
+                const struct plan_operation *o = &plan->operations[i];
+
+                engine_append(e, run,
+                              &(struct record){.type = RECORD_OPERATION,
+                                               .id = span_of(o->id),
+                                               .verb = span_of(plan_verb_name((enum plan_verb)o->type)),
+                                               .target = span_of(targets[o->target]),
+                                               .on_failure = span_of(failures[o->on_failure]),
+                                               .timeout = o->timeout_s,
+                                               .implied = o->implied});
+        }
+}
+
+static void append_task(struct engine *e, struct run *run, const struct plan *plan,
+                        const struct plan_task *t, struct buf *deps, struct buf *uses)
+{
+        struct record r = {
+                .type = RECORD_TASK,
+                .id = span_of(t->id),
+                .operation = t->operation,
+                .lane = t->verb == PLAN_JOIN ? 0 : t->lane,
+                .verb = span_of(plan_verb_name(t->verb)),
+                .key = span_of(t->resource),
+                .item = span_of(t->item),
+                .server = span_of(t->server),
+                .soft = t->n_soft,
+                .doc = span_of(t->doc),
+                .difference = span_of(t->difference),
+                .reason = span_of(t->reason),
+                .implied = t->implied,
+                .irreversible = t->irreversible,
+        };
+
+        buf_clear(deps);
+        for (uint32_t i = 0; i < t->n_deps; i++) {
+                buf_putc(deps, i ? ',' : '[');
+                buf_u64(deps, plan->deps[t->first_dep + i]);
+        }
+        if (t->n_deps)
+                buf_putc(deps, ']');
+        buf_clear(uses);
+        for (uint32_t i = 0; i < t->n_uses; i++) {
+                buf_putc(uses, i ? ',' : '[');
+                buf_json(uses, plan->uses[t->first_use + i]);
+        }
+        if (t->n_uses)
+                buf_putc(uses, ']');
+        if (buf_error(deps) || buf_error(uses)) {
+                e->error = -ENOMEM;
+                return;
+        }
+        r.deps = span_n(deps->data, deps->n);
+        r.uses = span_n(uses->data, uses->n);
+        engine_append(e, run, &r);
+}
+
+static struct run *append_accepted(struct engine *e, const struct submission *s,
+                                   const struct plan *plan)
+{
+        _cleanup_(cleanup_buf) struct buf claims = BUF_NULL;
+        char id[UID_TEXT], stream[4 + UID_TEXT];
+        struct record r = {
+                .type = RECORD_ACCEPTED,
+                .run = s->run,
+                .name = span_of(plan->name),
+                .kind = span_of(s->kind),
+                .store = span_of(s->store),
+                .who = span_of(s->who),
+        };
+
+        uid_text(&s->run, id);
+        snprintf(stream, sizeof(stream), "run-%s", id);
+        r.stream = span_of(stream);
+        list_claims(plan, &claims);
+        if (buf_error(&claims)) {
+                e->error = -ENOMEM;
+                return NULL;
+        }
+        r.claims = span_n(claims.data, claims.n);
+        engine_append(e, NULL, &r);
+        return e->error ? NULL : site_run(e->site, id);
+}
+
+int engine_submit(struct engine *e, const struct submission *s, const struct plan *plan,
+                  struct run **ret_run)
+{
+        _cleanup_(cleanup_buf) struct buf deps = BUF_NULL, uses = BUF_NULL;
+        struct run *run;
+        char id[UID_TEXT];
+        int r;
+
+        uid_text(&s->run, id);
+        if (strmap_get(&e->site->run_by_id, id))
+                return -EEXIST;
+        run = append_accepted(e, s, plan);
+        if (!run)
+                return error_origin(e->error ?: -ENOMEM);
+        run->loaded = true;
+        append_run(e, run, s, plan);
+        append_policies(e, run, plan);
+        for (uint32_t i = 0; i < plan->n_tasks && !e->error; i++)
+                append_task(e, run, plan, &plan->tasks[i], &deps, &uses);
+        engine_append(e, run, &(struct record){.type = RECORD_PLANNED,
+                                               .n_tasks = plan->n_tasks,
+                                               .n_deps = plan->n_deps});
+        r = e->error ?: engine_run_start(e, run);
+        if (r)
+                return error_fold(r);
+        *ret_run = run;
+        return 0;
+}
