@@ -115,6 +115,11 @@ struct plugins;
 int definition_load(const struct plugins *plugins, const char *path, const char *arguments,
                     struct problems *problems, struct document **ret_document);
 
+/* Loads JSON text that is no file (the body of a request) with the loader `json`; `name` stands for the
+ * file in messages. */
+int definition_load_json(const struct plugins *plugins, const char *name, const void *data,
+                         size_t n_data, struct problems *problems, struct document **ret_document);
+
 /* Finds the workflow in the document: the top value itself if it has `operations`, else the one
  * member that has; `name` (--workflow) chooses among several by member key or workflow name. */
 int definition_find(const struct document *d, const char *name, struct problems *problems,

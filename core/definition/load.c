@@ -27,10 +27,11 @@ static void report_no_loader(const struct plugins *plugins, const struct positio
                      b.n ? buf_str(&b) : " No loader is installed.");
 }
 
-static void call_loader(struct plugin *plugin, const char *path, const char *arguments,
-                        struct problems *problems, struct document *d)
+static void call_loader(struct plugin *plugin, const char *path, const void *data, size_t n_data,
+                        const char *arguments, struct problems *problems, struct document *d)
 {
         struct prvng_loader_source source = { .struct_size = sizeof(source), .path = path,
+                                              .data = data, .n_data = n_data,
                                               .arguments = arguments ? arguments : "{}" };
         struct op_reply reply = OP_REPLY_NULL;
         struct position at = { .file = path };
@@ -70,7 +71,29 @@ int definition_load(const struct plugins *plugins, const char *path, const char 
         r = document_new(path, problems, &d);
         if (r < 0)
                 return error_fold(r);
-        call_loader(plugin, absolute, arguments, problems, d);
+        call_loader(plugin, absolute, NULL, 0, arguments, problems, d);
+        if (problems->n == before)
+                *ret_document = steal(&d);
+        return 0;
+}
+
+int definition_load_json(const struct plugins *plugins, const char *name, const void *data,
+                         size_t n_data, struct problems *problems, struct document **ret_document)
+{
+        _cleanup_(cleanup_document) struct document *d = NULL;
+        struct plugin *plugin = plugins_find(plugins, "loader", "json");
+        struct position at = { .file = name };
+        size_t before = problems->n;
+        int r;
+
+        if (!plugin || plugin->state != PLUGIN_READY) {
+                report_no_loader(plugins, &at, problems);
+                return 0;
+        }
+        r = document_new(name, problems, &d);
+        if (r < 0)
+                return error_fold(r);
+        call_loader(plugin, name, data, n_data, NULL, problems, d);
         if (problems->n == before)
                 *ret_document = steal(&d);
         return 0;

@@ -39,26 +39,43 @@ static enum run_status final_status(const struct run *run)
         return run->halted || run->n_by_status[TASK_FAILED] ? RUN_FAILED : RUN_SUCCEEDED;
 }
 
+/* Says in the site stream that the run ended: the claims are free again. */
+static void journal_end(struct engine *e, struct run *run)
+{
+        char head[65];
+
+        e->ops->head(e->userdata, run, head);
+        journal_changes(e, run);
+        if (!e->error)
+                engine_append(e, NULL,
+                              &(struct record){.type = RECORD_ENDED,
+                                               .run = run->id,
+                                               .count = run->n_drift,
+                                               .status = span_of(run_status_name(run->status)),
+                                               .head = span_of(head)});
+        if (!e->error)
+                e->ops->ended(e->userdata, run);
+}
+
+int engine_finish(struct engine *e, struct run *run)
+{
+        journal_end(e, run);
+        return e->error;
+}
+
 void run_check_end(struct engine *e, struct run *run)
 {
-        struct record ended = {.type = RECORD_ENDED, .run = run->id, .count = run->n_drift};
         const char *status;
-        char head[65];
 
         if (run->status != RUN_RUNNING || engine_run_flights(run) > 0 ||
             (run->unsettled > 0 && !run->halted))
                 return;
         status = run_status_name(final_status(run));
         engine_append(e, run, &(struct record){.type = RECORD_END, .status = span_of(status)});
-        e->ops->head(e->userdata, run, head);
-        journal_changes(e, run);
-        ended.status = span_of(status);
-        ended.head = span_of(head);
         if (e->error)
                 return;
-        engine_append(e, NULL, &ended);
         engine_run_stop(e, run);
-        e->ops->ended(e->userdata, run);
+        journal_end(e, run);
 }
 
 int engine_adopt(struct engine *e, struct run *run)

@@ -77,6 +77,21 @@ void engine_append(struct engine *e, struct run *run, struct record *r)
                 e->error = error_fold(q);
 }
 
+void engine_append_site(struct engine *e, struct record *r)
+{
+        engine_append(e, NULL, r);
+}
+
+void engine_call_set_handle(struct flight *f, void *handle)
+{
+        f->handle = handle;
+}
+
+void *engine_call_handle(const struct flight *f)
+{
+        return f->handle;
+}
+
 /* Lanes */
 
 static struct plugin *find_plugin(const struct plugins *plugins, const char *lane)

@@ -116,6 +116,16 @@ struct submission {
 int engine_submit(struct engine *e, const struct submission *s, const struct plan *plan,
                   struct run **ret_run);
 
+/* Appends a record to the site stream that the engine itself has no part in (site, engine). */
+void engine_append_site(struct engine *e, struct record *r);
+
+/* A run whose stream says that it ended, while the site stream does not: says it there. */
+int engine_finish(struct engine *e, struct run *run);
+
+/* What the driver wants to find again when it is asked to cancel the call of a flight. */
+void engine_call_set_handle(struct flight *f, void *handle);
+void *engine_call_handle(const struct flight *f);
+
 /* Goes on with a run of the fold that has not ended. */
 int engine_adopt(struct engine *e, struct run *run);
 

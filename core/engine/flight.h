@@ -44,6 +44,7 @@ struct flight {
         bool recovered;         /* the engine died in between: not an attempt that failed */
         struct buf document;    /* of the task, while it is read and prepared */
         struct buf former;      /* JSON, update and delete */
+        void *handle;           /* the driver's, for the call under way */
         struct flight *next_free;
 };
 

@@ -96,6 +96,11 @@ int plan_destroy(const struct config *config, const struct plugins *plugins,
                  const struct inventory *inventory, const char *site, const char *workflow,
                  struct problems *problems, struct plan **ret_plan);
 
+/* The plan of `prvng batch check NAME`: checks everything that the workflow owns; changes nothing. */
+int plan_check(const struct config *config, const struct plugins *plugins,
+               const struct inventory *inventory, const char *site, const char *workflow,
+               struct problems *problems, struct plan **ret_plan);
+
 struct plan *plan_free(struct plan *p);
 
 /* The document of --dry-run --format json: {"name", "type", "operations": [...], "tasks": [{"id",

@@ -7,10 +7,9 @@
 #define PRVNG_RUN_SITE_H
 
 #include "config/config.h"
+#include "journal/journal.h"
 #include "journal/state.h"
 #include "plugin/plugin.h"
-
-struct journal; /* journal/journal.h: an open store */
 
 /* Configuration, host and plugins of a site, opened together. */
 struct context {
@@ -49,7 +48,17 @@ int query_resource(const struct resource *r, struct buf *json);
 /* 0 succeeded, 1 failed, 4, 5, 6, 8 drift (design.md §6); -1: has not ended. */
 int run_exit_code(const struct run *run);
 
-/* The records of a run as raw lines from `from` (seq) on, each ending with a newline. */
+/* STATE/stores/STORE, caller frees. */
+char *site_store_folder(const struct config *config);
+
+/* Opens the home store: 0, a condition of journal.h with *ret_message, or -errno. */
+int site_open_store(const struct context *c, bool read_only, struct journal **ret_journal,
+                    char **ret_message);
+
+/* A journal_record_f that folds the site stream into the struct site behind `userdata`. */
+int site_fold_stream(void *userdata, const struct record *r, const char *line, size_t n_line);
+
+/* The records of a run as raw lines behind `from` (a seq; 0: all), each ending with a newline. */
 int site_events(struct journal *journal, const struct run *run, uint64_t from, struct buf *lines);
 
 #endif

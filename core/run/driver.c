@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine's outputs in the real world: records to streams, calls to workers, commits between them. */
+#include "run/process.h"
+
+#include "base/clock.h"
+
+#include <sys/random.h>
+
+void process_fail(struct engine_process *p, int condition, const char *message)
+{
+        if (p->error)
+                return;
+        p->error = condition;
+        free(p->message);
+        p->message = strdup(message ?: strerror(condition < 0 ? -condition : EIO));
+}
+
+/* Streams */
+
+static struct run_stream *stream_of(struct engine_process *p, const struct run *run)
+{
+        for (uint32_t i = p->n_streams; i-- > 0;)
+                if (p->streams[i].run == run)
+                        return &p->streams[i];
+        return NULL;
+}
+
+int driver_open_run(struct engine_process *p, struct run *run, struct stream *stream)
+{
+        if (p->n_streams == p->cap_streams) {
+                uint32_t cap = p->cap_streams ? p->cap_streams * 2 : 8;
+                struct run_stream *streams = realloc(p->streams, cap * sizeof(*streams));
+
+                if (!streams)
+                        return error_origin(-ENOMEM);
+                p->streams = streams;
+                p->cap_streams = cap;
+        }
+        p->streams[p->n_streams++] = (struct run_stream){.run = run, .stream = stream};
+        return 0;
+}
+
+static void append(void *userdata, struct run *run, struct record *r)
+{
+        struct engine_process *p = userdata;
+        struct run_stream *s = run ? stream_of(p, run) : NULL;
+        struct stream *fresh;
+        int q;
+
+        if (run && !s) { /* a new run: its first record */
+                q = stream_open(p->journal, run->stream, NULL, NULL, &fresh);
+                q = q ?: driver_open_run(p, run, fresh);
+                if (q) {
+                        process_fail(p, q, p->journal->message);
+                        return;
+                }
+                s = stream_of(p, run);
+        }
+        stream_append(s ? s->stream : p->site_stream, r);
+}
+
+static void head(void *userdata, struct run *run, char ret_head[65])
+{
+        struct run_stream *s = stream_of(userdata, run);
+
+        for (unsigned i = 0; i < 32; i++)
+                snprintf(ret_head + 2 * i, 3, "%02x", s ? s->stream->digest[i] : 0);
+}
+
+static void ended(void *userdata, struct run *run)
+{
+        struct run_stream *s = stream_of(userdata, run);
+
+        if (s)
+                s->ended = true;
+}
+
+static void entropy(void *userdata, void *bytes, size_t n)
+{
+        static __thread uint8_t pool[1024];
+        static __thread size_t left;
+        uint8_t *out = bytes;
+
+        for (; n > 0; n--) {
+                if (!left) {
+                        if (getrandom(pool, sizeof(pool), 0) != sizeof(pool))
+                                process_fail(userdata, -errno, "no random numbers");
+                        left = sizeof(pool);
+                }
+                *out++ = pool[--left];
+                pool[left] = 0;
+        }
+}
+
+/* Calls */
+
+static void run_job(struct job *job)
+{
+        struct op_call *c = &job->call;
+        struct op_reply *r = &job->reply;
+
+        switch ((enum engine_call_kind)job->kind) {
+        case CALL_READ:
+                op_read(c, job->request, job->n_request, r);
+                break;
+        case CALL_BEGIN:
+                op_begin(c, job->verb, job->request, job->n_request, r);
+                break;
+        case CALL_POLL:
+                op_poll(c, job->verb, job->request, job->n_request, job->token, job->n_token, r);
+                break;
+        case CALL_OBSERVE:
+                op_observe(c, job->verb, job->request, job->n_request, job->token, job->n_token, r);
+                break;
+        case CALL_CANCEL:
+                op_cancel(c, job->verb, job->request, job->n_request, job->token, job->n_token, r);
+                break;
+        }
+}
+
+static void on_progress(struct op_call *call, uint32_t permille, const char *message)
+{
+        struct engine_process *p = call->userdata;
+
+        if (p->hooks.on_progress)
+                p->hooks.on_progress(p->hooks.userdata, call->run, call->task, permille, message);
+}
+
+static struct job *job_new(struct engine_process *p, const struct engine_call *c)
+{
+        struct job *job = p->free_jobs;
+
+        if (job)
+                p->free_jobs = job->next;
+        else
+                job = malloc(sizeof(*job));
+        if (!job)
+                return NULL;
+        *job = (struct job){
+                .run = run_job,
+                .owner = c->flight,
+                .kind = (int)c->kind,
+                .reply = OP_REPLY_NULL,
+                .verb = c->verb,
+                .request = c->request,
+                .n_request = c->n_request,
+                .token = c->token,
+                .n_token = c->token ? strlen(c->token) : 0,
+        };
+        if (c->kind != CALL_READ)
+                uid_text(&c->op_id, job->op_id);
+        op_call_init(&job->call, c->plugin, job->op_id, c->attempt, c->deadline_ms,
+                     p->journal->epoch, c->run, c->task);
+        job->call.on_progress = on_progress;
+        job->call.userdata = p;
+        return job;
+}
+
+static void call(void *userdata, const struct engine_call *c)
+{
+        struct engine_process *p = userdata;
+        struct job *job = job_new(p, c);
+
+        if (!job) {
+                process_fail(p, -ENOMEM, NULL);
+                return;
+        }
+        p->n_jobs++;
+        *p->held_last = job;
+        p->held_last = &job->next;
+        engine_call_set_handle(c->flight, job);
+}
+
+static void cancel(void *userdata, struct flight *flight)
+{
+        struct job *job = engine_call_handle(flight);
+
+        if (job)
+                op_call_cancel(&job->call);
+}
+
+static void prepare(void *userdata, const struct engine_call *c, struct op_reply *reply)
+{
+        struct engine_process *p = userdata;
+        struct op_call op;
+
+        op_call_init(&op, c->plugin, "", 1, c->deadline_ms, p->journal->epoch, c->run, c->task);
+        op_prepare(&op, c->verb, c->request, c->n_request, reply);
+        op_call_deinit(&op);
+}
+
+const struct engine_ops driver_ops = {
+        .prepare = prepare,
+        .append = append,
+        .call = call,
+        .cancel = cancel,
+        .entropy = entropy,
+        .head = head,
+        .ended = ended,
+};
+
+bool driver_collect(struct engine_process *p)
+{
+        struct job *job = workers_collect(p->workers), *next;
+        bool any = job != NULL;
+
+        for (; job; job = next) {
+                next = job->next;
+                engine_call_set_handle(job->owner, NULL);
+                engine_answer(p->engine, job->owner, &job->reply);
+                op_call_deinit(&job->call);
+                job->next = p->free_jobs;
+                p->free_jobs = job;
+                p->n_jobs--;
+        }
+        return any;
+}
+
+void driver_drop_jobs(struct engine_process *p)
+{
+        struct job *job, *next;
+
+        for (job = p->held; job; job = next) {
+                next = job->next;
+                op_call_deinit(&job->call);
+                free(job);
+        }
+        for (job = p->free_jobs; job; job = next) {
+                next = job->next;
+                free(job);
+        }
+        p->held = p->free_jobs = NULL;
+        p->held_last = &p->held;
+}
+
+/* Committing */
+
+/* Tells followers what became durable: the lines of the batch. */
+static void publish(struct engine_process *p, const struct run *run, uint64_t first_seq,
+                    const struct buf *lines)
+{
+        const char *line = buf_str(lines), *nl;
+
+        for (uint64_t seq = first_seq; (nl = strchr(line, '\n')); seq++) {
+                p->hooks.on_record(p->hooks.userdata, run->id_text, seq, line,
+                                   (size_t)(nl + 1 - line));
+                line = nl + 1;
+        }
+}
+
+static int commit_run(struct engine_process *p, struct run_stream *s)
+{
+        _cleanup_(cleanup_buf) struct buf lines = BUF_NULL;
+        uint64_t first = s->stream->seq - s->stream->n_pending + 1;
+        int r;
+
+        if (!s->stream->n_pending)
+                return 0;
+        if (p->hooks.on_record)
+                buf_append(&lines, s->stream->pending.data, s->stream->pending.n);
+        r = stream_commit(s->stream);
+        if (r == 0 && p->hooks.on_record)
+                publish(p, s->run, first, &lines);
+        return r;
+}
+
+static void close_ended(struct engine_process *p)
+{
+        for (uint32_t i = p->n_streams; i-- > 0;) {
+                if (!p->streams[i].ended)
+                        continue;
+                stream_close(p->streams[i].stream);
+                run_unload(p->streams[i].run);
+                p->streams[i] = p->streams[--p->n_streams];
+        }
+}
+
+/* Makes everything appended so far durable, run streams before the site stream: a run that the site
+ * stream names has its plan, an end that it names has happened. Then the calls that waited for it are
+ * made. */
+int driver_commit(struct engine_process *p)
+{
+        struct job *job;
+        int r = p->error;
+
+        for (uint32_t i = 0; i < p->n_streams && r == 0; i++)
+                r = commit_run(p, &p->streams[i]);
+        r = r ?: stream_commit(p->site_stream);
+        if (r) {
+                process_fail(p, r, p->journal->message);
+                return r;
+        }
+        close_ended(p);
+        while ((job = p->held)) {
+                p->held = job->next;
+                if (!p->held)
+                        p->held_last = &p->held;
+                workers_submit(p->workers, job);
+        }
+        return 0;
+}

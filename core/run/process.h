@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What process.c, driver.c and api.c share. Internal to core/run. */
+#ifndef PRVNG_RUN_PROCESS_H
+#define PRVNG_RUN_PROCESS_H
+
+#include "engine/engine.h"
+#include "run/engine-process.h"
+#include "run/workers.h"
+
+#include <pthread.h>
+
+/* The stream of a run that this engine appends to. */
+struct run_stream {
+        struct run *run;
+        struct stream *stream;
+        bool ended; /* closed after the next commit */
+};
+
+/* A request on its way, from the HTTP thread and back. */
+struct request {
+        struct request *next;
+        void *cookie;   /* the HTTP thread's */
+        char *method, *path;
+        void *body;
+        size_t n_body;
+        int status;     /* of the answer, once it is known */
+        struct buf answer;
+};
+
+struct engine_process {
+        const struct context *context;
+        struct engine_process_hooks hooks;
+        struct journal *journal;
+        struct site site;
+        struct stream *site_stream;
+        struct run_stream *streams;
+        uint32_t n_streams, cap_streams;
+        struct engine *engine;
+        struct workers *workers;
+        struct job *held, **held_last; /* calls that wait for the next commit */
+        struct job *free_jobs;
+        uint32_t n_jobs;               /* calls that a plugin has or will get */
+        int epoll, wake, timer;
+        int error;                     /* condition of the journal or -errno; ends the loop */
+        char *message;
+
+        pthread_mutex_t lock;          /* guards the five below */
+        struct request *posted, **posted_last;
+        int busy;
+        bool stop;
+        int64_t idle_since_ms;
+
+        struct request *answers, **answers_last; /* sent after the next commit */
+};
+
+/* driver.c: the engine's outputs in the real world. */
+extern const struct engine_ops driver_ops;
+int driver_open_run(struct engine_process *p, struct run *run, struct stream *stream);
+int driver_commit(struct engine_process *p);
+bool driver_collect(struct engine_process *p); /* true if there were answers */
+void driver_drop_jobs(struct engine_process *p);
+void process_fail(struct engine_process *p, int condition, const char *message);
+
+/* api.c */
+void api_handle(struct engine_process *p, struct request *q);
+
+#endif

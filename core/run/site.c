@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening a site for looking: configuration, plugins, and the folded journal. */
+#include "run/site.h"
+
+#include "definition/document.h"
+#include "host/host.h"
+#include "journal/journal.h"
+
+#include <sys/stat.h>
+
+int context_open(const char *config_path, const char *kinds, struct context *ret_context)
+{
+        _cleanup_(cleanup_problems) struct problems problems = PROBLEMS_NULL;
+        struct context c = {0};
+        int r;
+
+        r = config_load(config_path, &problems, &c.config);
+        if (r == 0 && problems.n > 0) {
+                fprintf(stderr, "prvng: the site's configuration is not valid:\n");
+                problems_print(&problems, stderr);
+                return 3;
+        }
+        r = r ?: host_new(c.config, NULL, &c.host);
+        r = r ?: host_provide(c.host, PRVNG_HOST_DOCUMENT, document_interface());
+        if (r == 0 && kinds)
+                r = plugins_load(c.config, c.host, *kinds ? kinds : NULL,
+                                 *kinds ? 0 : PLUGINS_NOTES_ONLY, &c.plugins);
+        else if (r == 0)
+                r = plugins_load(c.config, c.host, NULL, 0, &c.plugins);
+        if (r) {
+                fprintf(stderr, "prvng: the site cannot be opened: %s\n", strerror(-r));
+                context_close(&c);
+                return 7;
+        }
+        *ret_context = c;
+        return 0;
+}
+
+void context_close(struct context *c)
+{
+        plugins_free(c->plugins);
+        host_free(c->host);
+        config_free(c->config);
+        *c = (struct context){0};
+}
+
+/* Folding */
+
+struct folding {
+        struct site *site;
+        struct run *run;
+};
+
+static int fold_site(void *userdata, const struct record *r, const char *line, size_t n_line)
+{
+        return site_apply(((struct folding *)userdata)->site, r);
+}
+
+static int fold_run(void *userdata, const struct record *r, const char *line, size_t n_line)
+{
+        struct folding *f = userdata;
+
+        return run_apply(f->run, f->site, r);
+}
+
+int site_fold_stream(void *userdata, const struct record *r, const char *line, size_t n_line)
+{
+        return fold_site(&(struct folding){.site = userdata}, r, line, n_line);
+}
+
+static int load(struct journal *j, struct site *site, struct run *run, struct site *inventory,
+                char **ret_message)
+{
+        struct folding f = {.site = inventory, .run = run};
+        int r;
+
+        r = journal_read(j, run->stream, fold_run, &f);
+        if (r > 0)
+                *ret_message = strdup(j->message ?: "");
+        else if (r == 0)
+                run->loaded = true;
+        return r;
+}
+
+int site_load_run(struct journal *journal, struct site *site, struct run *run, char **ret_message)
+{
+        enum run_status status = run->status;
+        int64_t ended = run->ended_ms;
+        int r;
+
+        if (run->loaded)
+                return 0;
+        run_unload(run);
+        r = load(journal, site, run, NULL, ret_message);
+        run->status = status;
+        run->ended_ms = ended;
+        return r;
+}
+
+char *site_store_folder(const struct config *config)
+{
+        char *path;
+
+        if (asprintf(&path, "%s/stores/%s", config->state, config->store) < 0)
+                return NULL;
+        return path;
+}
+
+static int find_store(const struct context *c, struct plugin **ret_store, char **ret_message)
+{
+        struct plugin *store = plugins_find(c->plugins, "store", c->config->store);
+
+        if (store && store->state == PLUGIN_READY && store->store.struct_size) {
+                *ret_store = store;
+                return 0;
+        }
+        if (asprintf(ret_message, "the site's store \"%s\" cannot be used: %s", c->config->store,
+                     !store                 ? "there is no such plugin; see: prvng plugin list"
+                     : store->reason        ? store->reason
+                     : store->store.struct_size ? "it is not ready"
+                                            : "it has no prvng.store/1") < 0)
+                *ret_message = NULL;
+        return JOURNAL_E_FAILED;
+}
+
+int site_open_store(const struct context *c, bool read_only, struct journal **ret_journal,
+                    char **ret_message)
+{
+        _cleanup_(cleanup_free) char *folder = site_store_folder(c->config);
+        struct plugin *store;
+        int r;
+
+        if (!folder)
+                return error_origin(-ENOMEM);
+        r = find_store(c, &store, ret_message);
+        return r ?: journal_open(store, folder, read_only, ret_journal, ret_message);
+}
+
+int site_read(const struct context *c, struct journal **ret_journal, struct site **ret_site,
+              char **ret_message)
+{
+        _cleanup_(cleanup_free) char *folder = site_store_folder(c->config);
+        struct journal *journal = NULL;
+        struct site *site = calloc(1, sizeof(*site));
+        int r = 0;
+
+        if (!folder || !site) {
+                free(site);
+                return error_origin(-ENOMEM);
+        }
+        if (access(folder, F_OK) == 0) { /* else there never was an engine: an empty site */
+                r = site_open_store(c, true, &journal, ret_message);
+                r = r ?: journal_read(journal, "site", site_fold_stream, site);
+                for (uint32_t i = 0; i < site->n_runs && r == 0; i++)
+                        if (!run_status_ended(site->runs[i]->status))
+                                r = load(journal, site, site->runs[i], site, ret_message);
+                if (r > 0 && !*ret_message && journal && journal->message)
+                        *ret_message = strdup(journal->message);
+        }
+        if (r) {
+                site_close(journal, site);
+                return r;
+        }
+        *ret_journal = journal;
+        *ret_site = site;
+        return 0;
+}
+
+void site_close(struct journal *journal, struct site *site)
+{
+        journal_close(journal);
+        if (site) {
+                site_deinit(site);
+                free(site);
+        }
+}
+
+struct lines {
+        uint64_t from;
+        struct buf *lines;
+};
+
+static int collect_line(void *userdata, const struct record *r, const char *line, size_t n_line)
+{
+        struct lines *l = userdata;
+
+        if (r->seq <= l->from)
+                return 0;
+        buf_append(l->lines, line, n_line);
+        buf_putc(l->lines, '\n');
+        return buf_error(l->lines);
+}
+
+int site_events(struct journal *journal, const struct run *run, uint64_t from, struct buf *lines)
+{
+        struct lines l = {.from = from, .lines = lines};
+
+        return journal ? journal_read(journal, run->stream, collect_line, &l) : 0;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The pool of threads that make plugin calls, which may block; the loop never does.
+ *
+ * Waking a thread costs more than a quick call (tens of microseconds on a virtual machine), so workers
+ * are woken sparingly: one when there is work and none is awake, one more whenever the loop looks and
+ * finds that nothing was taken from the queue since it looked last. A worker that runs dry spins for
+ * some microseconds before it sleeps, and so does the loop.
+ */
+#ifndef PRVNG_RUN_WORKERS_H
+#define PRVNG_RUN_WORKERS_H
+
+#include "base/uid.h"
+#include "plugin/border.h"
+
+struct workers;
+
+/* One call: made by the loop, done by a worker, given back. The loop may cancel it meanwhile. */
+struct job {
+        struct job *next;
+        void (*run)(struct job *job); /* [worker] */
+        void *owner;
+        int kind;
+        struct op_call call;
+        struct op_reply reply;
+        char op_id[UID_TEXT];
+        const char *verb;
+        const void *request;
+        size_t n_request;
+        const void *token;
+        size_t n_token;
+};
+
+/* `wake_fd` (an eventfd of the loop) is written to when a job is done and the loop sleeps. */
+int workers_new(uint32_t n_threads, int wake_fd, struct workers **ret_workers);
+
+/* Waits until the jobs that are being run return, at most that long; what is still running then is
+ * left to the end of the process. Jobs in the queue are dropped. */
+struct workers *workers_free(struct workers *w, int64_t wait_ms);
+
+void workers_submit(struct workers *w, struct job *job);
+
+/* The jobs that are done, oldest first; NULL: none. Wakes another worker if the queue stands still. */
+struct job *workers_collect(struct workers *w);
+
+/* The loop is about to sleep: false if there is something to collect (do not sleep then). Spins for
+ * up to `spin_us` first if work is under way. */
+bool workers_may_sleep(struct workers *w, int64_t spin_us);
+void workers_awake(struct workers *w);
+
+bool workers_backlog(struct workers *w); /* something waits in the queue */
+
+#endif
