@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "support/site.h"
+#include "site.h"
 
 #include "base/buf.h"
 
