@@ -134,3 +134,16 @@ Test(accepted, strict_iso_c)
         cr_assert_eq(l.plugins->list[0].state, PLUGIN_READY, "%s", l.plugins->list[0].reason);
         loaded_end(&l);
 }
+
+Test(accepted, c_plus_plus)
+{
+        _cleanup_(cleanup_free) char *file = NULL;
+        struct loaded l;
+
+        cr_assert(asprintf(&file, "%s/cplusplus.so", getenv("PRVNG_TEST_PLUGINS")) > 0);
+        if (access(file, F_OK) < 0)
+                cr_skip("built without a C++ compiler");
+        loaded_new(&l, (struct site_plugin[]){{"cplusplus"}}, 1, NULL);
+        cr_assert_eq(l.plugins->list[0].state, PLUGIN_READY, "%s", l.plugins->list[0].reason);
+        loaded_end(&l);
+}
