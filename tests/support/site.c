@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "support/site.h"
+#include "site.h"
 
 #include "base/buf.h"
 
@@ -73,11 +73,14 @@ static void write_dropin(const struct site *s, size_t i, const struct site_plugi
         _cleanup_(cleanup_buf) struct buf b = BUF_NULL;
         char name[256];
 
+        if (!p->file && !plugins)
+                errno = ENOENT, fail("PRVNG_TEST_PLUGINS is not set; run this by `meson test`");
+
         buf_printf(&b, "plugin: { name = \"%s\"; ", p->name);
         if (p->file)
                 buf_printf(&b, "file = \"%s\"; ", p->file);
         else
-                buf_printf(&b, "file = \"%s/%s.so\"; ", plugins ? plugins : ".", p->name);
+                buf_printf(&b, "file = \"%s/%s.so\"; ", plugins, p->name);
         if (p->more)
                 expand(&b, s, p->more);
         BUF_LIT(&b, "\n        config: { ");

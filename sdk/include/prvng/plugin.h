@@ -102,8 +102,8 @@ PRVNG_EXPORT int32_t prvng_plugin_v1(const struct prvng_host *host,
                 char name[8];                                                                      \
                 char desc[sizeof(PRVNG_NOTE_JSON(kind_, id_, name_, version_, requires_json_,      \
                                                  isolation_))];                                    \
-        } prvng_plugin_note_;                                                                      \
-        __attribute__((section(".note.prvng"), used, aligned(4), visibility("hidden")))            \
+        } prvng_plugin_note_ __attribute__((visibility("hidden")));                                \
+        __attribute__((section(".note.prvng"), used, aligned(4)))                                  \
         const struct prvng_plugin_note_ prvng_plugin_note_ = {                                     \
                 sizeof(PRVNG_NOTE_OWNER),                                                          \
                 sizeof(PRVNG_NOTE_JSON(kind_, id_, name_, version_, requires_json_, isolation_)),  \

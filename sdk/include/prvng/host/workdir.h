@@ -5,7 +5,7 @@
 #ifndef PRVNG_HOST_WORKDIR_H
 #define PRVNG_HOST_WORKDIR_H
 
-#include <prvng/abi.h>
+#include <prvng/host.h>
 
 #ifdef __cplusplus
 extern "C" {
