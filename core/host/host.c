@@ -145,6 +145,8 @@ const char *host_intern(const struct prvng_host *pub, const char *string)
 static const struct host_provided built_in[] = {
         {PRVNG_HOST_WORKDIR, &host_workdir},
         {PRVNG_HOST_RATE, &host_rate},
+        {PRVNG_HOST_REMOTE, &host_remote},
+        {PRVNG_HOST_SPAWN, &host_spawn},
 };
 
 static const void *host_get_interface(const struct prvng_host *pub, const char *id)
