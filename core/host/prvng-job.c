@@ -84,18 +84,9 @@ static void read_line(const char *path, char *ret_line, size_t n_line)
                 close(fd);
 }
 
-/* Makes HIERARCHY/prvng-jobs/CGROUP and moves into it. Without the right to do so the job stays in
- * the cgroup of its caller: it is still found and ended, but a service manager that ends the
- * engine's cgroup ends the job too. */
-static bool cgroup_enter(const char *hierarchy, const char *cgroup)
+/* mkdir -p below `hierarchy`. */
+static bool cgroup_make(const char *hierarchy, char *path)
 {
-        char path[PATH_MAX];
-        int fd, n;
-        bool ok;
-
-        n = snprintf(path, sizeof(path), "%s/prvng-jobs/%s", hierarchy, cgroup);
-        if (n < 0 || (size_t)n + sizeof("/cgroup.procs") > sizeof(path))
-                return false;
         for (char *p = path + strlen(hierarchy) + 1; *p; p++) {
                 if (*p != '/')
                         continue;
@@ -104,14 +95,33 @@ static bool cgroup_enter(const char *hierarchy, const char *cgroup)
                         return false;
                 *p = '/';
         }
-        if (mkdir(path, 0755) < 0 && errno != EEXIST)
-                return false;
-        strcat(path, "/cgroup.procs");
-        fd = open(path, O_WRONLY | O_CLOEXEC);
-        ok = fd >= 0 && write(fd, "0", 1) == 1;
-        if (fd >= 0)
-                close(fd);
-        return ok;
+        return mkdir(path, 0755) == 0 || errno == EEXIST;
+}
+
+/* Makes HIERARCHY/prvng-jobs/CGROUP and moves into it. Without the right to do so the job stays in
+ * the cgroup of its caller: it is still found and ended, but a service manager that ends the
+ * engine's cgroup ends the job too. */
+static void cgroup_enter(const char *hierarchy, const char *cgroup)
+{
+        char path[PATH_MAX];
+        int fd = -1, n;
+
+        n = snprintf(path, sizeof(path), "%s/prvng-jobs/%s", hierarchy, cgroup);
+        if (n < 0 || (size_t)n + sizeof("/cgroup.procs") > sizeof(path))
+                return;
+        /* The last job of a site removes the folders above its own, perhaps just now. */
+        for (int i = 0; i < 10 && fd < 0; i++) {
+                if (!cgroup_make(hierarchy, path) && errno != ENOENT)
+                        return;
+                strcat(path, "/cgroup.procs");
+                fd = open(path, O_WRONLY | O_CLOEXEC);
+                path[n] = 0;
+        }
+        if (fd < 0)
+                return;
+        if (write(fd, "0", 1) != 1)
+                rmdir(path);
+        close(fd);
 }
 
 static void cgroups_enter(const char *cgroup)
@@ -139,7 +149,10 @@ static void cgroup_leave_one(const char *hierarchy, const char *cgroup)
                 return;
         if (write(fd, "0", 1) == 1) {
                 snprintf(path, sizeof(path), "%s/prvng-jobs/%s", hierarchy, cgroup);
-                rmdir(path); /* EBUSY: something of the job lives on, e.g. a daemon it started */
+                /* EBUSY: something of the job lives on, e.g. a daemon it started, or another job
+                 * of the site does. */
+                while (strlen(path) > strlen(hierarchy) && rmdir(path) == 0)
+                        *strrchr(path, '/') = 0;
         }
         close(fd);
 }

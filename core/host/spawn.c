@@ -232,8 +232,12 @@ static size_t cgroup_kill(const char *hierarchy, const struct job *j)
                         n++;
         }
         if (f && n == 0) {
-                path[strlen(path) - strlen("/cgroup.procs")] = 0;
-                rmdir(path);
+                /* The job's folder, and those above it if it was the last. */
+                for (int i = 0; i < 3; i++) {
+                        *strrchr(path, '/') = 0;
+                        if (rmdir(path) < 0)
+                                break;
+                }
         }
         return n;
 }
