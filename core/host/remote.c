@@ -169,6 +169,16 @@ static int32_t reach_script(struct prvng_call *call, struct reach *reach,
                             result->status, last_line(&result->errors));
 }
 
+/* 255 may be the exit code of a command too. If it is that of the reach, then the last line on stderr
+ * comes from the program that reaches: "PROGRAM: why", or it holds the word "unreachable". */
+static bool reach_said(const struct reach *reach, struct buf *errors)
+{
+        const char *line = last_line(errors), *slash = strrchr(reach->argv[0], '/');
+        const char *rest = startswith(line, slash ? slash + 1 : reach->argv[0]);
+
+        return (rest && *rest == ':') || strstr(line, "unreachable");
+}
+
 static int32_t remote_run(struct prvng_call *call, const void *server, uint64_t n_server,
                           const char *const *argv, const void *input, uint64_t n_input,
                           struct prvng_sink *output, struct prvng_sink *errors,
@@ -186,8 +196,7 @@ static int32_t remote_run(struct prvng_call *call, const void *server, uint64_t 
                                &result);
         if (r != PRVNG_DONE)
                 return r;
-        /* 255 may be the command's own exit code too: the reach says on stderr if it is not. */
-        if (result.status == 255 && result.errors.n && strstr(result.errors.data, "unreachable"))
+        if (result.status == 255 && reach_said(&reach, &result.errors))
                 return unreachable(call, &reach, &not_begun, last_line(&result.errors));
         r = job_write(call, output, result.output.data, result.output.n);
         if (r == PRVNG_DONE)
