@@ -118,6 +118,39 @@ static int32_t host_sink_write(struct prvng_sink *sink, const void *data, uint64
         return sink->error;
 }
 
+/* A plugin's own sink, with the buffer that a sink of the core only points to. */
+struct own_sink {
+        struct prvng_sink sink; /* first */
+        struct buf buf;
+};
+
+static struct prvng_sink *host_sink_new(uint64_t limit)
+{
+        struct own_sink *own = calloc(1, sizeof(*own));
+
+        if (!own)
+                return NULL;
+        own->sink = SINK(&own->buf, limit);
+        return &own->sink;
+}
+
+static const void *host_sink_data(struct prvng_sink *sink, uint64_t *ret_n_data)
+{
+        if (ret_n_data)
+                *ret_n_data = sink->buf->n;
+        return buf_str(sink->buf);
+}
+
+static void host_sink_free(struct prvng_sink *sink)
+{
+        struct own_sink *own = (struct own_sink *)sink;
+
+        if (!own)
+                return;
+        buf_deinit(&own->buf);
+        free(own);
+}
+
 const char *host_intern(const struct prvng_host *pub, const char *string)
 {
         struct host *h = host_table_of(pub)->host;
@@ -145,6 +178,8 @@ const char *host_intern(const struct prvng_host *pub, const char *string)
 static const struct host_provided built_in[] = {
         {PRVNG_HOST_WORKDIR, &host_workdir},
         {PRVNG_HOST_RATE, &host_rate},
+        {PRVNG_HOST_REMOTE, &host_remote},
+        {PRVNG_HOST_SPAWN, &host_spawn},
 };
 
 static const void *host_get_interface(const struct prvng_host *pub, const char *id)
@@ -186,6 +221,9 @@ static const struct prvng_host table = {
         .progress = host_progress,
         .ask_again = host_ask_again,
         .sink_write = host_sink_write,
+        .sink_new = host_sink_new,
+        .sink_data = host_sink_data,
+        .sink_free = host_sink_free,
         .intern = host_intern,
         .monotonic_ms = clock_boot_ms,
         .get_interface = host_get_interface,

@@ -7,6 +7,8 @@
 #include "host/call.h"
 #include "host/host.h"
 #include <prvng/host/rate.h>
+#include <prvng/host/remote.h>
+#include <prvng/host/spawn.h>
 #include <prvng/host/workdir.h>
 
 #include <pthread.h>
@@ -46,6 +48,8 @@ static inline struct host_table *host_table_of(const struct prvng_host *pub)
 
 extern const struct prvng_host_workdir host_workdir;
 extern const struct prvng_host_rate host_rate;
+extern const struct prvng_host_remote host_remote;
+extern const struct prvng_host_spawn host_spawn;
 
 void host_log(const struct prvng_host *host, int32_t level, const char *topic, const char *message);
 const char *host_intern(const struct prvng_host *host, const char *string);

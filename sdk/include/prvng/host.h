@@ -50,6 +50,17 @@ struct prvng_host {
          * the plugin returns PRVNG_INTERNAL. */
         int32_t (*sink_write)(struct prvng_sink *sink, const void *data, uint64_t n_data);
 
+        /* A sink of the plugin's own, for what host services such as spawn and remote write; takes
+         * at most `limit` bytes. NULL if memory is short. Ended with sink_free. */
+        struct prvng_sink *(*sink_new)(uint64_t limit);
+
+        /* What is in a sink made by sink_new, with a NUL behind it that is not counted. Valid until
+         * the next write to it and sink_free. Never NULL. */
+        const void *(*sink_data)(struct prvng_sink *sink, uint64_t *ret_n_data);
+
+        /* Ends a sink made by sink_new; NULL does nothing. */
+        void (*sink_free)(struct prvng_sink *sink);
+
         /* A copy of `string` that lives as long as the process; equal strings give one pointer.
          * NULL if memory is short. For a bounded set of strings only. */
         const char *(*intern)(const struct prvng_host *host, const char *string);

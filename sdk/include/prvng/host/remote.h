@@ -38,7 +38,7 @@ struct prvng_job_status {
         uint32_t reserved;
         uint32_t state;         /* PRVNG_JOB_* */
         int32_t exit_code;      /* with EXITED; with KILLED the signal, 0 if unknown */
-        uint64_t output_offset; /* where the job's output ends now */
+        uint64_t output_offset; /* where reading should go on: behind what this call handed out */
         /* members above: 1.0 */
 };
 #define PRVNG_JOB_STATUS_BASELINE PRVNG_SIZE_UP_TO(struct prvng_job_status, output_offset)
