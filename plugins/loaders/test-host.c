@@ -2,6 +2,7 @@
 #include "test-host.h"
 #include "base/clock.h"
 
+#include <criterion/criterion.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -150,6 +151,27 @@ char *test_print(const struct problems *problems)
         FILE *f = open_memstream(&text, &n);
 
         problems_print(problems, f);
+        fclose(f);
+        return text;
+}
+
+char *test_example(const char *name)
+{
+        const char *root = getenv("PRVNG_TEST_SOURCE");
+        char *path = NULL;
+
+        cr_assert_not_null(root, "PRVNG_TEST_SOURCE is set by meson test");
+        cr_assert_geq(asprintf(&path, "%s/examples/klab/wuji/%s", root, name), 0);
+        return path;
+}
+
+char *test_read(const char *path)
+{
+        FILE *f = fopen(path, "re");
+        char *text = calloc(1, 1 << 16);
+
+        cr_assert_not_null(f, "%s", path);
+        cr_assert_lt(fread(text, 1, 1 << 16, f), 1 << 16);
         fclose(f);
         return text;
 }

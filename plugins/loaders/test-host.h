@@ -24,7 +24,18 @@ struct document *test_load(plugin_entry entry, const char *path, const char *tex
 char *test_canonical(plugin_entry entry, const char *path, const char *text, const char *config,
                      const char *arguments, struct problems *problems);
 
+/* examples/klab/wuji/NAME of the sources, and a file's text; the caller frees. */
+char *test_example(const char *name);
+char *test_read(const char *path);
+
 /* All problems as problems_print shows them; the caller frees. */
 char *test_print(const struct problems *problems);
+
+/* Asserts that one text is in the other. */
+#define expect(printed, text)                                                                      \
+        do {                                                                                       \
+                const char *in_ = (printed), *what_ = (text);                                      \
+                cr_assert(strstr(in_, what_), "\"%s\" is not in:\n%s", what_, in_);             \
+        } while (0)
 
 #endif
