@@ -571,11 +571,12 @@ static int cluster_unknown(struct maker *m, const struct operation_def *def, uin
         return 0;
 }
 
-/* A cluster is its taskservs on its servers. */
+/* A cluster is its taskservs on its servers, or on those that the operation names. */
 static int expand_cluster(struct maker *m, uint32_t i, uint32_t item)
 {
         const struct operation_def *def = m->ops[i].def;
         const struct cluster_def *c = cluster_find(m, def->items.list[item]);
+        const struct strings *names;
         uint32_t *servers;
         int r = 0;
 
@@ -585,17 +586,18 @@ static int expand_cluster(struct maker *m, uint32_t i, uint32_t item)
                 maker_problem(m, c->node, "manifests", NONE,
                               "manifests of a cluster cannot be applied yet: leave them out of "
                               "cluster \"%s\" and apply them when its taskservs run", c->name);
-        if (!c->taskservs.n || !c->servers.n)
+        names = def->servers.n ? &def->servers : &c->servers;
+        if (!c->taskservs.n || !names->n)
                 maker_problem(m, c->node, NULL, NONE, "cluster \"%s\" names no %s: there is nothing "
                               "to do for operation \"%s\"", c->name,
-                              c->servers.n ? "taskservs" : "servers", def->id);
-        servers = arena_alloc(&m->scratch, c->servers.n * sizeof(*servers));
+                              names->n ? "taskservs" : "servers", def->id);
+        servers = arena_alloc(&m->scratch, names->n * sizeof(*servers));
         if (!servers)
                 return error_origin(-ENOMEM);
-        for (uint32_t j = 0; !r && j < c->servers.n; j++)
-                r = server_get(m, c->servers.list[j], &servers[j]);
+        for (uint32_t j = 0; !r && j < names->n; j++)
+                r = server_get(m, names->list[j], &servers[j]);
         for (uint32_t j = 0; !r && j < c->taskservs.n; j++)
-                r = expand_taskserv(m, i, item, c->taskservs.list[j], servers, c->servers.n);
+                r = expand_taskserv(m, i, item, c->taskservs.list[j], servers, names->n);
         return error_fold(r);
 }
 
