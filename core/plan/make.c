@@ -109,7 +109,7 @@ bool maker_room(struct maker *m, enum rule rule)
         return m->shown[rule]++ < MAX_SHOWN;
 }
 
-static void problems_rest(struct maker *m)
+void maker_rest(struct maker *m)
 {
         for (size_t i = 0; i < N_RULES; i++)
                 if (m->shown[i] > MAX_SHOWN)
@@ -284,7 +284,7 @@ int plan_make(const struct plan_request *request, struct problems *problems, str
 
         r = maker_init(&m, m.def->name, workflow_type_name(m.def->type));
         r = r ? r : make(&m);
-        problems_rest(&m);
+        maker_rest(&m);
         if (!r && !mine.n) {
                 r = maker_finish(&m);
                 if (!r)

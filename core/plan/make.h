@@ -172,6 +172,7 @@ int maker_notice(struct maker *m, const char *format, ...) _printf_(2, 3);
 void maker_problem(struct maker *m, uint32_t node, const char *member, uint32_t index,
                    const char *format, ...) _printf_(5, 6);
 bool maker_room(struct maker *m, enum rule rule); /* may another problem of that kind be shown? */
+void maker_rest(struct maker *m); /* says how many were not shown */
 char *maker_format(struct arena *a, const char *format, ...) _printf_(2, 3);
 const struct resource *maker_existing(const struct maker *m, const char *key);
 /* ` (did you mean "x"?)` or "", in scratch; NULL: no memory. */
@@ -229,6 +230,9 @@ int rules_ability(struct maker *m, const struct task *t, bool *ret_can, bool *re
 
 /* finish.c */
 int maker_finish(struct maker *m); /* fills the plan from tasks in m->sorted */
+
+/* svg.c */
+int plan_svg(const struct plan *p, struct buf *b);
 
 /* show.c, for the others that show a plan */
 enum join { JOIN_NOT, JOIN_START, JOIN_END, JOIN_GROUP };
