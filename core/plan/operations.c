@@ -396,13 +396,15 @@ int operations_servers(struct maker *m, uint32_t i)
 {
         struct op *op = &m->ops[i];
         struct set s = {.stamp = ++m->set_stamp};
+        uint32_t inherited;
         int r;
 
         if (op->def->servers.n) {
                 r = set_add_names(m, &s, &op->def->servers);
         } else {
                 r = set_inherit(m, &s, op);
-                for (uint32_t j = 0; !r && !s.n && j < m->n_servers; j++)
+                inherited = s.n;
+                for (uint32_t j = 0; !r && !inherited && j < m->n_servers; j++)
                         if (m->servers[j].member)
                                 r = set_add(m, &s, j);
                 if (s.n)
