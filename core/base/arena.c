@@ -55,7 +55,7 @@ void *arena_alloc(struct arena *a, size_t n)
 
         if (n > SIZE_MAX - ARENA_ALIGN)
                 return NULL;
-        n = (n + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+        n = (MAX(n, (size_t)1) + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
         if (_unlikely_((size_t)(a->back - a->front) < n)) {
                 p = block_add(a, n);
                 if (p || (size_t)(a->back - a->front) < n)
@@ -66,7 +66,7 @@ void *arena_alloc(struct arena *a, size_t n)
         return p;
 }
 
-char *arena_text(struct arena *a, size_t n)
+char *arena_room(struct arena *a, size_t n)
 {
         char *p;
 
@@ -84,7 +84,7 @@ char *arena_text(struct arena *a, size_t n)
 
 char *arena_copy(struct arena *a, const void *text, size_t n)
 {
-        char *p = arena_text(a, n);
+        char *p = arena_room(a, n);
 
         if (p && n)
                 memcpy(p, text, n);

@@ -24,7 +24,7 @@ void arena_deinit(struct arena *a);
 void *arena_alloc(struct arena *a, size_t n);
 
 /* Room for n characters and a NUL, which is set; the rest is not initialised. NULL: out of memory. */
-char *arena_text(struct arena *a, size_t n);
+char *arena_room(struct arena *a, size_t n);
 
 /* A copy of n characters, ended with a NUL. NULL: out of memory. */
 char *arena_copy(struct arena *a, const void *text, size_t n);

@@ -113,7 +113,7 @@ Test(arena, small_and_large_pieces_do_not_overlap)
                         cr_assert_eq(numbers[i][j], 0);
                         numbers[i][j] = i;
                 }
-                text[i] = arena_text(&a, n);
+                text[i] = arena_room(&a, n);
                 memset(text[i], 'a' + (int)(i % 26), n);
         }
         for (size_t i = 0; i < 200; i++) {

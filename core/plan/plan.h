@@ -107,13 +107,14 @@ struct plan *plan_free(struct plan *p);
  * "operation", "item", "target", "server", "resource", "verb", "implied", "reason", "depends_on",
  * "plugin", "difference", "irreversible"}], "lanes": [...], "notices": [...], "forecast": {...}}.
  * Joins are resolved: depends_on names real tasks; where that would give more than 64 names for one
- * task, it names the operation as "OPERATION/". */
+ * task, it names the operation as "OPERATION/" and a star. */
 int plan_json(const struct plan *p, struct buf *json);
 
 /* The dry run for people. */
 int plan_text(const struct plan *p, struct buf *text);
 
-/* "dot" | "svg" is dot's business | "mermaid": the graph for people. */
+/* "dot" | "svg" | "mermaid": the graph for people. The picture needs no program: it is laid out here,
+ * operations in columns with their tasks. -EINVAL: another format. */
 int plan_graph(const struct plan *p, const char *format, struct buf *text);
 
 const char *plan_verb_name(enum plan_verb v); /* "create" ... "join" */

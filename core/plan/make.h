@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How a plan is made; only for the files of this folder. In this order:
+ *
+ *      operations.c  ids, --only, order and circles of operations, the servers of a taskserv operation
+ *      expand.c      operations x items x servers -> tasks, lanes; the providers' shared resources
+ *      requires.c    what taskservs require, conflict with, and need of a server
+ *      order.c       edges, joins, topological order, circles of tasks
+ *      rules.c       inventory: owners, claims, verbs, differences; task documents
+ *
+ * Everything is linear in tasks + edges. Tasks are never looked for by a scan: resources, servers,
+ * taskservs and plugins have maps, the tasks of an operation and of a resource are lists.
+ */
+#ifndef PRVNG_PLAN_MAKE_H
+#define PRVNG_PLAN_MAKE_H
+
+#include "base/arena.h"
+#include "plan/plan.h"
+
+#define NONE UINT32_MAX
+#define SOFT 0x80000000u        /* in struct edge.from */
+#define MAX_TASKS 0x7fffffffu   /* so that SOFT is free */
+#define MAX_SHOWN 50u           /* problems of one kind; the rest is counted */
+#define MAX_PATH 64u            /* names shown of a circle */
+
+enum kind { KIND_SERVER, KIND_TASKSERV, KIND_SHARED, KIND_JOIN };
+
+struct op {
+        const struct operation_def *def; /* NULL: the implied operation */
+        uint32_t *deps;                  /* indices into maker.ops, each once */
+        uint32_t n_deps;
+        uint32_t pos;      /* place in topological order; NONE: not in the plan */
+        uint32_t number;   /* in plan->operations */
+        uint32_t *servers; /* of a taskserv operation, in the order of the server table */
+        uint32_t n_servers;
+        uint32_t head, tail, n_tasks; /* its tasks, by task.next_in_op */
+        uint32_t end;                 /* task whose end is the operation's end; NONE: it has none */
+        bool selected;
+        bool needed;  /* another operation waits for its end */
+        bool ordered; /* its tasks have dependencies of their own: no barriers between its groups */
+        const char *spec; /* of its taskserv tasks, once made */
+};
+
+struct lane {
+        struct plan_lane plan;
+        const char *kind, *name;
+        const struct plugin *plugin; /* NULL: there is none of that name */
+        uint32_t node, index; /* where it is named first, for problems */
+        const char *member;
+        struct buf blocked;   /* ids of the first tasks that cannot run */
+        uint32_t n_tasks;
+        const char *why;      /* "required by taskserv x", or NULL */
+        struct ability {      /* of describe(), by kind of resource */
+                const char *kind;
+                uint8_t verbs, undo; /* bits by enum plan_verb */
+                bool declared;
+        } abilities[4];
+        uint32_t n_abilities;
+};
+
+struct provider {
+        uint32_t lane;
+        bool before_servers; /* its network is made before its servers */
+        struct shared {
+                const char *kind, *name, *key, *reason;
+                uint32_t task;  /* NONE: nobody needed it yet, or it is there */
+                bool network, used;
+        } *shared;
+        uint32_t n_shared;
+};
+
+struct server {
+        const char *name;
+        const struct server_def *def;     /* NULL: the site's default definition */
+        const struct resource *existing;  /* in the inventory and made, or NULL */
+        uint32_t provider;                /* NONE until asked */
+        const char *spec;                 /* NULL until asked */
+        double cpu;                       /* 0: unknown, like the others */
+        uint64_t memory, disk;
+        uint32_t stamp;
+        bool measured;
+        bool member;                      /* one of "all servers of the workflow" */
+        const char *key;                  /* "server.NAME", once a task uses it */
+};
+
+struct taskserv {
+        const char *name;
+        uint32_t lane;
+        uint32_t *requires;
+        const char **conflicts;
+        uint32_t n_requires, n_conflicts;
+        double cpu;
+        uint64_t memory, disk;
+        uint8_t colour;
+};
+
+struct task {
+        const char *id, *resource, *reason;
+        const char *spec, *difference;
+        uint32_t op, lane, item; /* item: index in the operation's items */
+        uint32_t server, taskserv; /* indices or NONE; of KIND_SHARED: provider and index in shared */
+        uint32_t next_in_op, next_same; /* next_same: an earlier task of the same resource */
+        uint8_t verb, kind;
+        bool implied;
+        bool repeated;     /* another task has the same resource */
+        bool irreversible;
+};
+
+struct edge {
+        uint32_t from, to; /* `to` waits for `from` */
+};
+
+enum rule {
+        RULE_OWNER, RULE_CLAIM, RULE_ABSENT, RULE_SMALL, RULE_CONFLICT, RULE_TWICE, RULE_SERVER,
+        RULE_CYCLE, RULE_DEPENDENCY, RULE_VERB, RULE_MOVED, RULE_CLUSTER, N_RULES
+};
+
+struct maker {
+        const struct plan_request *request;
+        const struct definition *def; /* NULL for destroy */
+        const struct config *config;
+        const struct inventory *inventory;
+        struct problems *problems;
+        struct plan *plan;
+        struct arena *text;   /* the plan's: what stays */
+        struct arena scratch; /* what goes with the maker */
+        struct buf buf;       /* for composing; never held over a call */
+        uint32_t shown[N_RULES];
+        bool circular; /* a circle was reported: circles of tasks are its consequences */
+
+        struct strmap op_ids, plugin_keys, server_names, taskserv_names, provider_names,
+                cluster_names;
+        struct strmap resources;  /* key -> last added task + 1 */
+        struct strmap reach_memo; /* pair of operations -> 1 no, 2 yes */
+
+        struct op *ops;
+        uint32_t n_ops; /* without the implied one, which stands behind them */
+        uint32_t *order;
+        uint32_t n_order;
+        uint32_t *stamps, stamp; /* of operations */
+        uint32_t set_stamp;      /* of servers */
+        uint32_t *direct, direct_of; /* direct[dep] == direct_of + 1: that operation names dep */
+
+        struct lane *lanes;
+        struct provider *providers;
+        struct server *servers;
+        struct taskserv *taskservs;
+        struct task *tasks;
+        struct edge *edges;
+        const char **notices;
+        uint32_t n_lanes, cap_lanes, n_providers, cap_providers, n_servers, cap_servers;
+        uint32_t n_taskservs, cap_taskservs, n_tasks, cap_tasks, n_edges, cap_edges;
+        uint32_t n_notices, cap_notices;
+        const char *server_tail; /* the default server definition behind its name */
+
+        uint32_t *first_dep, *n_soft, *deps; /* CSR by task, as added */
+        uint32_t *sorted;                    /* tasks in topological order */
+};
+
+/* "taskserv.containerd@web-0" -> kind, name, place (behind the '@', or ""); the parts are not ended
+ * with a NUL, except place. */
+struct key {
+        const char *kind, *name, *place;
+        uint32_t n_kind, n_name;
+};
+struct key key_parse(const char *resource);
+
+/* make.c */
+int maker_grow(void *array, uint32_t n, uint32_t *cap, size_t size);
+int maker_notice(struct maker *m, const char *format, ...) _printf_(2, 3);
+/* A problem at a member (or at its index-th value, if index is not NONE) of a node. */
+void maker_problem(struct maker *m, uint32_t node, const char *member, uint32_t index,
+                   const char *format, ...) _printf_(5, 6);
+bool maker_room(struct maker *m, enum rule rule); /* may another problem of that kind be shown? */
+void maker_rest(struct maker *m); /* says how many were not shown */
+char *maker_format(struct arena *a, const char *format, ...) _printf_(2, 3);
+const struct resource *maker_existing(const struct maker *m, const char *key);
+/* ` (did you mean "x"?)` or "", in scratch; NULL: no memory. */
+const char *maker_meant(struct maker *m, const char *word, const char *const *names, size_t n);
+int maker_init(struct maker *m, const char *name, const char *type);
+void maker_deinit(struct maker *m);
+
+/* operations.c */
+int operations_init(struct maker *m);   /* ids, --only */
+int operations_order(struct maker *m);  /* topological order; circles are problems */
+int operations_servers(struct maker *m, uint32_t op); /* ops[op].servers; in topological order */
+/* Does `op` name `dep` in depends_on? Cheap if asked operation by operation. */
+bool operations_direct(struct maker *m, uint32_t op, uint32_t dep);
+int operations_reach(struct maker *m, uint32_t ancestor, uint32_t op, bool *ret_reach);
+
+/* expand.c */
+int expand_tables(struct maker *m); /* servers of the definition, plugins */
+const struct cluster_def *cluster_find(const struct maker *m, const char *name); /* or NULL */
+int expand_operation(struct maker *m, uint32_t op);
+int expand_shared(struct maker *m);  /* the implied operation */
+int expand_blocked(struct maker *m); /* problems: plugins that are missing or refused */
+int task_add(struct maker *m, const struct task *t, uint32_t *ret_task);
+int lane_get(struct maker *m, const char *kind, const char *name, uint32_t *ret_lane);
+int server_get(struct maker *m, const char *name, uint32_t *ret_server);
+int server_provider(struct maker *m, uint32_t server, uint32_t *ret_provider);
+int taskserv_get(struct maker *m, const char *name, uint32_t *ret_taskserv);
+uint32_t task_of(const struct maker *m, const char *key); /* last added of a resource, or NONE */
+const char *taskserv_key(struct maker *m, const char *taskserv, const char *server);
+int edge_add(struct maker *m, uint32_t from, uint32_t to);
+static inline bool verb_makes(uint8_t verb)
+{
+        return verb == PLAN_CREATE || verb == PLAN_UPDATE;
+}
+
+/* spec.c */
+int spec_server(struct maker *m, uint32_t server); /* servers[].spec, cpu, memory, disk */
+int spec_vars(struct maker *m, uint32_t op);       /* ops[].spec */
+int spec_canonical(struct buf *b, const json_t *json, bool top);
+/* Appends a JSON array of changed leaves; nothing if the two mean the same. */
+int spec_difference(struct buf *b, const char *from, const char *to);
+
+/* requires.c */
+int requires_circles(struct maker *m);
+int requires_tasks(struct maker *m);
+int requires_resources(struct maker *m);
+
+/* order.c */
+int order_edges(struct maker *m);
+int order_tasks(struct maker *m); /* m->sorted; circles are problems */
+
+/* rules.c */
+int rules_apply(struct maker *m);
+/* Can the lane's plugin do, and undo, that to the resource? What describe() says of it. */
+int rules_ability(struct maker *m, const struct task *t, bool *ret_can, bool *ret_irreversible);
+
+/* finish.c */
+int maker_finish(struct maker *m); /* fills the plan from tasks in m->sorted */
+
+/* svg.c */
+int plan_svg(const struct plan *p, struct buf *b);
+
+/* show.c, for the others that show a plan */
+enum join { JOIN_NOT, JOIN_START, JOIN_END, JOIN_GROUP };
+enum join plan_join(const struct plan_task *t);
+extern const char JOIN_REASON_START[], JOIN_REASON_END[], JOIN_REASON_GROUP[];
+struct forecast {
+        uint64_t calls;
+        double seconds; /* at least, under the rate limit */
+};
+int plan_forecast(const struct plan *p, struct forecast **ret_lanes, double *ret_seconds);
+/* The longest way to a task from the start, counted in tasks, from 1; joins carry that of what they
+ * wait for. Caller frees. NULL: no memory. */
+uint32_t *plan_levels(const struct plan *p, uint32_t *ret_n);
+/* Pairs of operations (from, to) that tasks wait through joins or directly, each once, none twice.
+ * Caller frees. */
+int plan_operation_edges(const struct plan *p, uint32_t (**ret_pairs)[2], uint32_t *ret_n);
+const char *plan_target(const struct plan *p, const struct plan_task *t); /* kind of its resource */
+
+#endif

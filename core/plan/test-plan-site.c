@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plan/test-plan-site.h"
+
+#include "base/json.h"
+
+#include <criterion/criterion.h>
+
+struct site *site_new(void)
+{
+        struct site *s = calloc(1, sizeof(*s));
+        char store[] = "file", provider[] = "local";
+
+        s->config.store = strdup(store);
+        s->config.provider = strdup(provider);
+        s->config.server = json_pack("{s:i, s:i, s:i}", "disk", 10, "memory", 1024, "cpu", 1);
+        s->config.taskserv_batch = 16;
+        s->plugins.list = s->list;
+        site_plugin(s, "store", "file", NULL);
+        site_plugin(s, "provider", "local", NULL);
+        return s;
+}
+
+static void forget(struct site *s)
+{
+        problems_deinit(&s->problems);
+        s->plan = plan_free(s->plan);
+        definition_free(s->definition);
+        s->definition = NULL;
+        document_free(s->document);
+        s->document = NULL;
+}
+
+struct site *site_free(struct site *s)
+{
+        forget(s);
+        for (size_t i = 0; i < s->plugins.n; i++) {
+                free(s->list[i].kind);
+                free(s->list[i].name);
+                free(s->list[i].reason);
+                json_decref(s->list[i].dependencies);
+                json_decref(s->list[i].describe);
+        }
+        for (size_t i = 0; i < s->n_resources; i++) {
+                struct resource *r = &s->resources[i];
+
+                free(r->key);
+                free(r->workflow);
+                free(r->plugin);
+                free(r->spec);
+                free(r->outputs);
+                free(r->builds_on);
+                free(r->claim);
+                free(r->claim_workflow);
+        }
+        strmap_deinit(&s->inventory.by_key);
+        json_decref(s->config.server);
+        free(s->config.store);
+        free(s->config.provider);
+        free(s->shown);
+        free(s);
+        return NULL;
+}
+
+static char *quoted(const char *text)
+{
+        char *copy = strdup(text);
+
+        for (char *p = copy; *p; p++)
+                *p = *p == '\'' ? '"' : *p;
+        return copy;
+}
+
+static json_t *parse(const char *text)
+{
+        _cleanup_(cleanup_free) char *copy = quoted(text);
+        char error[JSON_PARSE_ERROR] = "";
+        json_t *json = NULL;
+
+        cr_assert_eq(json_parse(copy, strlen(copy), &json, error), 0, "%s in %s", error, copy);
+        return json;
+}
+
+struct plugin *site_plugin(struct site *s, const char *kind, const char *name,
+                           const char *dependencies)
+{
+        struct plugin *p = &s->list[s->plugins.n++];
+
+        cr_assert_leq(s->plugins.n, N_ELEMENTS(s->list));
+        p->kind = strdup(kind);
+        p->name = strdup(name);
+        p->state = PLUGIN_READY;
+        if (dependencies)
+                p->dependencies = parse(dependencies);
+        return p;
+}
+
+struct resource *site_resource(struct site *s, const char *key, const char *workflow,
+                               const char *plugin, const char *spec)
+{
+        struct resource *r = &s->resources[s->n_resources++];
+
+        *r = (struct resource){.key = strdup(key), .workflow = workflow ? strdup(workflow) : NULL,
+                               .plugin = strdup(plugin), .spec = quoted(spec),
+                               .outputs = strdup("{}"), .builds_on = strdup("")};
+        strmap_add(&s->inventory.by_key, r->key, strlen(r->key))->value.pointer = r;
+        return r;
+}
+
+/* What a loader does. */
+static void emit(struct prvng_document *d, const json_t *json, uint32_t *line)
+{
+        const struct prvng_host_document *h = document_interface();
+        struct prvng_position at = {.file = "test.json", .line = ++*line, .column = 1};
+        const char *key;
+        json_t *v;
+        size_t i;
+
+        if (json_is_object(json)) {
+                h->map_begin(d, &at);
+                json_object_foreach((json_t *)(uintptr_t)json, key, v) {
+                        h->key(d, key, strlen(key), &at);
+                        emit(d, v, line);
+                }
+                h->end(d, &at);
+        } else if (json_is_array(json)) {
+                h->list_begin(d, &at);
+                json_array_foreach (json, i, v)
+                        emit(d, v, line);
+                h->end(d, &at);
+        } else if (json_is_string(json)) {
+                h->string(d, json_string_value(json), json_string_length(json), &at);
+        } else if (json_is_integer(json)) {
+                h->integer(d, json_integer_value(json), &at);
+        } else if (json_is_real(json)) {
+                h->real(d, json_real_value(json), &at);
+        } else if (json_is_boolean(json)) {
+                h->boolean(d, json_is_true(json), &at);
+        } else {
+                h->null(d, &at);
+        }
+}
+
+void site_define(struct site *s, const char *text)
+{
+        _cleanup_(cleanup_json_decref) json_t *json = parse(text);
+        uint32_t top, line = 0;
+
+        forget(s);
+        cr_assert_eq(document_new("test.json", &s->problems, &s->document), 0);
+        emit(document_builder(s->document), json, &line);
+        cr_assert_eq(definition_find(s->document, NULL, &s->problems, &top), 0);
+        cr_assert_eq(definition_check(s->document, top, "/tmp", &s->problems, &s->definition), 0);
+        if (s->problems.n)
+                problems_print(&s->problems, stderr);
+        cr_assert_not_null(s->definition, "the test's own definition is not valid");
+}
+
+static void make(struct site *s, const char *text)
+{
+        struct plan_request request = {.config = &s->config, .plugins = &s->plugins,
+                                       .inventory = &s->inventory, .site = "SITE",
+                                       .only = s->only};
+
+        if (text)
+                site_define(s, text);
+        request.definition = s->definition;
+        cr_assert_eq(plan_make(&request, &s->problems, &s->plan), 0);
+}
+
+struct plan *site_plan(struct site *s, const char *text)
+{
+        make(s, text);
+        if (s->problems.n)
+                problems_print(&s->problems, stderr);
+        cr_assert_eq(s->problems.n, 0, "unexpected problems, first: %s", s->problems.list[0].message);
+        cr_assert_not_null(s->plan);
+        return s->plan;
+}
+
+static const char *show(struct site *s, struct buf *b)
+{
+        free(s->shown);
+        buf_reserve(b, 1);
+        s->shown = buf_steal(b);
+        return s->shown;
+}
+
+const char *site_problems(struct site *s, const char *text)
+{
+        struct buf b = BUF_NULL;
+
+        make(s, text);
+        cr_assert_eq(s->problems.n == 0, s->plan != NULL);
+        for (size_t i = 0; i < s->problems.n; i++) {
+                const struct problem *p = &s->problems.list[i];
+
+                buf_printf(&b, "%s%s%s\n", p->path, p->path[0] ? ": " : "", p->message);
+        }
+        return show(s, &b);
+}
+
+const struct plan_task *task_by_id(const struct plan *p, const char *id)
+{
+        for (uint32_t i = 0; i < p->n_tasks; i++)
+                if (streq(p->tasks[i].id, id))
+                        return &p->tasks[i];
+        return NULL;
+}
+
+bool task_after(const struct plan *p, const char *id, const char *other)
+{
+        const struct plan_task *t = task_by_id(p, id), *o = task_by_id(p, other);
+        _cleanup_(cleanup_free) bool *reached = calloc(p->n_tasks, 1);
+        uint32_t i;
+
+        cr_assert_not_null(t, "there is no task %s", id);
+        cr_assert_not_null(o, "there is no task %s", other);
+        reached[t - p->tasks] = true;
+        for (i = (uint32_t)(t - p->tasks) + 1; i-- > 0;)
+                for (uint32_t j = 0; reached[i] && j < p->tasks[i].n_deps; j++) {
+                        cr_assert_lt(p->deps[p->tasks[i].first_dep + j], i);
+                        reached[p->deps[p->tasks[i].first_dep + j]] = true;
+                }
+        return reached[o - p->tasks] && t != o;
+}
+
+const char *site_order(struct site *s)
+{
+        struct buf b = BUF_NULL;
+
+        for (uint32_t i = 0; i < s->plan->n_tasks; i++)
+                if (s->plan->tasks[i].verb != PLAN_JOIN)
+                        buf_printf(&b, "%s%s", b.n ? " " : "", s->plan->tasks[i].id);
+        return show(s, &b);
+}
+
+const char *site_json(struct site *s)
+{
+        struct buf b = BUF_NULL;
+
+        cr_assert_eq(plan_json(s->plan, &b), 0);
+        return show(s, &b);
+}

@@ -1,0 +1,788 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/json.h"
+#include "plan/test-plan-site.h"
+
+#include <criterion/criterion.h>
+
+#define HAS(text, part) cr_assert_not_null(strstr((text), (part)), "no \"%s\" in: %s", part, text)
+#define LACKS(text, part) cr_assert_null(strstr((text), (part)), "\"%s\" is in: %s", part, text)
+
+#define SERVERS(id, items) "{'id':'" id "','type':'create','target':'server','items':[" items "]}"
+#define TASKSERVS(id, items, more)                                                                 \
+        "{'id':'" id "','type':'create','target':'taskserv','items':[" items "]" more "}"
+#define WORKFLOW(operations, more) "{'name':'shop','operations':[" operations "]" more "}"
+
+static struct site *base_site(void)
+{
+        struct site *s = site_new();
+
+        site_plugin(s, "provider", "cloud",
+                    "{'requires_network':true,'network_before_servers':true,"
+                    "'shared_resources':['private_network','security_group'],"
+                    "'api_rate_limit':10,'batch_size':2}");
+        site_plugin(s, "taskserv", "os", "{}");
+        site_plugin(s, "taskserv", "resolv", "{'requires':['os']}");
+        site_plugin(s, "taskserv", "containerd", "{'requires':['os']}");
+        site_plugin(s, "taskserv", "docker", "{'conflicts_with':['containerd']}");
+        site_plugin(s, "taskserv", "kubernetes",
+                    "{'requires':['containerd','resolv'],'conflicts_with':['docker'],"
+                    "'minimum_resources':{'cpu':2,'memory':4096,'disk':20}}");
+        return s;
+}
+
+Test(plan, the_example_of_the_project)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        struct plan *p = site_plan(s, WORKFLOW(
+                SERVERS("create-servers", "'a','b'") ","
+                TASKSERVS("install-base", "'containerd','os','resolv'",
+                          ",'depends_on':['create-servers']"), ""));
+
+        cr_assert_str_eq(site_order(s),
+                         "create-servers/a create-servers/b install-base/os@a "
+                         "install-base/containerd@a install-base/os@b install-base/containerd@b "
+                         "install-base/resolv@a install-base/resolv@b");
+        cr_assert(task_after(p, "install-base/containerd@b", "install-base/os@b"));
+        cr_assert_not(task_after(p, "install-base/containerd@b", "install-base/os@a"));
+        cr_assert(task_after(p, "install-base/os@a", "create-servers/b"));
+        cr_assert_str_eq(task_by_id(p, "install-base/os@a")->doc,
+                         "{\"kind\":\"taskserv\",\"name\":\"os\",\"workflow\":\"shop\","
+                         "\"site\":\"SITE\",\"server\":\"a\",\"spec\":{}}");
+        cr_assert_str_eq(task_by_id(p, "create-servers/a")->doc,
+                         "{\"kind\":\"server\",\"name\":\"a\",\"workflow\":\"shop\","
+                         "\"site\":\"SITE\",\"spec\":{\"name\":\"a\",\"cpu\":1,\"memory\":1024,"
+                         "\"disk\":10}}");
+        cr_assert_str_eq(p->uses[task_by_id(p, "install-base/os@b")->first_use], "server.b");
+        cr_assert_eq(p->n_lanes, 4);
+}
+
+static const char *verb_of(const struct plan *p, const char *id)
+{
+        const struct plan_task *t = task_by_id(p, id);
+
+        cr_assert_not_null(t, "there is no task %s", id);
+        return plan_verb_name(t->verb);
+}
+
+static uint32_t count_verb(const struct plan *p, enum plan_verb verb)
+{
+        uint32_t n = 0;
+
+        for (uint32_t i = 0; i < p->n_tasks; i++)
+                n += p->tasks[i].verb == verb;
+        return n;
+}
+
+static bool noticed(const struct plan *p, const char *part)
+{
+        for (uint32_t i = 0; i < p->n_notices; i++)
+                if (strstr(p->notices[i], part))
+                        return true;
+        return false;
+}
+
+Test(operations, circle_is_told_with_its_path_and_place)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        const char *text = site_problems(s, WORKFLOW(
+                "{'id':'x','type':'create','target':'server','items':['a']},"
+                "{'id':'a','type':'create','target':'server','items':['b'],'depends_on':['c','x']},"
+                "{'id':'b','type':'create','target':'server','items':['c'],'depends_on':['a']},"
+                "{'id':'c','type':'create','target':'server','items':['d'],'depends_on':['b']}", ""));
+
+        HAS(text, "operations[1].depends_on: operations depend on each other in a circle: "
+                  "a -> c -> b -> a; a line 10, c line 27, b line 19");
+        cr_assert_eq(s->problems.n, 1);
+        cr_assert_gt(s->problems.list[0].line, 0);
+}
+
+Test(operations, only_takes_what_they_need_and_knows_misspellings)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        const char *only[] = {"install", NULL}, *wrong[] = {"instal", "create", NULL};
+        static const char text[] = WORKFLOW(
+                SERVERS("create", "'a'") "," SERVERS("more", "'b'") ","
+                TASKSERVS("install", "'os'", ",'depends_on':['create']"), "");
+
+        s->only = only;
+        site_plan(s, text);
+        cr_assert_str_eq(site_order(s), "create/a install/os@a");
+        s->only = wrong;
+        HAS(site_problems(s, text), "--only: there is no operation \"instal\" (did you mean "
+            "\"install\"?); there are: create, more, install");
+}
+
+Test(operations, sequential_runs_as_written)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        struct plan *p = site_plan(s, WORKFLOW(SERVERS("one", "'a','b'") "," SERVERS("two", "'c'")
+                                               "," SERVERS("three", "'d'"),
+                                               ",'type':'sequential'"));
+
+        cr_assert_str_eq(p->type, "sequential");
+        cr_assert(task_after(p, "two/c", "one/a") && task_after(p, "two/c", "one/b"));
+        cr_assert(task_after(p, "three/d", "two/c"));
+        cr_assert_eq(task_by_id(p, "two/c")->n_soft, 1, "order alone must not be a hard dependency");
+        cr_assert_eq(task_by_id(p, "two/c")->n_deps, 1);
+        HAS(site_problems(s, WORKFLOW(
+                "{'id':'one','type':'create','target':'server','items':['a'],'depends_on':['two']},"
+                SERVERS("two", "'b'"), ",'type':'sequential'")),
+            "operation \"one\" depends on \"two\", which stands after it");
+}
+
+Test(operations, items_one_after_another)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        struct plan *p = site_plan(s, WORKFLOW(
+                SERVERS("c", "'a','b'") ","
+                TASKSERVS("i", "'os','resolv','containerd'",
+                          ",'depends_on':['c'],'parallel':false"), ""));
+
+        cr_assert(task_after(p, "i/resolv@a", "i/os@b"));
+        cr_assert(task_after(p, "i/containerd@b", "i/resolv@a"));
+        cr_assert_not(task_after(p, "i/resolv@a", "i/resolv@b"));
+        HAS(site_problems(s, WORKFLOW(
+                SERVERS("c", "'a'") "," TASKSERVS("i", "'containerd','os'",
+                                                  ",'depends_on':['c'],'parallel':false"), "")),
+            "operations[1].items[0]: \"containerd\" requires \"os\", which stands after it; but "
+            "with parallel = False items run one after another as written: write \"os\" before");
+}
+
+Test(operations, taskservs_go_to_the_servers_of_what_they_depend_on)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+
+        site_plan(s, WORKFLOW(
+                SERVERS("one", "'a','b'") "," SERVERS("two", "'c'") ","
+                TASKSERVS("x", "'os'", ",'depends_on':['one']") ","
+                TASKSERVS("y", "'resolv'", ",'depends_on':['x']") ","
+                TASKSERVS("z", "'os'", ",'servers':['c'],'depends_on':['two']"), ""));
+        cr_assert_str_eq(site_order(s), "one/a one/b two/c x/os@a x/os@b y/resolv@a y/resolv@b "
+                                        "z/os@c");
+        site_plan(s, WORKFLOW(SERVERS("one", "'a','b'") "," TASKSERVS("x", "'os'", ""), ""));
+        cr_assert_str_eq(site_order(s), "one/a one/b x/os@a x/os@b");
+        cr_assert(task_after(s->plan, "x/os@b", "one/b"));
+        cr_assert_not(task_after(s->plan, "x/os@b", "one/a"));
+}
+
+Test(operations, providers_filter_items)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        static const char servers[] = ",'servers':[{'name':'a','provider':'local'},"
+                                      "{'name':'b','provider':'cloud'}]";
+        char text[1000];
+
+        snprintf(text, sizeof(text), "{'name':'shop','operations':[{'id':'c','type':'create',"
+                 "'target':'server','items':['a','b'],'providers':['local']},"
+                 "{'id':'n','type':'create','target':'server','items':['a'],'providers':['cloud']}]"
+                 "%s}", servers);
+        site_plan(s, text);
+        cr_assert_str_eq(site_order(s), "c/a");
+        cr_assert(noticed(s->plan, "operation \"n\" has nothing to do"));
+        snprintf(text, sizeof(text), "{'name':'shop','operations':[{'id':'c','type':'create',"
+                 "'target':'server','items':['a'],'providers':['clou']}]%s}", servers);
+        HAS(site_problems(s, text), "operations[0].providers[0]: this site has no provider \"clou\" "
+            "(did you mean \"cloud\"?); there are: local, cloud");
+}
+
+Test(operations, one_without_tasks_hands_its_dependencies_on)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        struct plan *p = site_plan(s, WORKFLOW(
+                SERVERS("one", "'a'") ","
+                "{'id':'none','type':'create','target':'server','items':['b'],"
+                "'providers':['cloud'],'depends_on':['one']},"
+                "{'id':'two','type':'create','target':'server','items':['c'],"
+                "'depends_on':['none']}", ""));
+
+        cr_assert(task_after(p, "two/c", "one/a"));
+}
+
+Test(operations, a_resource_in_two_unordered_operations)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+
+        HAS(site_problems(s, WORKFLOW(SERVERS("one", "'a'") "," SERVERS("two", "'a'"), "")),
+            "operations[1].items[0]: operations \"one\" and \"two\" both work on server.a, and "
+            "neither waits for the other");
+}
+
+Test(taskservs, missing_requirements_are_implied_once_and_all_the_way)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        struct plan *p;
+        const struct plan_task *t;
+
+        p = site_plan(s, WORKFLOW(
+                SERVERS("c", "'a'") "," TASKSERVS("k", "'kubernetes'", ",'depends_on':['c']") ","
+                "{'id':'after','type':'create','target':'server','items':['z'],'depends_on':['k']}",
+                ",'servers':[{'name':'a','cpu':4,'memory':8192,'disk':40}]"));
+        cr_assert_str_eq(site_order(s), "c/a k/os@a k/containerd@a k/resolv@a k/kubernetes@a "
+                                        "after/z");
+        t = task_by_id(p, "k/containerd@a");
+        cr_assert(t->implied);
+        cr_assert_str_eq(t->reason, "required by taskserv kubernetes");
+        cr_assert_not(task_by_id(p, "k/kubernetes@a")->implied);
+        cr_assert(task_after(p, "after/z", "k/resolv@a"));
+        cr_assert(task_after(p, "k/os@a", "c/a"));
+        cr_assert_eq(count_verb(p, PLAN_JOIN), 1);
+}
+
+Test(taskservs, requirements_that_others_bring_or_that_are_there)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        struct plan *p;
+
+        p = site_plan(s, WORKFLOW(
+                SERVERS("c", "'a'") "," TASKSERVS("one", "'os'", ",'depends_on':['c']") ","
+                TASKSERVS("two", "'resolv'", ",'depends_on':['c']"), ""));
+        cr_assert_str_eq(site_order(s), "c/a one/os@a two/resolv@a");
+        cr_assert(task_after(p, "two/resolv@a", "one/os@a"));
+        site_resource(s, "server.a", "shop", "provider/local", "{'name':'a'}");
+        site_resource(s, "taskserv.os@a", "shop", "taskserv/os", "{}");
+        site_plan(s, WORKFLOW(TASKSERVS("x", "'resolv'", ",'servers':['a']"),
+                              ",'servers':[{'name':'a'}]"));
+        cr_assert_str_eq(site_order(s), "x/resolv@a");
+}
+
+Test(taskservs, what_a_later_operation_brings_is_implied_before)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        struct plan *p = site_plan(s, WORKFLOW(
+                SERVERS("c", "'a'") "," TASKSERVS("one", "'resolv'", ",'depends_on':['c']") ","
+                TASKSERVS("two", "'os'", ",'depends_on':['one']"), ""));
+
+        cr_assert_str_eq(site_order(s), "c/a one/os@a one/resolv@a two/os@a");
+        cr_assert(task_by_id(p, "one/os@a")->implied);
+}
+
+Test(taskservs, conflicts_in_plan_and_inventory)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        static const char big[] = ",'servers':[{'name':'a','cpu':4,'memory':8192,'disk':40}]";
+        char text[1000];
+
+        snprintf(text, sizeof(text), "{'name':'shop','operations':[%s,%s,%s]%s}",
+                 SERVERS("c", "'a'"), TASKSERVS("d", "'docker'", ",'depends_on':['c']"),
+                 TASKSERVS("k", "'kubernetes'", ",'depends_on':['d']"), big);
+        HAS(site_problems(s, text), "operations[1].items[0]: taskserv \"docker\" cannot be on the "
+            "same server as \"containerd\", which operation \"k\" brings, required by taskserv "
+            "kubernetes: on a; remove one of them");
+        HAS(s->shown, "taskserv \"kubernetes\" cannot be on the same server as \"docker\"");
+        cr_assert_eq(s->problems.n, 2, "%s", s->shown);
+
+        site_resource(s, "server.a", "shop", "provider/local", "{'name':'a'}");
+        site_resource(s, "taskserv.containerd@a", "shop", "taskserv/containerd", "{}");
+        HAS(site_problems(s, WORKFLOW(TASKSERVS("d", "'docker'", ",'servers':['a']"),
+                                      ",'servers':[{'name':'a'}]")),
+            "which stands there already (workflow \"shop\"): on a");
+        site_plan(s, WORKFLOW("{'id':'r','type':'delete','target':'taskserv',"
+                              "'items':['containerd'],'servers':['a']},"
+                              TASKSERVS("d", "'docker'", ",'servers':['a'],'depends_on':['r']"),
+                              ",'servers':[{'name':'a'}]"));
+        cr_assert_str_eq(site_order(s), "r/containerd@a d/docker@a");
+}
+
+Test(taskservs, servers_too_small)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        const char *text = site_problems(s, WORKFLOW(
+                SERVERS("c", "'a','b'") "," TASKSERVS("k", "'kubernetes'", ",'depends_on':['c']"),
+                ",'servers':[{'name':'a','cpu':4,'memory':8192,'disk':10}]"));
+
+        HAS(text, "operations[1].items[0]: server \"a\" is too small for taskserv \"kubernetes\"; "
+                  "disk: it has 10 GiB, 20 needed; define it larger");
+        HAS(text, "server \"b\" is too small for taskserv \"kubernetes\"; cpu: it has 1, 2 needed; "
+                  "memory: it has 1024 MiB, 4096 needed; disk: it has 10 GiB, 20 needed");
+}
+
+Test(taskservs, circle_of_requirements)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+
+        site_plugin(s, "taskserv", "x", "{'requires':['y']}");
+        site_plugin(s, "taskserv", "y", "{'requires':['z']}");
+        site_plugin(s, "taskserv", "z", "{'requires':['x']}");
+        HAS(site_problems(s, WORKFLOW(SERVERS("c", "'a'") ","
+                                      TASKSERVS("t", "'os','y'", ",'depends_on':['c']"), "")),
+            "operations[1].items[1]: taskservs require each other in a circle: y -> z -> x -> y");
+        cr_assert_eq(s->problems.n, 1, "%s", s->shown);
+}
+
+Test(plugins, missing_refused_and_disabled)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        struct plugin *p;
+        const char *text;
+
+        p = site_plugin(s, "taskserv", "cilium", "{}");
+        p->state = PLUGIN_REFUSED;
+        p->reason = strdup("its file is writable by others: chmod o-w it");
+        p = site_plugin(s, "taskserv", "rook", "{'requires':['cilium']}");
+        text = site_problems(s, WORKFLOW(
+                SERVERS("c", "'a','b'") ","
+                TASKSERVS("t", "'kuberntes','rook'", ",'depends_on':['c']"), ""));
+        HAS(text, "operations[1].items[0]: this site has no taskserv plugin \"kuberntes\" (did you "
+                  "mean \"kubernetes\"?); because of it these tasks cannot run: t/kuberntes@a, "
+                  "t/kuberntes@b;");
+        HAS(text, "operations[1].items[1]: taskserv \"cilium\" (required by taskserv rook) cannot "
+                  "be used: its plugin is refused: its file is writable by others: chmod o-w it; "
+                  "because of it these tasks cannot run: t/cilium@a, t/cilium@b");
+        p->state = PLUGIN_DISABLED;
+        HAS(site_problems(s, NULL), "taskserv \"rook\" cannot be used: its plugin is disabled: the "
+                                    "site's configuration says so");
+        HAS(site_problems(s, WORKFLOW(SERVERS("c", "'a'"),
+                                      ",'servers':[{'name':'a','provider':'clud'}]")),
+            "servers[0].provider: this site has no provider plugin \"clud\" (did you mean \"cloud\"?)");
+}
+
+Test(servers, shared_resources_come_once_and_first)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        struct plan *p;
+        const struct plan_task *t;
+
+        s->config.provider[0] = 0;
+        free(s->config.provider);
+        s->config.provider = strdup("cloud");
+        p = site_plan(s, WORKFLOW(SERVERS("c", "'a','b','d'"), ",'type':'parallel'"));
+        cr_assert_str_eq(site_order(s), "(implied)/network.private@cloud "
+                                        "(implied)/security_group.default@cloud c/a c/b c/d");
+        t = task_by_id(p, "(implied)/network.private@cloud");
+        cr_assert(t->implied && p->operations[t->operation].implied);
+        cr_assert_str_eq(t->reason, "shared_resources of provider cloud");
+        HAS(t->doc, "{\"kind\":\"network\",\"name\":\"private\",");
+        cr_assert(task_after(p, "c/b", "(implied)/network.private@cloud"));
+        cr_assert_eq(task_by_id(p, "c/d")->n_uses, 2);
+        cr_assert_eq(p->lanes[t->lane].rate_limit, 10);
+        cr_assert_eq(p->lanes[t->lane].batch_size, 2);
+        /* Somebody else's network serves as well. */
+        site_resource(s, "network.private@cloud", "other", "provider/cloud", "{}");
+        p = site_plan(s, NULL);
+        LACKS(site_order(s), "network.private");
+        cr_assert_str_eq(p->uses[task_by_id(p, "c/a")->first_use], "network.private@cloud");
+}
+
+Test(servers, batches_have_barriers)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        struct plan *p;
+
+        free(s->config.provider);
+        s->config.provider = strdup("cloud");
+        p = site_plan(s, WORKFLOW(SERVERS("c", "'a','b','d','e','f'"), ",'type':'batch'"));
+        cr_assert(task_after(p, "c/d", "c/a") && task_after(p, "c/e", "c/b"));
+        cr_assert(task_after(p, "c/f", "c/d"));
+        cr_assert_not(task_after(p, "c/b", "c/a"));
+        p = site_plan(s, WORKFLOW(SERVERS("c", "'a','b','d','e','f'"), ",'type':'parallel'"));
+        cr_assert_not(task_after(p, "c/f", "c/a"));
+}
+
+Test(servers, specs_are_canonical)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_free) char *first = NULL;
+        struct plan *p;
+
+        p = site_plan(s, WORKFLOW(SERVERS("c", "'a'"), ",'servers':[{'labels':{'y':'1','x':'2'},"
+                                  "'cpu':2.0,'name':'a','cloud':{'t':1},'local':{'b':1,'a':2}}]"));
+        first = strdup(task_by_id(p, "c/a")->spec);
+        cr_assert_str_eq(first, "{\"name\":\"a\",\"cpu\":2,\"memory\":1024,\"disk\":10,"
+                                "\"labels\":{\"x\":\"2\",\"y\":\"1\"},"
+                                "\"local\":{\"a\":2,\"b\":1}}");
+        p = site_plan(s, WORKFLOW(SERVERS("c", "'a'"), ",'servers':[{'name':'a','local':{'a':2,"
+                                  "'b':1},'cpu':2,'labels':{'x':'2','y':'1'}}]"));
+        cr_assert_str_eq(task_by_id(p, "c/a")->spec, first);
+}
+
+Test(servers, operation_vars_win)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        struct plan *p = site_plan(s, WORKFLOW(
+                SERVERS("c", "'a'") "," TASKSERVS("t", "'os'", ",'depends_on':['c'],"
+                                                  "'vars':{'b':2,'a':3}"),
+                ",'vars':{'b':1,'z':0}"));
+
+        cr_assert_str_eq(task_by_id(p, "t/os@a")->spec, "{\"a\":3,\"b\":2,\"z\":0}");
+}
+
+Test(servers, a_taskserv_needs_a_server)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+
+        HAS(site_problems(s, WORKFLOW(TASKSERVS("t", "'os'", ",'servers':['web']"),
+                                      ",'servers':[{'name':'web'}]")),
+            "operations[0].servers[0]: operation \"t\" works on server \"web\", which is not in the "
+            "inventory, and no operation of the plan creates it");
+        HAS(site_problems(s, WORKFLOW(TASKSERVS("t", "'os'", ""), "")),
+            "operation \"t\" has no server to work on");
+}
+
+Test(clusters, are_their_taskservs)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        struct plan *p = site_plan(s, WORKFLOW(
+                SERVERS("c", "'a','b'") ",{'id':'k','type':'create','target':'cluster',"
+                "'items':['blue'],'depends_on':['c']}",
+                ",'clusters':[{'name':'blue','servers':['b'],'taskservs':['containerd']}]"));
+
+        cr_assert_str_eq(site_order(s), "c/a c/b k/os@b k/containerd@b");
+        cr_assert_str_eq(task_by_id(p, "k/containerd@b")->item, "blue");
+        HAS(site_problems(s, WORKFLOW(
+                SERVERS("c", "'a'") ",{'id':'k','type':'create','target':'cluster',"
+                "'items':['blue'],'depends_on':['c']}",
+                ",'clusters':[{'name':'blue','servers':['a'],'taskservs':['os'],"
+                "'manifests':['x.yaml']}]")),
+            "clusters[0].manifests: manifests of a cluster cannot be applied yet");
+}
+
+Test(inventory, owners_and_claims)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        struct resource *r;
+        const char *text;
+
+        site_resource(s, "server.a", "other", "provider/local", "{}");
+        r = site_resource(s, "server.b", NULL, "provider/local", "{}");
+        r->claim = strdup("01RUN");
+        r->claim_workflow = strdup("third");
+        text = site_problems(s, WORKFLOW(SERVERS("c", "'a','b'"), ""));
+        HAS(text, "operations[0].items[0]: server.a belongs to workflow \"other\"; workflow "
+                  "\"shop\" may not create it");
+        HAS(text, "operations[0].items[1]: server.b is claimed by run 01RUN of workflow \"third\", "
+                  "which has not ended: wait for it, or end it with `prvng batch cancel 01RUN`");
+        HAS(site_problems(s, WORKFLOW(TASKSERVS("t", "'os'", ",'servers':['a']"),
+                                      ",'servers':[{'name':'a'}]")),
+            "server.a belongs to workflow \"other\"; workflow \"shop\" may not create "
+            "taskserv.os@a on it");
+}
+
+Test(inventory, verbs_and_differences)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        struct plan *p;
+
+        site_resource(s, "server.a", "shop", "provider/local",
+                      "{'name':'a','cpu':1,'memory':1024,'disk':10}");
+        site_resource(s, "server.b", "shop", "provider/local",
+                      "{'name':'b','cpu':1,'memory':512,'disk':10,'labels':{'x':'1'},"
+                      "'networks':['n','m']}");
+        p = site_plan(s, WORKFLOW(SERVERS("c", "'a','b','d'"), ",'servers':[{'name':'b',"
+                                  "'networks':['n','o']}]"));
+        cr_assert_str_eq(verb_of(p, "c/a"), "create");
+        cr_assert_null(task_by_id(p, "c/a")->difference);
+        cr_assert_str_eq(verb_of(p, "c/b"), "update");
+        cr_assert_str_eq(task_by_id(p, "c/b")->difference,
+                         "[{\"path\":\"memory\",\"from\":512,\"to\":1024},"
+                         "{\"path\":\"networks[1]\",\"from\":\"m\",\"to\":\"o\"},"
+                         "{\"path\":\"labels\",\"from\":{\"x\":\"1\"},\"to\":null}]");
+        cr_assert_str_eq(verb_of(p, "c/d"), "create");
+        HAS(site_problems(s, WORKFLOW(
+                "{'id':'u','type':'update','target':'server','items':['a','z']}", "")),
+            "operations[0].items[1]: server.z cannot be updated: it is not there yet; create it "
+            "first");
+        cr_assert_eq(s->problems.n, 1);
+        p = site_plan(s, WORKFLOW(
+                "{'id':'k','type':'check','target':'server','items':['z']},"
+                "{'id':'r','type':'delete','target':'server','items':['a','y']}", ""));
+        cr_assert_str_eq(verb_of(p, "k/z"), "check");
+        cr_assert_str_eq(verb_of(p, "r/y"), "delete");
+        cr_assert(task_by_id(p, "r/a")->irreversible);
+        cr_assert_not(task_by_id(p, "k/z")->irreversible);
+}
+
+Test(inventory, what_the_plan_did_before_counts)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        struct plan *p = site_plan(s, WORKFLOW(
+                SERVERS("c", "'a'") ","
+                "{'id':'u','type':'update','target':'server','items':['a'],'depends_on':['c']},"
+                "{'id':'d','type':'delete','target':'server','items':['a'],'depends_on':['u']}", ""));
+
+        cr_assert_str_eq(site_order(s), "c/a u/a d/a");
+        cr_assert_str_eq(verb_of(p, "u/a"), "update");
+}
+
+Test(inventory, servers_do_not_move)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+
+        site_resource(s, "server.a", "shop", "provider/cloud", "{'name':'a'}");
+        HAS(site_problems(s, WORKFLOW(SERVERS("c", "'a'"),
+                                      ",'servers':[{'name':'a','provider':'local'}]")),
+            "servers[0].provider: server \"a\" stands at provider/cloud; the definition says "
+            "\"local\", but a server does not move");
+        site_plan(s, WORKFLOW(SERVERS("c", "'a'"), ",'servers':[{'name':'a'}]"));
+        cr_assert_str_eq(s->plan->lanes[task_by_id(s->plan, "c/a")->lane].plugin, "provider/cloud");
+}
+
+Test(inventory, describe_says_what_can_be_done_and_undone)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        char error[JSON_PARSE_ERROR];
+        static const char describe[] = "{\"resources\":[{\"kind\":\"server\",\"verbs\":[\"create\","
+                                       "\"delete\"],\"undo\":[\"delete\"]}]}";
+
+        cr_assert_eq(json_parse(describe, strlen(describe), &s->list[1].describe, error), 0);
+        site_plan(s, WORKFLOW(SERVERS("c", "'a'"), ""));
+        cr_assert(task_by_id(s->plan, "c/a")->irreversible);
+        HAS(site_problems(s, WORKFLOW("{'id':'k','type':'check','target':'server','items':['a']}",
+                                      "")),
+            "operations[0].items[0]: provider \"local\" cannot check server.a");
+}
+
+Test(dependencies, between_resources)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        struct plan *p;
+        static const char operations[] = "'operations':[" SERVERS("c", "'a','b','d'") "]";
+        char text[1000];
+
+        snprintf(text, sizeof(text), "{'name':'shop',%s,'dependencies':["
+                 "{'source':'server.a','target':'server.b','type':'hard'},"
+                 "{'source':'server.b','target':'server.d','type':'soft'},"
+                 "{'source':'server.b','target':'taskserv.none@a','type':'optional'}]}", operations);
+        p = site_plan(s, text);
+        cr_assert_str_eq(site_order(s), "c/d c/b c/a");
+        cr_assert_eq(task_by_id(p, "c/a")->n_soft, 0);
+        cr_assert_eq(task_by_id(p, "c/b")->n_soft, 1);
+        snprintf(text, sizeof(text), "{'name':'shop',%s,'dependencies':["
+                 "{'source':'server.a','target':'server.b','wait_condition':'x > 1'},"
+                 "{'source':'server.a','target':'taskserv.q@a'}]}", operations);
+        HAS(site_problems(s, text), "dependencies[0].wait_condition: wait_condition is not carried "
+                                    "out yet");
+        HAS(s->shown, "dependencies[1].target: there is no resource \"taskserv.q@a\"");
+        snprintf(text, sizeof(text), "{'name':'shop',%s,'dependencies':["
+                 "{'source':'server.a','target':'server.b'},"
+                 "{'source':'server.b','target':'server.a'}]}", operations);
+        HAS(site_problems(s, text), "operations[0].items[0]: tasks wait for each other in a circle: "
+                                    "c/a -> c/b -> c/a");
+}
+
+Test(notices, say_what_is_done_differently)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        struct plan *p = site_plan(s, WORKFLOW(SERVERS("c", "'a'"), ""));
+
+        cr_assert(noticed(p, "no state store \"rkvs\""));
+        cr_assert(noticed(p, "rollback is not carried out yet: on_failure = rollback acts as fail"));
+        p = site_plan(s, WORKFLOW("{'id':'c','type':'create','target':'server','items':['a'],"
+                                  "'on_failure':'fail'}", ",'monitoring':{'state_store':'file'}"));
+        cr_assert_eq(p->n_notices, 0);
+}
+
+Test(taskservs, removing_goes_the_other_way_round)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        struct plan *p;
+
+        site_resource(s, "server.a", "shop", "provider/local", "{'name':'a'}");
+        p = site_plan(s, WORKFLOW(
+                "{'id':'s','type':'delete','target':'server','items':['a']},"
+                "{'id':'t','type':'delete','target':'taskserv','items':['os','resolv'],"
+                "'servers':['a']}", ",'servers':[{'name':'a'}]"));
+        cr_assert_str_eq(site_order(s), "t/resolv@a t/os@a s/a");
+        cr_assert(task_after(p, "s/a", "t/os@a"));
+}
+
+Test(destroy, deletes_all_that_is_owned)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        struct resource *r;
+
+        site_resource(s, "network.private@cloud", "shop", "provider/cloud", "{}");
+        site_resource(s, "security_group.default@cloud", "shop", "provider/cloud", "{}");
+        r = site_resource(s, "server.a", "shop", "provider/cloud", "{'name':'a'}");
+        free(r->builds_on);
+        r->builds_on = strdup("network.private@cloud security_group.default@cloud");
+        r = site_resource(s, "taskserv.os@a", "shop", "taskserv/os", "{}");
+        free(r->builds_on);
+        r->builds_on = strdup("server.a");
+        r = site_resource(s, "server.z", "other", "provider/cloud", "{}");
+        free(r->builds_on);
+        r->builds_on = strdup("security_group.default@cloud");
+        cr_assert_eq(plan_destroy(&s->config, &s->plugins, &s->inventory, "SITE", "shop",
+                                  &s->problems, &s->plan), 0);
+        cr_assert_not_null(s->plan);
+        cr_assert_str_eq(site_order(s), "destroy/a destroy/network.private@cloud");
+        cr_assert(task_after(s->plan, "destroy/network.private@cloud", "destroy/a"));
+        cr_assert_str_eq(verb_of(s->plan, "destroy/a"), "delete");
+        cr_assert(noticed(s->plan, "security_group.default@cloud stays: server.z of workflow "
+                                   "\"other\" stands on it"));
+        s->plan = plan_free(s->plan);
+        cr_assert_eq(plan_destroy(&s->config, &s->plugins, &s->inventory, "SITE", "shp",
+                                  &s->problems, &s->plan), 0);
+        cr_assert_null(s->plan);
+        HAS(s->problems.list[0].message, "workflow \"shp\" owns nothing (did you mean \"shop\"?)");
+}
+
+/* Showing */
+
+static void shown(struct site *s, const char *format, struct buf *b)
+{
+        cr_assert_eq(plan_graph(s->plan, format, b), 0);
+}
+
+Test(show, json_resolves_joins)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_json_decref) json_t *json = NULL;
+        char error[JSON_PARSE_ERROR] = "";
+        const json_t *task;
+        const char *text;
+
+        site_plan(s, WORKFLOW(SERVERS("c", "'a','b'") "," SERVERS("d", "'e'") ","
+                              TASKSERVS("t", "'os','resolv'", ",'depends_on':['c','d']"), ""));
+        text = site_json(s);
+        cr_assert_eq(json_parse(text, strlen(text), &json, error), 0, "%s", error);
+        cr_assert_eq(json_array_size(json_object_get(json, "tasks")), 9);
+        task = json_array_get(json_object_get(json, "tasks"), 6);
+        cr_assert_str_eq(json_get_string(task, "id", ""), "t/resolv@a");
+        cr_assert_str_eq(json_get_string(task, "operation", ""), "t");
+        cr_assert_str_eq(json_get_string(task, "target", ""), "taskserv");
+        cr_assert_str_eq(json_get_string(task, "item", ""), "resolv");
+        cr_assert_str_eq(json_get_string(task, "server", ""), "a");
+        cr_assert_str_eq(json_get_string(task, "plugin", ""), "taskserv/resolv");
+        HAS(text, "{\"id\":\"t/resolv@a\",\"operation\":\"t\",\"item\":\"resolv\",");
+        HAS(text, "\"depends_on\":[\"t/os@a\",\"c/a\",\"c/b\",\"d/e\"]");
+        HAS(text, "\"forecast\":{\"calls\":[{\"plugin\":\"provider/local\",\"calls\":3,");
+        LACKS(text, "(end)");
+        LACKS(text, "(start)");
+}
+
+Test(show, json_names_operations_where_tasks_are_many)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_buf) struct buf b = BUF_NULL;
+
+        BUF_LIT(&b, "{'name':'shop','operations':[{'id':'c','type':'create','target':'server',"
+                    "'items':[");
+        for (int i = 0; i < 70; i++)
+                buf_printf(&b, "%s'n%d'", i ? "," : "", i);
+        BUF_LIT(&b, "]}," TASKSERVS("t", "'os'", ",'servers':['n1'],'depends_on':['c']") "]}");
+        site_plan(s, b.data);
+        HAS(site_json(s), "\"depends_on\":[\"c/*\"]");
+}
+
+Test(show, text_for_people)
+{
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_buf) struct buf b = BUF_NULL;
+
+        site_resource(s, "server.a", "shop", "provider/local",
+                      "{'name':'a','cpu':1,'memory':512,'disk':10}");
+        site_plan(s, WORKFLOW(SERVERS("create", "'a','b'") ","
+                              TASKSERVS("install", "'resolv'", ",'depends_on':['create']") ","
+                              "{'id':'remove','type':'delete','target':'server','items':['x']}",
+                              ""));
+        cr_assert_eq(plan_text(s->plan, &b), 0);
+        HAS(b.data, "workflow shop (batch): 7 tasks in 3 operations, 3 steps\n");
+        HAS(b.data, "  step 1    ~ server.a           provider/local\n"
+                    "                 memory: 512 -> 1024\n");
+        HAS(b.data, "install  create taskservs, after create\n");
+        HAS(b.data, "  step 2    + taskserv.os@a      taskserv/os      implied: required by "
+                    "taskserv resolv\n");
+        HAS(b.data, "1 task cannot be undone; the first in step 1: delete server.x\n");
+        HAS(b.data, "taskserv/os                    at least 2 calls, 16 at once\n");
+        LACKS(b.data, "(end)");
+}
+
+Test(show, graphs)
+{
+        static const char *const formats[] = {"dot", "mermaid", "svg"};
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_buf) struct buf none = BUF_NULL;
+
+        site_plan(s, WORKFLOW(SERVERS("create", "'a','b'") ","
+                              TASKSERVS("install", "'resolv'", ",'depends_on':['create']"), ""));
+        s->plan->name = "<shop & co>";
+        for (size_t i = 0; i < N_ELEMENTS(formats); i++) {
+                _cleanup_(cleanup_buf) struct buf b = BUF_NULL;
+
+                shown(s, formats[i], &b);
+                HAS(b.data, "create");
+                HAS(b.data, "taskserv.os@a");
+                LACKS(b.data, "(end)");
+                if (i == 2) {
+                        HAS(b.data, "&lt;shop &amp; co&gt;");
+                        HAS(b.data, "marker-end");
+                }
+        }
+        cr_assert_eq(plan_graph(s->plan, "png", &none), -EINVAL);
+}
+
+/* Size */
+
+Test(scale, edges_and_joins_stay_linear)
+{
+        enum { N = 300 };
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_buf) struct buf b = BUF_NULL;
+        struct plan *p;
+
+        BUF_LIT(&b, "{'name':'big','type':'parallel','operations':[");
+        for (int o = 0; o < 3; o++) {
+                buf_printf(&b, "%s{'id':'o%d','type':'create','target':'server','items':[",
+                           o ? "," : "", o);
+                for (int i = 0; i < N; i++)
+                        buf_printf(&b, "%s's%d-%d'", i ? "," : "", o, i);
+                buf_printf(&b, "]%s}", o == 2 ? ",'depends_on':['o0','o1']" : "");
+        }
+        BUF_LIT(&b, "]}");
+        p = site_plan(s, b.data);
+        /* Two ends, one start: N x 2 in, 2 + 2 between (ends to start), N out. */
+        cr_assert_eq(count_verb(p, PLAN_JOIN), 3);
+        cr_assert_eq(p->n_deps, 2 * N + 2 + N);
+}
+
+Test(scale, single_tasks_need_no_joins)
+{
+        enum { N = 2000 };
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_buf) struct buf b = BUF_NULL;
+        uint32_t seed = 7, expected = 0;
+        struct plan *p;
+
+        BUF_LIT(&b, "{'name':'dag','operations':[");
+        for (uint32_t i = 0; i < N; i++) {
+                buf_printf(&b, "%s{'id':'o%u','type':'create','target':'server','items':['n%u']",
+                           i ? "," : "", i, i);
+                for (uint32_t j = 0, last = UINT32_MAX; i > 10 && j < 3; j++) {
+                        uint32_t dep = (seed = seed * 1664525 + 1013904223) % (i / 3) + j * (i / 3);
+
+                        buf_printf(&b, "%s'o%u'", j ? "," : ",'depends_on':[", dep);
+                        expected += dep != last;
+                        last = dep;
+                }
+                buf_puts(&b, i > 10 ? "]}" : "}");
+        }
+        BUF_LIT(&b, "]}");
+        p = site_plan(s, b.data);
+        cr_assert_eq(p->n_tasks, N);
+        cr_assert_eq(p->n_deps, expected);
+        for (uint32_t i = 0; i < p->n_tasks; i++)
+                for (uint32_t j = 0; j < p->tasks[i].n_deps; j++)
+                        cr_assert_lt(p->deps[p->tasks[i].first_dep + j], i);
+}
+
+Test(scale, a_ladder_of_taskserv_operations_shares_its_servers)
+{
+        enum { N = 1500 };
+        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_buf) struct buf b = BUF_NULL;
+        struct plan *p;
+
+        BUF_LIT(&b, "{'name':'ladder','operations':[" SERVERS("c", "'a'"));
+        for (int i = 0; i < N; i++) {
+                char name[20];
+
+                snprintf(name, sizeof(name), i ? "t%d" : "c", i - 1);
+                buf_printf(&b, ",{'id':'t%d','type':'update','target':'taskserv','items':['os'],"
+                           "'depends_on':['%s']}", i, name);
+        }
+        BUF_LIT(&b, "]}");
+        site_resource(s, "taskserv.os@a", "ladder", "taskserv/os", "{}");
+        p = site_plan(s, b.data);
+        cr_assert_eq(p->n_tasks, N + 1);
+        cr_assert_leq(p->n_deps, 2 * N);
+}
