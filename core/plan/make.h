@@ -186,6 +186,8 @@ int operations_order(struct maker *m);  /* topological order; circles are proble
 int operations_servers(struct maker *m, uint32_t op); /* ops[op].servers; in topological order */
 /* Does `op` name `dep` in depends_on? Cheap if asked operation by operation. */
 bool operations_direct(struct maker *m, uint32_t op, uint32_t dep);
+/* Does `op` depend on `ancestor`, over a few steps? "No" may be wrong: for leaving out edges only. */
+bool operations_near(const struct maker *m, uint32_t ancestor, uint32_t op);
 int operations_reach(struct maker *m, uint32_t ancestor, uint32_t op, bool *ret_reach);
 
 /* expand.c */

@@ -271,6 +271,26 @@ bool operations_direct(struct maker *m, uint32_t op, uint32_t dep)
         return m->direct[dep] == op + 1;
 }
 
+bool operations_near(const struct maker *m, uint32_t ancestor, uint32_t op)
+{
+        uint32_t queue[64], n = 1;
+
+        if (ancestor >= m->n_ops || op >= m->n_ops)
+                return false;
+        queue[0] = op;
+        for (uint32_t i = 0; i < n; i++) {
+                const struct op *o = &m->ops[queue[i]];
+
+                for (uint32_t j = 0; j < o->n_deps && j < N_ELEMENTS(queue); j++) {
+                        if (o->deps[j] == ancestor)
+                                return true;
+                        if (n < N_ELEMENTS(queue) && m->ops[o->deps[j]].pos > m->ops[ancestor].pos)
+                                queue[n++] = o->deps[j];
+                }
+        }
+        return false;
+}
+
 /* Does `op` run after `ancestor` has ended? Remembers what it walked for. */
 int operations_reach(struct maker *m, uint32_t ancestor, uint32_t op, bool *ret_reach)
 {

@@ -241,8 +241,9 @@ static int server_edges(struct maker *m, uint32_t i)
                 made |= m->tasks[o].verb == PLAN_CREATE;
                 if (deletes && t->verb != PLAN_DELETE)
                         continue;
-                if (operations_direct(m, t->op, m->tasks[o].op))
-                        continue;
+                if (operations_direct(m, t->op, m->tasks[o].op) ||
+                    operations_near(m, m->tasks[o].op, t->op))
+                        continue; /* the joins between see to it */
                 r = operations_reach(m, t->op, m->tasks[o].op, &after);
                 if (!r && deletes) {
                         bool before;

@@ -138,8 +138,9 @@ static int require(struct maker *m, uint32_t i, uint32_t required)
         if (bringer != NONE) {
                 if (m->tasks[bringer].op == t->op)
                         written_order(m, i, bringer);
-                if (operations_direct(m, t->op, m->tasks[bringer].op))
-                        return 0;
+                if (operations_direct(m, t->op, m->tasks[bringer].op) ||
+                    operations_near(m, m->tasks[bringer].op, t->op))
+                        return 0; /* the joins between see to it */
                 return error_fold(edge_add(m, bringer, i));
         }
         if (maker_existing(m, key) && !gone)

@@ -161,6 +161,9 @@ static void make(struct site *s, const char *text)
                                        .inventory = &s->inventory, .site = "SITE",
                                        .only = s->only};
 
+        problems_deinit(&s->problems);
+        s->plan = plan_free(s->plan);
+
         if (text)
                 site_define(s, text);
         request.definition = s->definition;

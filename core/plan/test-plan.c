@@ -342,7 +342,6 @@ Test(servers, shared_resources_come_once_and_first)
         struct plan *p;
         const struct plan_task *t;
 
-        s->config.provider[0] = 0;
         free(s->config.provider);
         s->config.provider = strdup("cloud");
         p = site_plan(s, WORKFLOW(SERVERS("c", "'a','b','d'"), ",'type':'parallel'"));
