@@ -8,7 +8,7 @@
 
 /* Loads a site; the problems as one text, "" if there are none. */
 struct loading {
-        struct site site;
+        struct test_site site;
         struct problems problems;
         struct config *config;
         char *text;
@@ -34,7 +34,7 @@ static void end(struct loading *l)
         config_free(l->config);
         problems_deinit(&l->problems);
         free(l->text);
-        site_remove(&l->site);
+        test_site_remove(&l->site);
 }
 
 static void says(const struct loading *l, const char *what)
@@ -47,10 +47,10 @@ Test(config, defaults)
         struct loading l = {0};
         _cleanup_(cleanup_free) char *state = NULL, *socket = NULL;
 
-        site_new(&l.site, NULL, 0, NULL);
+        test_site_new(&l.site, NULL, 0, NULL);
         load(&l);
-        state = site_path(&l.site, "state/prvng");
-        socket = site_path(&l.site, "state/prvng/prvngd.sock");
+        state = test_site_path(&l.site, "state/prvng");
+        socket = test_site_path(&l.site, "state/prvng/prvngd.sock");
         cr_assert_str_eq(l.config->state, state);
         cr_assert_str_eq(l.config->socket, socket);
         cr_assert_str_eq(l.config->store, "file");
@@ -68,7 +68,7 @@ Test(config, all_keys)
         struct loading l = {0};
         json_t *mirrors;
 
-        site_new(&l.site, NULL, 0,
+        test_site_new(&l.site, NULL, 0,
                  "state = \"/srv/state\"; cache = \"~/c\"; socket = \"/run/x.sock\"; store = \"rkvs\";\n"
                  "provider = \"upcloud\"; workers = 256; taskserv_batch_size = 3; idle_timeout = 5;\n"
                  "server: { cpu = 2; labels: { team = \"a\"; }; upcloud: { tier = \"maxiops\"; }; };\n"
@@ -95,7 +95,7 @@ Test(config, every_problem_with_its_line)
 {
         struct loading l = {0};
 
-        site_new(&l.site, NULL, 0,
+        test_site_new(&l.site, NULL, 0,
                  "worker = 4;\nworkers = 0;\nidle_timeout = \"long\";\nstate = \"here\";\n"
                  "server: { memry = 5; cpu = -1; };\nsources: { aptmirror = \"x\"; no_proxy = 1; };\n"
                  "plugin: { name = \"x\"; };\nworkers_of_the_world = 1;\ntaskserv_batch_size = 1.5;\n");
@@ -119,16 +119,16 @@ Test(config, syntax_and_files)
 {
         struct loading l = {0};
 
-        site_new(&l.site, NULL, 0, "workers = 4;\nstore = ;\n");
-        site_write(&l.site, "plugins.d/a.conf", "plugin: {\n name = \"a\";");
-        site_write(&l.site, "plugins.d/b.conf/x", ""); /* a folder */
+        test_site_new(&l.site, NULL, 0, "workers = 4;\nstore = ;\n");
+        test_site_write(&l.site, "plugins.d/a.conf", "plugin: {\n name = \"a\";");
+        test_site_write(&l.site, "plugins.d/b.conf/x", ""); /* a folder */
         load(&l);
         says(&l, "prvng.conf:2: syntax error");
         says(&l, "a.conf:2: syntax error");
         says(&l, "b.conf: is not a file");
         cr_assert_eq(l.problems.n, 3);
         unlink(l.site.conf);
-        site_write(&l.site, "plugins.d/a.conf", "");
+        test_site_write(&l.site, "plugins.d/a.conf", "");
         load(&l);
         says(&l, "prvng.conf: there is no such file");
         end(&l);
@@ -140,8 +140,8 @@ Test(dropin, gets_the_site_in_its_config)
         _cleanup_(cleanup_json_decref) json_t *json = NULL;
         struct config_plugin *p;
 
-        site_new(&l.site, NULL, 0, "sources: { image_registry = \"r.example\"; };");
-        site_write(&l.site, "plugins.d/cloud.conf",
+        test_site_new(&l.site, NULL, 0, "sources: { image_registry = \"r.example\"; };");
+        test_site_write(&l.site, "plugins.d/cloud.conf",
                    "# comment\nplugin: { name = \"cloud\"; file = \"providers/cloud.so\"; critical = "
                    "true;\n config: { zone = \"z\"; list = [1, 2]; big = 5000000000L; }; };");
         setenv("PRVNG_LIBEXEC_PATH", "/opt/libexec", 1);
@@ -163,17 +163,17 @@ Test(dropin, problems)
 {
         struct loading l = {0};
 
-        site_new(&l.site, NULL, 0, NULL);
-        site_write(&l.site, "plugins.d/a.conf", "plugin: { file = \"x.so\"; };");
-        site_write(&l.site, "plugins.d/b.conf", "plugin: { name = \"b\"; };");
-        site_write(&l.site, "plugins.d/c.conf",
+        test_site_new(&l.site, NULL, 0, NULL);
+        test_site_write(&l.site, "plugins.d/a.conf", "plugin: { file = \"x.so\"; };");
+        test_site_write(&l.site, "plugins.d/b.conf", "plugin: { name = \"b\"; };");
+        test_site_write(&l.site, "plugins.d/c.conf",
                    "plugin: { name = \"c\"; file = \"c.so\"; isolation = \"proces\"; enable = false; };");
-        site_write(&l.site, "plugins.d/d.conf",
+        test_site_write(&l.site, "plugins.d/d.conf",
                    "plugin: { name = \"D/d\"; file = \"d.so\"; sha256 = \"beef\"; };");
-        site_write(&l.site, "plugins.d/e.conf", "plugins: { };");
-        site_write(&l.site, "plugins.d/f.conf",
+        test_site_write(&l.site, "plugins.d/e.conf", "plugins: { };");
+        test_site_write(&l.site, "plugins.d/f.conf",
                    "plugin: { name = \"f\"; file = \"f.so\"; config: { sources: { }; }; };");
-        site_write(&l.site, "plugins.d/ignored.conf.bak", "nonsense");
+        test_site_write(&l.site, "plugins.d/ignored.conf.bak", "nonsense");
         load(&l);
         says(&l, "a.conf:1: plugin: has no \"name\"");
         says(&l, "b.conf:1: plugin: has no \"file\"");
@@ -192,17 +192,17 @@ Test(dropin, override_file_by_file)
         struct loading l = {0};
         _cleanup_(cleanup_free) char *user = NULL;
 
-        site_new(&l.site, NULL, 0, NULL);
-        site_write(&l.site, "packaged/a.conf", "plugin: { name = \"a\"; file = \"packaged\"; };");
-        site_write(&l.site, "packaged/b.conf", "plugin: { name = \"b\"; file = \"packaged\"; };");
-        site_write(&l.site, "packaged/c.conf", "plugin: { name = \"c\"; file = \"packaged\"; };");
-        site_write(&l.site, "packaged/d.conf", "plugin: { name = \"d\"; file = \"packaged\"; };");
-        site_write(&l.site, "xdg/prvng/plugins.d/a.conf",
+        test_site_new(&l.site, NULL, 0, NULL);
+        test_site_write(&l.site, "packaged/a.conf", "plugin: { name = \"a\"; file = \"packaged\"; };");
+        test_site_write(&l.site, "packaged/b.conf", "plugin: { name = \"b\"; file = \"packaged\"; };");
+        test_site_write(&l.site, "packaged/c.conf", "plugin: { name = \"c\"; file = \"packaged\"; };");
+        test_site_write(&l.site, "packaged/d.conf", "plugin: { name = \"d\"; file = \"packaged\"; };");
+        test_site_write(&l.site, "xdg/prvng/plugins.d/a.conf",
                    "plugin: { name = \"a\"; file = \"user\"; };");
-        site_write(&l.site, "xdg/prvng/plugins.d/b.conf",
+        test_site_write(&l.site, "xdg/prvng/plugins.d/b.conf",
                    "plugin: { name = \"b\"; file = \"user\"; };");
-        site_write(&l.site, "plugins.d/b.conf", "plugin: { name = \"b\"; enabled = false; };");
-        site_write(&l.site, "plugins.d/c.conf", ""); /* hides it */
+        test_site_write(&l.site, "plugins.d/b.conf", "plugin: { name = \"b\"; enabled = false; };");
+        test_site_write(&l.site, "plugins.d/c.conf", ""); /* hides it */
         load(&l);
         cr_assert_str_eq(l.text, "");
         cr_assert_eq(l.config->n_plugins, 3);
@@ -217,8 +217,8 @@ Test(config, later_files_override)
         struct loading l = {0};
         size_t n = 0;
 
-        site_new(&l.site, NULL, 0, "workers = 3;");
-        site_write(&l.site, "xdg/prvng/prvng.conf",
+        test_site_new(&l.site, NULL, 0, "workers = 3;");
+        test_site_write(&l.site, "xdg/prvng/prvng.conf",
                    "workers = 5; store = \"x\"; sources: { no_proxy = \"a\"; };");
         load(&l);
         cr_assert_eq(l.config->workers, 3);
@@ -237,7 +237,7 @@ Test(config, paths_of_the_environment)
 {
         struct loading l = {0};
 
-        site_new(&l.site, NULL, 0, NULL);
+        test_site_new(&l.site, NULL, 0, NULL);
         setenv("PRVNG_PLUGIN_PATH", "/a::/b/c:", 1);
         setenv("PRVNG_SCHEMA_PATH", "/schemas", 1);
         load(&l);

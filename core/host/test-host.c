@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 
 struct fixture {
-        struct site site;
+        struct test_site site;
         struct config *config;
         struct host *host;
         const struct prvng_host *table;
@@ -35,7 +35,7 @@ static void setup(struct fixture *f)
         struct problems problems = PROBLEMS_NULL;
 
         *f = (struct fixture){.reply = OP_REPLY_NULL};
-        site_new(&f->site, NULL, 0, NULL);
+        test_site_new(&f->site, NULL, 0, NULL);
         cr_assert_eq(config_load(f->site.conf, &problems, &f->config), 0);
         cr_assert_eq(host_new(f->config, &hooks, &f->host), 0);
         f->table = host_table_for(f->host, "cloud");
@@ -54,7 +54,7 @@ static void end(struct fixture *f)
         buf_deinit(&f->log);
         host_free(f->host);
         config_free(f->config);
-        site_remove(&f->site);
+        test_site_remove(&f->site);
 }
 
 Test(host, logs_with_names_and_harmless_text)
@@ -205,8 +205,8 @@ Test(workdir, folders)
 
         setup(&f);
         w = f.table->get_interface(f.table, PRVNG_HOST_WORKDIR);
-        task = site_path(&f.site, "state/prvng/runs/RUN/op:web-0");
-        state = site_path(&f.site, "state/prvng/plugins/cloud");
+        task = test_site_path(&f.site, "state/prvng/runs/RUN/op:web-0");
+        state = test_site_path(&f.site, "state/prvng/plugins/cloud");
         cr_assert_str_eq(w->task(&f.call.pub), task);
         cr_assert_str_eq(w->state(f.table, "cloud"), state);
         cr_assert_eq(stat(state, &st), 0);
@@ -231,7 +231,7 @@ Test(output, goes_to_the_tasks_file)
         host_output(f.host, "RUN", "op/web-0", "one\n", 4);
         host_output(f.host, "RUN", "op/web-0", "two\n", 4);
         host_output(f.host, "", "", "lost", 4);
-        path = site_path(&f.site, "state/prvng/runs/RUN/op:web-0/output.log");
+        path = test_site_path(&f.site, "state/prvng/runs/RUN/op:web-0/output.log");
         file = fopen(path, "re");
         cr_assert_eq(fread(text, 1, sizeof(text), file), 8);
         fclose(file);

@@ -3,12 +3,12 @@
 
 #include <criterion/criterion.h>
 
-void loaded_new(struct loaded *l, const struct site_plugin *list, size_t n,
+void loaded_new(struct loaded *l, const struct test_plugin *list, size_t n,
                 const struct host_hooks *hooks)
 {
         struct problems problems = PROBLEMS_NULL;
 
-        site_new(&l->site, list, n, NULL);
+        test_site_new(&l->site, list, n, NULL);
         cr_assert_eq(config_load(l->site.conf, &problems, &l->config), 0);
         problems_print(&problems, stderr);
         cr_assert_eq(problems.n, 0);
@@ -21,5 +21,5 @@ void loaded_end(struct loaded *l)
         plugins_free(l->plugins);
         host_free(l->host);
         config_free(l->config);
-        site_remove(&l->site);
+        test_site_remove(&l->site);
 }

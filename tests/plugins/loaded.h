@@ -8,13 +8,13 @@
 #include "support/site.h"
 
 struct loaded {
-        struct site site;
+        struct test_site site;
         struct config *config;
         struct host *host;
         struct plugins *plugins;
 };
 
-void loaded_new(struct loaded *l, const struct site_plugin *list, size_t n,
+void loaded_new(struct loaded *l, const struct test_plugin *list, size_t n,
                 const struct host_hooks *hooks);
 void loaded_end(struct loaded *l);
 

@@ -18,7 +18,7 @@ struct border {
 static void border_new(struct border *b, const char *name)
 {
         *b = (struct border){.reply = OP_REPLY_NULL};
-        loaded_new(&b->l, &(struct site_plugin){.name = name}, 1, NULL);
+        loaded_new(&b->l, &(struct test_plugin){.name = name}, 1, NULL);
         b->p = &b->l.plugins->list[0];
         cr_assert_eq(b->p->state, PLUGIN_READY, "%s", b->p->reason);
 }

@@ -22,7 +22,7 @@ struct cloud {
 static void cloud_new(struct cloud *c)
 {
         *c = (struct cloud){.reply = OP_REPLY_NULL};
-        loaded_new(&c->l, (struct site_plugin[]){{"testcloud", NULL, "folder = \"@SITE@/world\";"}}, 1,
+        loaded_new(&c->l, (struct test_plugin[]){{"testcloud", NULL, "folder = \"@SITE@/world\";"}}, 1,
                    NULL);
         c->p = plugins_find(c->l.plugins, "provider", "testcloud");
         cr_assert(c->p && c->p->state == PLUGIN_READY, "%s", c->p ? c->p->reason : "not there");
@@ -89,10 +89,10 @@ Test(testcloud, a_server_lives_and_ends)
         cr_assert_eq(observe(&c, op_1), PRVNG_OBSERVED_DONE);
         cr_assert_eq(begin(&c, "check", op_2, 1), PRVNG_UNCHANGED);
         cr_assert_eq(begin(&c, "create", op_2, 1), PRVNG_UNCHANGED);
-        cr_assert_eq(site_count(&c.l.site, "world/effects"), 1);
+        cr_assert_eq(test_site_count(&c.l.site, "world/effects"), 1);
         cr_assert_eq(begin(&c, "delete", op_2, 1), PRVNG_DONE);
-        cr_assert_eq(site_count(&c.l.site, "world/resources"), 0);
-        cr_assert_eq(site_count(&c.l.site, "world/violations"), 0);
+        cr_assert_eq(test_site_count(&c.l.site, "world/resources"), 0);
+        cr_assert_eq(test_site_count(&c.l.site, "world/violations"), 0);
         cloud_end(&c);
 }
 
@@ -104,8 +104,8 @@ Test(testcloud, a_second_begin_is_noticed)
         prepare(&c, "{}");
         cr_assert_eq(begin(&c, "create", op_1, 1), PRVNG_DONE);
         cr_assert_eq(begin(&c, "create", op_1, 2), PRVNG_DONE, "idempotent all the same");
-        cr_assert_eq(site_count(&c.l.site, "world/effects"), 1);
-        cr_assert_eq(site_count(&c.l.site, "world/violations"), 1);
+        cr_assert_eq(test_site_count(&c.l.site, "world/effects"), 1);
+        cr_assert_eq(test_site_count(&c.l.site, "world/violations"), 1);
         cloud_end(&c);
 }
 
@@ -120,12 +120,12 @@ Test(testcloud, fails_as_told)
         cr_assert_eq(begin(&c, "create", op_1, 1), PRVNG_TRANSIENT);
         cr_assert_eq(c.reply.effect, PRVNG_EFFECT_NONE);
         cr_assert_eq(c.reply.retry_after_ms, 7);
-        cr_assert_eq(site_count(&c.l.site, "world/effects"), 0);
+        cr_assert_eq(test_site_count(&c.l.site, "world/effects"), 0);
         cr_assert_eq(begin(&c, "create", op_1, 2), PRVNG_TRANSIENT);
         cr_assert_eq(c.reply.effect, PRVNG_EFFECT_PARTIAL);
         cr_assert_eq(observe(&c, op_1), PRVNG_OBSERVED_PARTIAL);
         cr_assert_eq(begin(&c, "create", op_1, 3), PRVNG_DONE);
-        cr_assert_eq(site_count(&c.l.site, "world/violations"), 0);
+        cr_assert_eq(test_site_count(&c.l.site, "world/violations"), 0);
         cloud_end(&c);
 }
 
@@ -153,13 +153,13 @@ Test(testcloud, pending_work_is_polled)
         cr_assert_eq(begin(&c, "create", op_1, 1), PRVNG_PENDING);
         cr_assert(c.reply.token.n < sizeof(token));
         strcpy(token, buf_str(&c.reply.token));
-        cr_assert_eq(site_count(&c.l.site, "world/resources"), 0);
+        cr_assert_eq(test_site_count(&c.l.site, "world/resources"), 0);
         cr_assert_eq(poll_token(&c, op_1, token), PRVNG_TOKEN_REJECTED);
         cr_assert_eq(poll_token(&c, op_1, "nonsense"), PRVNG_TOKEN_REJECTED);
         while (poll_token(&c, op_1, token) == PRVNG_PENDING)
                 usleep((useconds_t)c.reply.ask_again_ms * 1000);
         cr_assert_eq(c.reply.answer, PRVNG_DONE, "%s", c.reply.message);
-        cr_assert_eq(site_count(&c.l.site, "world/resources"), 1);
+        cr_assert_eq(test_site_count(&c.l.site, "world/resources"), 1);
         cloud_end(&c);
 }
 
@@ -204,7 +204,7 @@ Test(testserv, is_two_taskservs)
         struct loaded l;
         struct plugin *p;
 
-        loaded_new(&l, (struct site_plugin[]){{"testserv"}, {"testtop"}}, 2, NULL);
+        loaded_new(&l, (struct test_plugin[]){{"testserv"}, {"testtop"}}, 2, NULL);
         p = plugins_find(l.plugins, "taskserv", "testserv");
         cr_assert(p && p->state == PLUGIN_READY, "%s", p->reason);
         p = plugins_find(l.plugins, "taskserv", "testtop");

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 
 /* Loads one plugin that must be refused, with all of these words in its reason. */
-static void expect(const struct site_plugin *p, const char *const *words)
+static void expect(const struct test_plugin *p, const char *const *words)
 {
         struct loaded l;
         struct plugin *q;
@@ -26,7 +26,7 @@ static void expect(const struct site_plugin *p, const char *const *words)
 }
 
 #define REFUSED(name_, ...)                                                                        \
-        expect(&(struct site_plugin){.name = (name_)}, (const char *const[]){__VA_ARGS__, NULL})
+        expect(&(struct test_plugin){.name = (name_)}, (const char *const[]){__VA_ARGS__, NULL})
 
 Test(refused, without_a_sound_note)
 {
@@ -66,15 +66,15 @@ Test(refused, for_its_instance)
 
 Test(refused, for_its_place_or_configuration)
 {
-        expect(&(struct site_plugin){"noop", "/nonexistent/noop.so"},
+        expect(&(struct test_plugin){"noop", "/nonexistent/noop.so"},
                (const char *const[]){"there is no file /nonexistent/noop.so", "enabled = false", NULL});
-        expect(&(struct site_plugin){"noop", "/dev/null"},
+        expect(&(struct test_plugin){"noop", "/dev/null"},
                (const char *const[]){"/dev/null is not a file", NULL});
-        expect(&(struct site_plugin){"noop", "/etc/passwd"},
+        expect(&(struct test_plugin){"noop", "/etc/passwd"},
                (const char *const[]){"is no ELF file", NULL});
-        expect(&(struct site_plugin){"noop", NULL, NULL, "isolation = \"process\";"},
+        expect(&(struct test_plugin){"noop", NULL, NULL, "isolation = \"process\";"},
                (const char *const[]){"isolation", NULL});
-        expect(&(struct site_plugin){"noop", NULL, NULL,
+        expect(&(struct test_plugin){"noop", NULL, NULL,
                                      "sha256 = \"00000000000000000000000000000000000000000000000000000"
                                      "00000000000\";"},
                (const char *const[]){"is not the file that", "pins", NULL});
@@ -85,7 +85,7 @@ Test(refused, under_a_wrong_name)
         _cleanup_(cleanup_free) char *file = NULL;
 
         cr_assert(asprintf(&file, "%s/noop.so", getenv("PRVNG_TEST_PLUGINS")) > 0);
-        expect(&(struct site_plugin){"loop", file},
+        expect(&(struct test_plugin){"loop", file},
                (const char *const[]){"is the plugin \"noop\", not \"loop\"", "0-loop.conf:1", NULL});
 }
 
@@ -93,7 +93,7 @@ Test(refused, when_two_claim_one_name)
 {
         struct loaded l;
 
-        loaded_new(&l, (struct site_plugin[]){{"noop"}, {"noop"}, {"strict"}}, 3, NULL);
+        loaded_new(&l, (struct test_plugin[]){{"noop"}, {"noop"}, {"strict"}}, 3, NULL);
         cr_assert_eq(l.plugins->n, 3);
         cr_assert_eq(l.plugins->list[0].state, PLUGIN_REFUSED);
         cr_assert_eq(l.plugins->list[1].state, PLUGIN_REFUSED);
@@ -109,7 +109,7 @@ Test(listed, without_running_any_code)
         struct plugin *p;
 
         /* its create() would fail */
-        loaded_new(&l, (struct site_plugin[]){{"bad-create-fails"}, {"noop", NULL, NULL,
+        loaded_new(&l, (struct test_plugin[]){{"bad-create-fails"}, {"noop", NULL, NULL,
                                               "enabled = false;"}}, 2, NULL);
         cr_assert_eq(plugins_load(l.config, l.host, NULL, PLUGINS_NOTES_ONLY, &notes), 0);
         p = plugins_find(notes, "provider", "bad-create-fails");
@@ -130,7 +130,7 @@ Test(accepted, strict_iso_c)
 {
         struct loaded l;
 
-        loaded_new(&l, (struct site_plugin[]){{"strict"}}, 1, NULL);
+        loaded_new(&l, (struct test_plugin[]){{"strict"}}, 1, NULL);
         cr_assert_eq(l.plugins->list[0].state, PLUGIN_READY, "%s", l.plugins->list[0].reason);
         loaded_end(&l);
 }
@@ -143,7 +143,7 @@ Test(accepted, c_plus_plus)
         cr_assert(asprintf(&file, "%s/cplusplus.so", getenv("PRVNG_TEST_PLUGINS")) > 0);
         if (access(file, F_OK) < 0)
                 cr_skip("built without a C++ compiler");
-        loaded_new(&l, (struct site_plugin[]){{"cplusplus"}}, 1, NULL);
+        loaded_new(&l, (struct test_plugin[]){{"cplusplus"}}, 1, NULL);
         cr_assert_eq(l.plugins->list[0].state, PLUGIN_READY, "%s", l.plugins->list[0].reason);
         loaded_end(&l);
 }

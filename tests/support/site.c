@@ -13,7 +13,7 @@ static void fail(const char *what)
         abort();
 }
 
-char *site_path(const struct site *s, const char *relative)
+char *test_site_path(const struct test_site *s, const char *relative)
 {
         char *path;
 
@@ -22,9 +22,9 @@ char *site_path(const struct site *s, const char *relative)
         return path;
 }
 
-void site_write(const struct site *s, const char *relative, const char *text)
+void test_site_write(const struct test_site *s, const char *relative, const char *text)
 {
-        _cleanup_(cleanup_free) char *path = site_path(s, relative);
+        _cleanup_(cleanup_free) char *path = test_site_path(s, relative);
         FILE *f;
 
         for (char *p = path + strlen(s->folder) + 1; *p; p++) {
@@ -40,9 +40,9 @@ void site_write(const struct site *s, const char *relative, const char *text)
                 fail(path);
 }
 
-size_t site_count(const struct site *s, const char *relative)
+size_t test_site_count(const struct test_site *s, const char *relative)
 {
-        _cleanup_(cleanup_free) char *path = site_path(s, relative);
+        _cleanup_(cleanup_free) char *path = test_site_path(s, relative);
         struct dirent *e;
         size_t n = 0;
         DIR *d = opendir(path);
@@ -55,7 +55,7 @@ size_t site_count(const struct site *s, const char *relative)
 }
 
 /* Appends text with @SITE@ replaced. */
-static void expand(struct buf *b, const struct site *s, const char *text)
+static void expand(struct buf *b, const struct test_site *s, const char *text)
 {
         const char *at;
 
@@ -67,7 +67,7 @@ static void expand(struct buf *b, const struct site *s, const char *text)
         buf_puts(b, text);
 }
 
-static void write_dropin(const struct site *s, size_t i, const struct site_plugin *p)
+static void write_dropin(const struct test_site *s, size_t i, const struct test_plugin *p)
 {
         const char *plugins = getenv("PRVNG_TEST_PLUGINS");
         _cleanup_(cleanup_buf) struct buf b = BUF_NULL;
@@ -88,29 +88,29 @@ static void write_dropin(const struct site *s, size_t i, const struct site_plugi
                 expand(&b, s, p->config);
         BUF_LIT(&b, " }; };\n");
         snprintf(name, sizeof(name), "plugins.d/%zu-%s.conf", i, p->name);
-        site_write(s, name, buf_str(&b));
+        test_site_write(s, name, buf_str(&b));
 }
 
-static void set(const struct site *s, const char *variable, const char *relative)
+static void set(const struct test_site *s, const char *variable, const char *relative)
 {
-        _cleanup_(cleanup_free) char *path = site_path(s, relative);
+        _cleanup_(cleanup_free) char *path = test_site_path(s, relative);
 
         setenv(variable, path, 1);
 }
 
-void site_new(struct site *s, const struct site_plugin *plugins, size_t n_plugins, const char *more)
+void test_site_new(struct test_site *s, const struct test_plugin *plugins, size_t n_plugins, const char *more)
 {
         const char *tmp = getenv("TMPDIR");
 
         if (asprintf(&s->folder, "%s/prvng-test-XXXXXX", tmp && tmp[0] == '/' ? tmp : "/tmp") < 0 ||
             !mkdtemp(s->folder))
                 fail("mkdtemp");
-        s->conf = site_path(s, "prvng.conf");
+        s->conf = test_site_path(s, "prvng.conf");
         set(s, "XDG_CONFIG_HOME", "xdg");
         set(s, "XDG_STATE_HOME", "state");
         set(s, "XDG_CACHE_HOME", "cache");
         set(s, "PRVNG_DROPIN_PATH", "packaged");
-        site_write(s, "prvng.conf", more ? more : "");
+        test_site_write(s, "prvng.conf", more ? more : "");
         for (size_t i = 0; i < n_plugins; i++)
                 write_dropin(s, i, &plugins[i]);
 }
@@ -120,11 +120,11 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
         return remove(path);
 }
 
-void site_remove(struct site *s)
+void test_site_remove(struct test_site *s)
 {
         if (s->folder)
                 nftw(s->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
         free(s->folder);
         free(s->conf);
-        *s = (struct site){0};
+        *s = (struct test_site){0};
 }

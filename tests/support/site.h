@@ -11,7 +11,7 @@
 
 #include "base/util.h"
 
-struct site_plugin {
+struct test_plugin {
         const char *name;
         const char *file;   /* NULL: NAME.so of the test plugins; else absolute */
         const char *config; /* inside of the drop-in's `config: { }`, libconfig; may be NULL. "@SITE@"
@@ -19,18 +19,18 @@ struct site_plugin {
         const char *more;   /* further keys of the drop-in, "isolation = \"process\";", or NULL */
 };
 
-struct site {
+struct test_site {
         char *folder;
         char *conf; /* FOLDER/prvng.conf, for config_load() and --config */
 };
 
 /* Makes it, and sets the environment (XDG_*, PRVNG_DROPIN_PATH) so that it is all there is. `more` is
  * text for prvng.conf or NULL. Ends the process on failure: a test without a site says nothing. */
-void site_new(struct site *s, const struct site_plugin *plugins, size_t n_plugins, const char *more);
-void site_remove(struct site *s); /* with all that is in it */
+void test_site_new(struct test_site *s, const struct test_plugin *plugins, size_t n_plugins, const char *more);
+void test_site_remove(struct test_site *s); /* with all that is in it */
 
-char *site_path(const struct site *s, const char *relative); /* caller frees */
-void site_write(const struct site *s, const char *relative, const char *text);
-size_t site_count(const struct site *s, const char *relative); /* entries of a folder; 0: none */
+char *test_site_path(const struct test_site *s, const char *relative); /* caller frees */
+void test_site_write(const struct test_site *s, const char *relative, const char *text);
+size_t test_site_count(const struct test_site *s, const char *relative); /* entries of a folder; 0: none */
 
 #endif
