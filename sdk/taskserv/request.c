@@ -85,8 +85,9 @@ static const json_t *spec_value(const struct taskserv *t, const json_t *spec, co
         return json_is_null(value) ? NULL : value;
 }
 
+/* `lenient`: what is not accepted counts as not given. */
 static int32_t parameters_make(const struct instance *i, struct prvng_call *call,
-                               const json_t *spec, json_t *parameters)
+                               const json_t *spec, bool lenient, json_t *parameters)
 {
         const struct taskserv *t = i->taskserv;
 
@@ -94,8 +95,10 @@ static int32_t parameters_make(const struct instance *i, struct prvng_call *call
                 const struct taskserv_parameter *p = &t->parameters[k];
                 bool own;
                 const json_t *value = spec_value(t, spec, p->name, &own);
-                json_t *text = value ? parameter_text(p, value) : json_string(p->fallback);
+                json_t *text = value ? parameter_text(p, value) : NULL;
 
+                if (!text && (!value || lenient))
+                        text = json_string(p->fallback);
                 if (!text) {
                         _cleanup_(cleanup_free) char *given =
                                 json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
@@ -161,6 +164,7 @@ int32_t request_make(const struct instance *i, struct prvng_call *call, const ch
         _cleanup_(cleanup_json) json_t *parameters = json_object(), *reach = NULL;
         const char *server = json_string_value(json_object_get(json, "server"));
         const json_t *spec = json_object_get(json, "spec");
+        bool delete = strcmp(verb, "delete") == 0;
         int32_t r;
 
         if (!json_is_object(json) || !server)
@@ -171,14 +175,10 @@ int32_t request_make(const struct instance *i, struct prvng_call *call, const ch
                 return failure(i, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, "inputs",
                                "taskserv %s: the inputs do not say how server %s is reached",
                                t->name, server);
-        if (strcmp(verb, "delete") != 0) { /* what is removed needs no parameters to be right */
-                r = own_check(i, call, spec);
-                if (r != PRVNG_DONE)
-                        return r;
-        } else {
-                spec = NULL;
-        }
-        r = parameters_make(i, call, spec, parameters);
+        /* A mistake in the parameters must not keep a service from being removed. */
+        r = delete ? PRVNG_DONE : own_check(i, call, spec);
+        if (r == PRVNG_DONE)
+                r = parameters_make(i, call, spec, delete, parameters);
         if (r != PRVNG_DONE)
                 return r;
         *ret_request = json_pack("{s:i, s:s, s:s, s:O, s:O, s:s, s:s}", "format", FORMAT,
