@@ -114,54 +114,23 @@ uint32_t check_child(const struct check *c, uint32_t map, const char *key, uint3
         return child == DOC_NONE ? list : child;
 }
 
-/* --- memory --- */
-
-struct chunk {
-        struct chunk *next;
-        size_t n, cap;
-        _Alignas(max_align_t) char data[];
-};
-
-void *arena_new(struct definition *d, size_t n)
-{
-        struct chunk *chunk = d->arena;
-        void *p;
-
-        n = (n + 15) & ~(size_t)15;
-        if (!chunk || chunk->cap - chunk->n < n) {
-                size_t cap = MAX(n, (size_t)1 << 16);
-
-                chunk = calloc(1, sizeof(*chunk) + cap);
-                if (!chunk)
-                        return NULL;
-                chunk->next = d->arena;
-                chunk->cap = cap;
-                d->arena = chunk;
-        }
-        p = chunk->data + chunk->n;
-        chunk->n += n;
-        return p;
-}
-
-const char *arena_text(struct definition *d, const struct buf *b)
-{
-        char *p = b->error ? NULL : arena_new(d, b->n + 1);
-
-        if (p && b->n)
-                memcpy(p, b->data, b->n);
-        return p;
-}
-
 struct definition *definition_free(struct definition *d)
 {
         if (!d)
                 return NULL;
-        for (struct chunk *chunk = d->arena, *next; chunk; chunk = next) {
-                next = chunk->next;
-                free(chunk);
-        }
+        arena_deinit(&d->arena);
         free(d);
         return NULL;
+}
+
+/* n zeroed bytes; NULL is noted in the check. */
+static void *take(struct check *c, size_t n)
+{
+        void *p = arena_alloc(&c->definition->arena, n + 1);
+
+        if (!p)
+                c->no_memory = true;
+        return p;
 }
 
 /* --- values --- */
@@ -190,14 +159,26 @@ static size_t count(const char *const *words)
         return n;
 }
 
+static bool is_name(const char *s)
+{
+        static const uint8_t kinds[256] = {
+                ['a' ... 'z'] = 1, ['A' ... 'Z'] = 1, ['0' ... '9'] = 1,
+                ['.'] = 2, ['_'] = 2, ['-'] = 2, /* not in front */
+        };
+        size_t n = 0;
+
+        if (kinds[(uint8_t)s[0]] != 1)
+                return false;
+        while (kinds[(uint8_t)s[n]])
+                n++;
+        return s[n] == 0 && n <= NAME_MAX_LENGTH;
+}
+
 bool check_name(struct check *c, uint32_t node, const char *value, const char *what)
 {
-        static const char accepted[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                       "0123456789._-";
         char text[SHOWN_MAX + 8];
-        size_t n = strlen(value);
 
-        if (n > 0 && n <= NAME_MAX_LENGTH && !strchr("._-", value[0]) && !value[strspn(value, accepted)])
+        if (is_name(value))
                 return true;
         if (strstr(value, "{{") || strstr(value, "{%"))
                 check_problem(c, node, NULL,
@@ -268,23 +249,22 @@ static const char *check_string(struct check *c, const struct attribute *a, uint
 static bool check_number(struct check *c, const struct attribute *a, uint32_t node, double *ret_value)
 {
         const struct doc_node *n = document_node(c->d, node);
-        const char *what = a->kind == A_NUMBER ? "a number" : "a whole number";
         char text[SHOWN_MAX + 8], range[96];
-        double value;
+        double value = n->type == DOC_REAL ? n->v.real : (double)n->v.integer;
+        bool is_number = n->type == DOC_INTEGER || (n->type == DOC_REAL && a->kind == A_NUMBER);
 
-        snprintf(range, sizeof(range), "%s from %.12g to %.12g", what, a->min, a->max);
-        if (n->type != DOC_INTEGER && !(n->type == DOC_REAL && a->kind == A_NUMBER)) {
-                wrong(c, node, range);
-                return false;
+        if (is_number && value >= a->min && value <= a->max) {
+                *ret_value = value;
+                return true;
         }
-        value = n->type == DOC_INTEGER ? (double)n->v.integer : n->v.real;
-        if (!(value >= a->min && value <= a->max)) {
+        snprintf(range, sizeof(range), "%s from %.12g to %.12g",
+                 a->kind == A_NUMBER ? "a number" : "a whole number", a->min, a->max);
+        if (is_number)
                 check_problem(c, node, NULL, "%s is out of range; expected %s", show(c, node, text),
                               range);
-                return false;
-        }
-        *ret_value = value;
-        return true;
+        else
+                wrong(c, node, range);
+        return false;
 }
 
 static int name_compare(const void *a, const void *b)
@@ -292,12 +272,24 @@ static int name_compare(const void *a, const void *b)
         return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+/* False if the list is short and holds no string twice: the usual case, without memory. */
+static bool may_repeat(const struct strings *s)
+{
+        if (s->n > 8)
+                return true;
+        for (uint32_t i = 1; i < s->n; i++)
+                for (uint32_t k = 0; k < i; k++)
+                        if (streq(s->list[i], s->list[k]))
+                                return true;
+        return false;
+}
+
 /* Equal strings in a list: sorted copy, so that long lists cost no square. */
 static void check_unique(struct check *c, uint32_t list, const struct strings *s)
 {
         const char **sorted;
 
-        if (s->n < 2)
+        if (!may_repeat(s))
                 return;
         sorted = malloc(s->n * sizeof(*sorted));
         if (!sorted) {
@@ -337,11 +329,9 @@ static void check_strings(struct check *c, const struct attribute *a, uint32_t n
         }
         if (a->flags & A_NONEMPTY && a->flags & A_REQUIRED && !n->v.children.n)
                 check_problem(c, node, NULL, "the list is empty; expected at least one entry");
-        s.list = arena_new(c->definition, n->v.children.n * sizeof(*s.list));
-        if (!s.list) {
-                c->no_memory = true;
+        s.list = take(c, n->v.children.n * sizeof(*s.list));
+        if (!s.list)
                 return;
-        }
         for (uint32_t i = n->v.children.first; i != DOC_NONE; i = document_node(c->d, i)->next) {
                 const char *value = check_string(c, &each, i);
 
@@ -378,7 +368,7 @@ static void store_json(struct check *c, uint32_t node, const struct schema *s, c
                 schema_canonical(s, c->d, node, without, &json);
         else
                 document_json(c->d, node, &json);
-        *out = arena_text(c->definition, &json);
+        *out = json.error ? NULL : arena_copy(&c->definition->arena, buf_str(&json), json.n);
         if (!*out)
                 c->no_memory = true;
 }
@@ -433,11 +423,9 @@ static void check_list(struct check *c, const struct attribute *a, uint32_t node
         }
         if (a->flags & A_NONEMPTY && !n->v.children.n)
                 check_problem(c, node, NULL, "the list is empty; expected at least one entry");
-        elements = arena_new(c->definition, n->v.children.n * a->schema->size);
-        if (!elements) {
-                c->no_memory = true;
+        elements = take(c, n->v.children.n * a->schema->size);
+        if (!elements)
                 return;
-        }
         element = elements;
         for (uint32_t i = n->v.children.first; i != DOC_NONE; i = document_node(c->d, i)->next) {
                 if (document_node(c->d, i)->type == DOC_MAP)
@@ -528,12 +516,8 @@ static void check_value(struct check *c, const struct attribute *a, uint32_t nod
 
 static const char *unquote(struct check *c, const char *fallback)
 {
-        struct buf b = { 0 };
-        const char *text;
+        const char *text = arena_copy(&c->definition->arena, fallback + 1, strlen(fallback) - 2);
 
-        buf_append(&b, fallback + 1, strlen(fallback) - 2);
-        text = arena_text(c->definition, &b);
-        buf_deinit(&b);
         if (!text)
                 c->no_memory = true;
         return text;
@@ -543,11 +527,9 @@ static void default_strings(struct check *c, const struct attribute *a, struct s
 {
         if (streq(a->fallback, "[]"))
                 return;
-        out->list = arena_new(c->definition, count(a->words) * sizeof(*out->list));
-        if (!out->list) {
-                c->no_memory = true;
+        out->list = take(c, count(a->words) * sizeof(*out->list));
+        if (!out->list)
                 return;
-        }
         for (size_t i = 0; a->words[i]; i++) { /* a default of strings is made of its words */
                 char quoted[64];
 
@@ -650,7 +632,6 @@ int definition_check(struct document *d, uint32_t top, const char *folder,
         _cleanup_(cleanup_definition) struct definition *def = calloc(1, sizeof(*def));
         struct check c = { .d = d, .top = top, .definition = def, .problems = problems,
                            .budget = SIMILAR_BUDGET, .n_before = problems->n };
-        struct buf b = { 0 };
 
         if (!def)
                 return error_origin(-ENOMEM);
@@ -661,9 +642,7 @@ int definition_check(struct document *d, uint32_t top, const char *folder,
         def->document = d;
         def->top = top;
         def->provider_agnostic = find_agnostic(d, top);
-        buf_puts(&b, folder ? folder : "");
-        def->folder = arena_text(def, &b);
-        buf_deinit(&b);
+        def->folder = arena_strdup(&def->arena, folder ? folder : "");
         check_map(&c, &schema_workflow, top, def);
         if (def->folder && !c.no_memory)
                 check_references(&c);

@@ -101,6 +101,8 @@ static void check_operations(struct check *c, struct names *ids)
         struct definition *d = c->definition;
         char text[1024];
 
+        if (strmap_reserve(&ids->map, d->n_operations) < 0)
+                c->no_memory = true;
         for (uint32_t i = 0; i < d->n_operations; i++) {
                 const char *id = d->operations[i].id;
                 uint64_t first = id ? names_add(c, ids, id, i) : i;
@@ -134,6 +136,8 @@ static void collect_servers(struct check *c, struct names *servers)
 {
         struct definition *d = c->definition;
 
+        if (strmap_reserve(&servers->map, d->n_servers) < 0)
+                c->no_memory = true;
         for (uint32_t i = 0; i < d->n_servers; i++) {
                 const char *name = d->servers[i].name;
                 uint64_t first = name ? names_add(c, servers, name, i) : i;

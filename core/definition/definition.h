@@ -10,6 +10,7 @@
 #ifndef PRVNG_DEFINITION_DEFINITION_H
 #define PRVNG_DEFINITION_DEFINITION_H
 
+#include "base/arena.h"
 #include "base/problem.h"
 #include "definition/document.h"
 
@@ -107,7 +108,7 @@ struct definition {
 
         struct document *document; /* borrowed: must outlive the definition; for positions */
         uint32_t top;              /* the workflow's node in it */
-        void *arena;
+        struct arena arena;
 };
 
 /* Loads a file with the loader for its ending into a new document. Problems are collected. */

@@ -79,10 +79,6 @@ void schema_canonical(const struct schema *s, const struct document *d, uint32_t
 /* Canonical text of any value: keys sorted, no whitespace. */
 void canonical_any(const struct document *d, uint32_t node, struct buf *json);
 
-/* --- the arena of a definition --- */
-void *arena_new(struct definition *d, size_t n); /* zeroed; NULL: no memory */
-const char *arena_text(struct definition *d, const struct buf *b);
-
 /* --- what check.c and cross.c share --- */
 struct check {
         struct document *d;

@@ -170,7 +170,7 @@ static void begin_command(struct load *l)
 {
         clear_command(l);
         add_format(l, "%s/prvng-sandbox", l->libexec);
-        add_read(l, l->viewed ? l->view : l->root);
+        add_read(l, l->viewed ? l->view : l->root[1] ? l->root : l->path);
         add_read(l, l->schemas);
         add_read(l, l->libexec);
 }
@@ -241,7 +241,11 @@ static void configured_command(struct load *l, const json_t *command)
 
 static void helper_command(struct load *l, const char *python)
 {
+        char helper[PATH_MAX + 16];
+
         begin_command(l);
+        snprintf(helper, sizeof(helper), "%s/prvng-kcl.py", l->libexec);
+        add_read(l, helper); /* may be a link to elsewhere, as in a build folder */
         add_programs(l, python);
         add_sandbox_end(l);
         add(l, python);
