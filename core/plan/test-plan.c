@@ -618,6 +618,45 @@ Test(destroy, deletes_all_that_is_owned)
         HAS(s->problems.list[0].message, "workflow \"shp\" owns nothing (did you mean \"shop\"?)");
 }
 
+Test(taskservs, size_from_a_plan_is_not_guessed)
+{
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
+        struct plan *p = stage_plan(s, WORKFLOW(
+                SERVERS("c", "'a'") "," TASKSERVS("k", "'kubernetes'", ",'depends_on':['c']"),
+                ",'servers':[{'name':'a','plan':'4xCPU-8GB'}]"));
+
+        cr_assert(noticed(p, "where its size comes from `plan`: a for taskserv kubernetes"));
+        cr_assert_str_eq(task_by_id(p, "c/a")->spec, "{\"name\":\"a\",\"plan\":\"4xCPU-8GB\"}");
+}
+
+Test(inventory, taskservs_of_a_server_that_is_gone)
+{
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
+
+        stage_resource(s, "taskserv.os@a", "other", "taskserv/os", "{'x':1}");
+        stage_plan(s, WORKFLOW(SERVERS("c", "'a'") ","
+                               TASKSERVS("t", "'resolv'", ",'depends_on':['c']"), ""));
+        cr_assert_str_eq(stage_order(s), "c/a t/os@a t/resolv@a");
+        cr_assert_null(task_by_id(s->plan, "t/os@a")->difference);
+}
+
+Test(plan, outlives_its_definition)
+{
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
+        _cleanup_(cleanup_buf) struct buf b = BUF_NULL;
+
+        stage_plan(s, WORKFLOW(SERVERS("c", "'a','b'") ","
+                               TASKSERVS("t", "'resolv'", ",'depends_on':['c']") ","
+                               "{'id':'k','type':'create','target':'cluster','items':['blue'],"
+                               "'depends_on':['t']}",
+                               ",'clusters':[{'name':'blue','servers':['b'],"
+                               "'taskservs':['containerd']}]"));
+        s->definition = definition_free(s->definition);
+        s->document = document_free(s->document);
+        cr_assert_eq(plan_text(s->plan, &b), 0);
+        HAS(stage_json(s), "\"item\":\"blue\"");
+}
+
 /* Showing */
 
 static void shown(struct stage *s, const char *format, struct buf *b)
@@ -783,6 +822,7 @@ Test(scale, a_ladder_of_taskserv_operations_shares_its_servers)
                            "'depends_on':['%s']}", i, name);
         }
         BUF_LIT(&b, "]}");
+        stage_resource(s, "server.a", "ladder", "provider/local", "{}");
         stage_resource(s, "taskserv.os@a", "ladder", "taskserv/os", "{}");
         p = stage_plan(s, b.data);
         cr_assert_eq(p->n_tasks, N + 1);
