@@ -535,6 +535,13 @@ static int expand_taskserv(struct maker *m, uint32_t i, uint32_t item, const cha
         if (r)
                 return error_fold(r);
         lane_named(m, m->taskservs[taskserv].lane, def->node, "items", item, NULL);
+        if ((uint64_t)m->n_tasks + n_servers > MAX_PLAN) {
+                if (maker_room(m, RULE_MANY))
+                        maker_problem(m, def->node, "items", item, "\"%s\" on %u servers would be "
+                                      "more than %u tasks in one plan, which is the most there can "
+                                      "be", name, n_servers, MAX_PLAN);
+                return 0;
+        }
         for (uint32_t k = 0; k < n_servers; k++) {
                 bool in;
 

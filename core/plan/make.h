@@ -20,6 +20,7 @@
 #define NONE UINT32_MAX
 #define SOFT 0x80000000u        /* in struct edge.from */
 #define MAX_TASKS 0x7fffffffu   /* so that SOFT is free */
+#define MAX_PLAN 10000000u      /* tasks of a plan: beyond, somebody made a mistake */
 #define MAX_SHOWN 50u           /* problems of one kind; the rest is counted */
 #define MAX_PATH 64u            /* names shown of a circle */
 
@@ -112,7 +113,7 @@ struct edge {
 
 enum rule {
         RULE_OWNER, RULE_CLAIM, RULE_ABSENT, RULE_SMALL, RULE_CONFLICT, RULE_TWICE, RULE_SERVER,
-        RULE_CYCLE, RULE_DEPENDENCY, RULE_VERB, RULE_MOVED, RULE_CLUSTER, N_RULES
+        RULE_CYCLE, RULE_DEPENDENCY, RULE_VERB, RULE_MOVED, RULE_CLUSTER, RULE_MANY, N_RULES
 };
 
 struct maker {

@@ -204,7 +204,7 @@ static int no_server(struct maker *m, uint32_t i)
         s->stamp = NONE; /* once for each server */
         if (!names)
                 return error_origin(-ENOMEM);
-        for (uint32_t j = 0; j < m->n_servers; j++)
+        for (uint32_t j = 0; j < m->n_servers && n < 10000; j++)
                 if (m->servers[j].member || m->servers[j].existing)
                         names[n++] = m->servers[j].name;
         meant = s->member ? "" : maker_meant(m, s->name, names, n);

@@ -143,7 +143,7 @@ static int require(struct maker *m, uint32_t i, uint32_t required)
                         return 0; /* the joins between see to it */
                 return error_fold(edge_add(m, bringer, i));
         }
-        if (maker_existing(m, key) && !gone)
+        if (maker_existing(m, key) && m->servers[t->server].existing && !gone)
                 return 0;
         reason = m->lanes[m->taskservs[required].lane].why;
         if (!reason || !streq(reason + strlen("required by taskserv "),
@@ -376,8 +376,21 @@ static void too_small(struct maker *m, const struct task *t, const struct taskse
                       t->reason ? t->reason : "", t->reason ? ")" : "", buf_str(&b));
 }
 
+/* A provider's plan says how large the server is, and only the provider knows what. */
+static int unknown_size(struct maker *m, uint32_t n, const char *server, const char *taskserv)
+{
+        if (!n)
+                return 0;
+        return error_fold(maker_notice(m, "whether a server is large enough is only seen when it is "
+                                       "there where its size comes from `plan`: %s for taskserv "
+                                       "%s%s", server, taskserv, n > 1 ? " and others" : ""));
+}
+
 int requires_resources(struct maker *m)
 {
+        const char *server = NULL, *taskserv = NULL;
+        uint32_t unknown = 0;
+
         for (uint32_t i = 0; i < m->n_tasks; i++) {
                 const struct task *t = &m->tasks[i];
                 const struct taskserv *ts;
@@ -398,6 +411,10 @@ int requires_resources(struct maker *m)
                                 return error_fold(r);
                 }
                 too_small(m, t, ts, s);
+                if (!s->cpu && !s->memory && !s->disk && !unknown++) {
+                        server = s->name;
+                        taskserv = ts->name;
+                }
         }
-        return 0;
+        return error_fold(unknown_size(m, unknown, server, taskserv));
 }

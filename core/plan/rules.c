@@ -203,6 +203,9 @@ static int apply(struct maker *m, struct task *t, const struct task *before)
 
         if (m->inventory && m->inventory->by_key.n)
                 any = inventory_get(m->inventory, t->resource);
+        /* What stood on a server that is gone is gone with it. */
+        if (any && !any->claim && t->kind == KIND_TASKSERV && !m->servers[t->server].existing)
+                any = NULL;
         there = any && any->workflow ? any : NULL;
         ours = mine(m, t, any);
         if (ours && t->kind == KIND_TASKSERV)

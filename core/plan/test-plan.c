@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/json.h"
-#include "plan/test-plan-site.h"
+#include "plan/test-plan-stage.h"
 
 #include <criterion/criterion.h>
 
@@ -12,19 +12,19 @@
         "{'id':'" id "','type':'create','target':'taskserv','items':[" items "]" more "}"
 #define WORKFLOW(operations, more) "{'name':'shop','operations':[" operations "]" more "}"
 
-static struct site *base_site(void)
+static struct stage *base_stage(void)
 {
-        struct site *s = site_new();
+        struct stage *s = stage_new();
 
-        site_plugin(s, "provider", "cloud",
+        stage_plugin(s, "provider", "cloud",
                     "{'requires_network':true,'network_before_servers':true,"
                     "'shared_resources':['private_network','security_group'],"
                     "'api_rate_limit':10,'batch_size':2}");
-        site_plugin(s, "taskserv", "os", "{}");
-        site_plugin(s, "taskserv", "resolv", "{'requires':['os']}");
-        site_plugin(s, "taskserv", "containerd", "{'requires':['os']}");
-        site_plugin(s, "taskserv", "docker", "{'conflicts_with':['containerd']}");
-        site_plugin(s, "taskserv", "kubernetes",
+        stage_plugin(s, "taskserv", "os", "{}");
+        stage_plugin(s, "taskserv", "resolv", "{'requires':['os']}");
+        stage_plugin(s, "taskserv", "containerd", "{'requires':['os']}");
+        stage_plugin(s, "taskserv", "docker", "{'conflicts_with':['containerd']}");
+        stage_plugin(s, "taskserv", "kubernetes",
                     "{'requires':['containerd','resolv'],'conflicts_with':['docker'],"
                     "'minimum_resources':{'cpu':2,'memory':4096,'disk':20}}");
         return s;
@@ -32,13 +32,13 @@ static struct site *base_site(void)
 
 Test(plan, the_example_of_the_project)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
-        struct plan *p = site_plan(s, WORKFLOW(
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
+        struct plan *p = stage_plan(s, WORKFLOW(
                 SERVERS("create-servers", "'a','b'") ","
                 TASKSERVS("install-base", "'containerd','os','resolv'",
                           ",'depends_on':['create-servers']"), ""));
 
-        cr_assert_str_eq(site_order(s),
+        cr_assert_str_eq(stage_order(s),
                          "create-servers/a create-servers/b install-base/os@a "
                          "install-base/containerd@a install-base/os@b install-base/containerd@b "
                          "install-base/resolv@a install-base/resolv@b");
@@ -83,8 +83,8 @@ static bool noticed(const struct plan *p, const char *part)
 
 Test(operations, circle_is_told_with_its_path_and_place)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
-        const char *text = site_problems(s, WORKFLOW(
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
+        const char *text = stage_problems(s, WORKFLOW(
                 "{'id':'x','type':'create','target':'server','items':['a']},"
                 "{'id':'a','type':'create','target':'server','items':['b'],'depends_on':['c','x']},"
                 "{'id':'b','type':'create','target':'server','items':['c'],'depends_on':['a']},"
@@ -98,24 +98,24 @@ Test(operations, circle_is_told_with_its_path_and_place)
 
 Test(operations, only_takes_what_they_need_and_knows_misspellings)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
         const char *only[] = {"install", NULL}, *wrong[] = {"instal", "create", NULL};
         static const char text[] = WORKFLOW(
                 SERVERS("create", "'a'") "," SERVERS("more", "'b'") ","
                 TASKSERVS("install", "'os'", ",'depends_on':['create']"), "");
 
         s->only = only;
-        site_plan(s, text);
-        cr_assert_str_eq(site_order(s), "create/a install/os@a");
+        stage_plan(s, text);
+        cr_assert_str_eq(stage_order(s), "create/a install/os@a");
         s->only = wrong;
-        HAS(site_problems(s, text), "--only: there is no operation \"instal\" (did you mean "
+        HAS(stage_problems(s, text), "--only: there is no operation \"instal\" (did you mean "
             "\"install\"?); there are: create, more, install");
 }
 
 Test(operations, sequential_runs_as_written)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
-        struct plan *p = site_plan(s, WORKFLOW(SERVERS("one", "'a','b'") "," SERVERS("two", "'c'")
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
+        struct plan *p = stage_plan(s, WORKFLOW(SERVERS("one", "'a','b'") "," SERVERS("two", "'c'")
                                                "," SERVERS("three", "'d'"),
                                                ",'type':'sequential'"));
 
@@ -124,7 +124,7 @@ Test(operations, sequential_runs_as_written)
         cr_assert(task_after(p, "three/d", "two/c"));
         cr_assert_eq(task_by_id(p, "two/c")->n_soft, 1, "order alone must not be a hard dependency");
         cr_assert_eq(task_by_id(p, "two/c")->n_deps, 1);
-        HAS(site_problems(s, WORKFLOW(
+        HAS(stage_problems(s, WORKFLOW(
                 "{'id':'one','type':'create','target':'server','items':['a'],'depends_on':['two']},"
                 SERVERS("two", "'b'"), ",'type':'sequential'")),
             "operation \"one\" depends on \"two\", which stands after it");
@@ -132,8 +132,8 @@ Test(operations, sequential_runs_as_written)
 
 Test(operations, items_one_after_another)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
-        struct plan *p = site_plan(s, WORKFLOW(
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
+        struct plan *p = stage_plan(s, WORKFLOW(
                 SERVERS("c", "'a','b'") ","
                 TASKSERVS("i", "'os','resolv','containerd'",
                           ",'depends_on':['c'],'parallel':false"), ""));
@@ -141,7 +141,7 @@ Test(operations, items_one_after_another)
         cr_assert(task_after(p, "i/resolv@a", "i/os@b"));
         cr_assert(task_after(p, "i/containerd@b", "i/resolv@a"));
         cr_assert_not(task_after(p, "i/resolv@a", "i/resolv@b"));
-        HAS(site_problems(s, WORKFLOW(
+        HAS(stage_problems(s, WORKFLOW(
                 SERVERS("c", "'a'") "," TASKSERVS("i", "'containerd','os'",
                                                   ",'depends_on':['c'],'parallel':false"), "")),
             "operations[1].items[0]: \"containerd\" requires \"os\", which stands after it; but "
@@ -150,24 +150,24 @@ Test(operations, items_one_after_another)
 
 Test(operations, taskservs_go_to_the_servers_of_what_they_depend_on)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
 
-        site_plan(s, WORKFLOW(
+        stage_plan(s, WORKFLOW(
                 SERVERS("one", "'a','b'") "," SERVERS("two", "'c'") ","
                 TASKSERVS("x", "'os'", ",'depends_on':['one']") ","
                 TASKSERVS("y", "'resolv'", ",'depends_on':['x']") ","
                 TASKSERVS("z", "'os'", ",'servers':['c'],'depends_on':['two']"), ""));
-        cr_assert_str_eq(site_order(s), "one/a one/b two/c x/os@a x/os@b y/resolv@a y/resolv@b "
+        cr_assert_str_eq(stage_order(s), "one/a one/b two/c x/os@a x/os@b y/resolv@a y/resolv@b "
                                         "z/os@c");
-        site_plan(s, WORKFLOW(SERVERS("one", "'a','b'") "," TASKSERVS("x", "'os'", ""), ""));
-        cr_assert_str_eq(site_order(s), "one/a one/b x/os@a x/os@b");
+        stage_plan(s, WORKFLOW(SERVERS("one", "'a','b'") "," TASKSERVS("x", "'os'", ""), ""));
+        cr_assert_str_eq(stage_order(s), "one/a one/b x/os@a x/os@b");
         cr_assert(task_after(s->plan, "x/os@b", "one/b"));
         cr_assert_not(task_after(s->plan, "x/os@b", "one/a"));
 }
 
 Test(operations, providers_filter_items)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
         static const char servers[] = ",'servers':[{'name':'a','provider':'local'},"
                                       "{'name':'b','provider':'cloud'}]";
         char text[1000];
@@ -176,19 +176,19 @@ Test(operations, providers_filter_items)
                  "'target':'server','items':['a','b'],'providers':['local']},"
                  "{'id':'n','type':'create','target':'server','items':['a'],'providers':['cloud']}]"
                  "%s}", servers);
-        site_plan(s, text);
-        cr_assert_str_eq(site_order(s), "c/a");
+        stage_plan(s, text);
+        cr_assert_str_eq(stage_order(s), "c/a");
         cr_assert(noticed(s->plan, "operation \"n\" has nothing to do"));
         snprintf(text, sizeof(text), "{'name':'shop','operations':[{'id':'c','type':'create',"
                  "'target':'server','items':['a'],'providers':['clou']}]%s}", servers);
-        HAS(site_problems(s, text), "operations[0].providers[0]: this site has no provider \"clou\" "
+        HAS(stage_problems(s, text), "operations[0].providers[0]: this site has no provider \"clou\" "
             "(did you mean \"cloud\"?); there are: local, cloud");
 }
 
 Test(operations, one_without_tasks_hands_its_dependencies_on)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
-        struct plan *p = site_plan(s, WORKFLOW(
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
+        struct plan *p = stage_plan(s, WORKFLOW(
                 SERVERS("one", "'a'") ","
                 "{'id':'none','type':'create','target':'server','items':['b'],"
                 "'providers':['cloud'],'depends_on':['one']},"
@@ -200,24 +200,24 @@ Test(operations, one_without_tasks_hands_its_dependencies_on)
 
 Test(operations, a_resource_in_two_unordered_operations)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
 
-        HAS(site_problems(s, WORKFLOW(SERVERS("one", "'a'") "," SERVERS("two", "'a'"), "")),
+        HAS(stage_problems(s, WORKFLOW(SERVERS("one", "'a'") "," SERVERS("two", "'a'"), "")),
             "operations[1].items[0]: operations \"one\" and \"two\" both work on server.a, and "
             "neither waits for the other");
 }
 
 Test(taskservs, missing_requirements_are_implied_once_and_all_the_way)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
         struct plan *p;
         const struct plan_task *t;
 
-        p = site_plan(s, WORKFLOW(
+        p = stage_plan(s, WORKFLOW(
                 SERVERS("c", "'a'") "," TASKSERVS("k", "'kubernetes'", ",'depends_on':['c']") ","
                 "{'id':'after','type':'create','target':'server','items':['z'],'depends_on':['k']}",
                 ",'servers':[{'name':'a','cpu':4,'memory':8192,'disk':40}]"));
-        cr_assert_str_eq(site_order(s), "c/a k/os@a k/containerd@a k/resolv@a k/kubernetes@a "
+        cr_assert_str_eq(stage_order(s), "c/a k/os@a k/containerd@a k/resolv@a k/kubernetes@a "
                                         "after/z");
         t = task_by_id(p, "k/containerd@a");
         cr_assert(t->implied);
@@ -230,63 +230,63 @@ Test(taskservs, missing_requirements_are_implied_once_and_all_the_way)
 
 Test(taskservs, requirements_that_others_bring_or_that_are_there)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
         struct plan *p;
 
-        p = site_plan(s, WORKFLOW(
+        p = stage_plan(s, WORKFLOW(
                 SERVERS("c", "'a'") "," TASKSERVS("one", "'os'", ",'depends_on':['c']") ","
                 TASKSERVS("two", "'resolv'", ",'depends_on':['c']"), ""));
-        cr_assert_str_eq(site_order(s), "c/a one/os@a two/resolv@a");
+        cr_assert_str_eq(stage_order(s), "c/a one/os@a two/resolv@a");
         cr_assert(task_after(p, "two/resolv@a", "one/os@a"));
-        site_resource(s, "server.a", "shop", "provider/local", "{'name':'a'}");
-        site_resource(s, "taskserv.os@a", "shop", "taskserv/os", "{}");
-        site_plan(s, WORKFLOW(TASKSERVS("x", "'resolv'", ",'servers':['a']"),
+        stage_resource(s, "server.a", "shop", "provider/local", "{'name':'a'}");
+        stage_resource(s, "taskserv.os@a", "shop", "taskserv/os", "{}");
+        stage_plan(s, WORKFLOW(TASKSERVS("x", "'resolv'", ",'servers':['a']"),
                               ",'servers':[{'name':'a'}]"));
-        cr_assert_str_eq(site_order(s), "x/resolv@a");
+        cr_assert_str_eq(stage_order(s), "x/resolv@a");
 }
 
 Test(taskservs, what_a_later_operation_brings_is_implied_before)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
-        struct plan *p = site_plan(s, WORKFLOW(
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
+        struct plan *p = stage_plan(s, WORKFLOW(
                 SERVERS("c", "'a'") "," TASKSERVS("one", "'resolv'", ",'depends_on':['c']") ","
                 TASKSERVS("two", "'os'", ",'depends_on':['one']"), ""));
 
-        cr_assert_str_eq(site_order(s), "c/a one/os@a one/resolv@a two/os@a");
+        cr_assert_str_eq(stage_order(s), "c/a one/os@a one/resolv@a two/os@a");
         cr_assert(task_by_id(p, "one/os@a")->implied);
 }
 
 Test(taskservs, conflicts_in_plan_and_inventory)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
         static const char big[] = ",'servers':[{'name':'a','cpu':4,'memory':8192,'disk':40}]";
         char text[1000];
 
         snprintf(text, sizeof(text), "{'name':'shop','operations':[%s,%s,%s]%s}",
                  SERVERS("c", "'a'"), TASKSERVS("d", "'docker'", ",'depends_on':['c']"),
                  TASKSERVS("k", "'kubernetes'", ",'depends_on':['d']"), big);
-        HAS(site_problems(s, text), "operations[1].items[0]: taskserv \"docker\" cannot be on the "
+        HAS(stage_problems(s, text), "operations[1].items[0]: taskserv \"docker\" cannot be on the "
             "same server as \"containerd\", which operation \"k\" brings, required by taskserv "
             "kubernetes: on a; remove one of them");
         HAS(s->shown, "taskserv \"kubernetes\" cannot be on the same server as \"docker\"");
         cr_assert_eq(s->problems.n, 2, "%s", s->shown);
 
-        site_resource(s, "server.a", "shop", "provider/local", "{'name':'a'}");
-        site_resource(s, "taskserv.containerd@a", "shop", "taskserv/containerd", "{}");
-        HAS(site_problems(s, WORKFLOW(TASKSERVS("d", "'docker'", ",'servers':['a']"),
+        stage_resource(s, "server.a", "shop", "provider/local", "{'name':'a'}");
+        stage_resource(s, "taskserv.containerd@a", "shop", "taskserv/containerd", "{}");
+        HAS(stage_problems(s, WORKFLOW(TASKSERVS("d", "'docker'", ",'servers':['a']"),
                                       ",'servers':[{'name':'a'}]")),
             "which stands there already (workflow \"shop\"): on a");
-        site_plan(s, WORKFLOW("{'id':'r','type':'delete','target':'taskserv',"
+        stage_plan(s, WORKFLOW("{'id':'r','type':'delete','target':'taskserv',"
                               "'items':['containerd'],'servers':['a']},"
                               TASKSERVS("d", "'docker'", ",'servers':['a'],'depends_on':['r']"),
                               ",'servers':[{'name':'a'}]"));
-        cr_assert_str_eq(site_order(s), "r/containerd@a d/docker@a");
+        cr_assert_str_eq(stage_order(s), "r/containerd@a d/docker@a");
 }
 
 Test(taskservs, servers_too_small)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
-        const char *text = site_problems(s, WORKFLOW(
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
+        const char *text = stage_problems(s, WORKFLOW(
                 SERVERS("c", "'a','b'") "," TASKSERVS("k", "'kubernetes'", ",'depends_on':['c']"),
                 ",'servers':[{'name':'a','cpu':4,'memory':8192,'disk':10}]"));
 
@@ -298,12 +298,12 @@ Test(taskservs, servers_too_small)
 
 Test(taskservs, circle_of_requirements)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
 
-        site_plugin(s, "taskserv", "x", "{'requires':['y']}");
-        site_plugin(s, "taskserv", "y", "{'requires':['z']}");
-        site_plugin(s, "taskserv", "z", "{'requires':['x']}");
-        HAS(site_problems(s, WORKFLOW(SERVERS("c", "'a'") ","
+        stage_plugin(s, "taskserv", "x", "{'requires':['y']}");
+        stage_plugin(s, "taskserv", "y", "{'requires':['z']}");
+        stage_plugin(s, "taskserv", "z", "{'requires':['x']}");
+        HAS(stage_problems(s, WORKFLOW(SERVERS("c", "'a'") ","
                                       TASKSERVS("t", "'os','y'", ",'depends_on':['c']"), "")),
             "operations[1].items[1]: taskservs require each other in a circle: y -> z -> x -> y");
         cr_assert_eq(s->problems.n, 1, "%s", s->shown);
@@ -311,15 +311,15 @@ Test(taskservs, circle_of_requirements)
 
 Test(plugins, missing_refused_and_disabled)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
         struct plugin *p;
         const char *text;
 
-        p = site_plugin(s, "taskserv", "cilium", "{}");
+        p = stage_plugin(s, "taskserv", "cilium", "{}");
         p->state = PLUGIN_REFUSED;
         p->reason = strdup("its file is writable by others: chmod o-w it");
-        p = site_plugin(s, "taskserv", "rook", "{'requires':['cilium']}");
-        text = site_problems(s, WORKFLOW(
+        p = stage_plugin(s, "taskserv", "rook", "{'requires':['cilium']}");
+        text = stage_problems(s, WORKFLOW(
                 SERVERS("c", "'a','b'") ","
                 TASKSERVS("t", "'kuberntes','rook'", ",'depends_on':['c']"), ""));
         HAS(text, "operations[1].items[0]: this site has no taskserv plugin \"kuberntes\" (did you "
@@ -329,23 +329,23 @@ Test(plugins, missing_refused_and_disabled)
                   "be used: its plugin is refused: its file is writable by others: chmod o-w it; "
                   "because of it these tasks cannot run: t/cilium@a, t/cilium@b");
         p->state = PLUGIN_DISABLED;
-        HAS(site_problems(s, NULL), "taskserv \"rook\" cannot be used: its plugin is disabled: the "
+        HAS(stage_problems(s, NULL), "taskserv \"rook\" cannot be used: its plugin is disabled: the "
                                     "site's configuration says so");
-        HAS(site_problems(s, WORKFLOW(SERVERS("c", "'a'"),
+        HAS(stage_problems(s, WORKFLOW(SERVERS("c", "'a'"),
                                       ",'servers':[{'name':'a','provider':'clud'}]")),
             "servers[0].provider: this site has no provider plugin \"clud\" (did you mean \"cloud\"?)");
 }
 
 Test(servers, shared_resources_come_once_and_first)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
         struct plan *p;
         const struct plan_task *t;
 
         free(s->config.provider);
         s->config.provider = strdup("cloud");
-        p = site_plan(s, WORKFLOW(SERVERS("c", "'a','b','d'"), ",'type':'parallel'"));
-        cr_assert_str_eq(site_order(s), "(implied)/network.private@cloud "
+        p = stage_plan(s, WORKFLOW(SERVERS("c", "'a','b','d'"), ",'type':'parallel'"));
+        cr_assert_str_eq(stage_order(s), "(implied)/network.private@cloud "
                                         "(implied)/security_group.default@cloud c/a c/b c/d");
         t = task_by_id(p, "(implied)/network.private@cloud");
         cr_assert(t->implied && p->operations[t->operation].implied);
@@ -356,48 +356,48 @@ Test(servers, shared_resources_come_once_and_first)
         cr_assert_eq(p->lanes[t->lane].rate_limit, 10);
         cr_assert_eq(p->lanes[t->lane].batch_size, 2);
         /* Somebody else's network serves as well. */
-        site_resource(s, "network.private@cloud", "other", "provider/cloud", "{}");
-        p = site_plan(s, NULL);
-        LACKS(site_order(s), "network.private");
+        stage_resource(s, "network.private@cloud", "other", "provider/cloud", "{}");
+        p = stage_plan(s, NULL);
+        LACKS(stage_order(s), "network.private");
         cr_assert_str_eq(p->uses[task_by_id(p, "c/a")->first_use], "network.private@cloud");
 }
 
 Test(servers, batches_have_barriers)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
         struct plan *p;
 
         free(s->config.provider);
         s->config.provider = strdup("cloud");
-        p = site_plan(s, WORKFLOW(SERVERS("c", "'a','b','d','e','f'"), ",'type':'batch'"));
+        p = stage_plan(s, WORKFLOW(SERVERS("c", "'a','b','d','e','f'"), ",'type':'batch'"));
         cr_assert(task_after(p, "c/d", "c/a") && task_after(p, "c/e", "c/b"));
         cr_assert(task_after(p, "c/f", "c/d"));
         cr_assert_not(task_after(p, "c/b", "c/a"));
-        p = site_plan(s, WORKFLOW(SERVERS("c", "'a','b','d','e','f'"), ",'type':'parallel'"));
+        p = stage_plan(s, WORKFLOW(SERVERS("c", "'a','b','d','e','f'"), ",'type':'parallel'"));
         cr_assert_not(task_after(p, "c/f", "c/a"));
 }
 
 Test(servers, specs_are_canonical)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
         _cleanup_(cleanup_free) char *first = NULL;
         struct plan *p;
 
-        p = site_plan(s, WORKFLOW(SERVERS("c", "'a'"), ",'servers':[{'labels':{'y':'1','x':'2'},"
+        p = stage_plan(s, WORKFLOW(SERVERS("c", "'a'"), ",'servers':[{'labels':{'y':'1','x':'2'},"
                                   "'cpu':2.0,'name':'a','cloud':{'t':1},'local':{'b':1,'a':2}}]"));
         first = strdup(task_by_id(p, "c/a")->spec);
         cr_assert_str_eq(first, "{\"name\":\"a\",\"cpu\":2,\"memory\":1024,\"disk\":10,"
                                 "\"labels\":{\"x\":\"2\",\"y\":\"1\"},"
                                 "\"local\":{\"a\":2,\"b\":1}}");
-        p = site_plan(s, WORKFLOW(SERVERS("c", "'a'"), ",'servers':[{'name':'a','local':{'a':2,"
+        p = stage_plan(s, WORKFLOW(SERVERS("c", "'a'"), ",'servers':[{'name':'a','local':{'a':2,"
                                   "'b':1},'cpu':2,'labels':{'x':'2','y':'1'}}]"));
         cr_assert_str_eq(task_by_id(p, "c/a")->spec, first);
 }
 
 Test(servers, operation_vars_win)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
-        struct plan *p = site_plan(s, WORKFLOW(
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
+        struct plan *p = stage_plan(s, WORKFLOW(
                 SERVERS("c", "'a'") "," TASKSERVS("t", "'os'", ",'depends_on':['c'],"
                                                   "'vars':{'b':2,'a':3}"),
                 ",'vars':{'b':1,'z':0}"));
@@ -407,27 +407,27 @@ Test(servers, operation_vars_win)
 
 Test(servers, a_taskserv_needs_a_server)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
 
-        HAS(site_problems(s, WORKFLOW(TASKSERVS("t", "'os'", ",'servers':['web']"),
+        HAS(stage_problems(s, WORKFLOW(TASKSERVS("t", "'os'", ",'servers':['web']"),
                                       ",'servers':[{'name':'web'}]")),
             "operations[0].servers[0]: operation \"t\" works on server \"web\", which is not in the "
             "inventory, and no operation of the plan creates it");
-        HAS(site_problems(s, WORKFLOW(TASKSERVS("t", "'os'", ""), "")),
+        HAS(stage_problems(s, WORKFLOW(TASKSERVS("t", "'os'", ""), "")),
             "operation \"t\" has no server to work on");
 }
 
 Test(clusters, are_their_taskservs)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
-        struct plan *p = site_plan(s, WORKFLOW(
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
+        struct plan *p = stage_plan(s, WORKFLOW(
                 SERVERS("c", "'a','b'") ",{'id':'k','type':'create','target':'cluster',"
                 "'items':['blue'],'depends_on':['c']}",
                 ",'clusters':[{'name':'blue','servers':['b'],'taskservs':['containerd']}]"));
 
-        cr_assert_str_eq(site_order(s), "c/a c/b k/os@b k/containerd@b");
+        cr_assert_str_eq(stage_order(s), "c/a c/b k/os@b k/containerd@b");
         cr_assert_str_eq(task_by_id(p, "k/containerd@b")->item, "blue");
-        HAS(site_problems(s, WORKFLOW(
+        HAS(stage_problems(s, WORKFLOW(
                 SERVERS("c", "'a'") ",{'id':'k','type':'create','target':'cluster',"
                 "'items':['blue'],'depends_on':['c']}",
                 ",'clusters':[{'name':'blue','servers':['a'],'taskservs':['os'],"
@@ -437,20 +437,20 @@ Test(clusters, are_their_taskservs)
 
 Test(inventory, owners_and_claims)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
         struct resource *r;
         const char *text;
 
-        site_resource(s, "server.a", "other", "provider/local", "{}");
-        r = site_resource(s, "server.b", NULL, "provider/local", "{}");
+        stage_resource(s, "server.a", "other", "provider/local", "{}");
+        r = stage_resource(s, "server.b", NULL, "provider/local", "{}");
         r->claim = strdup("01RUN");
         r->claim_workflow = strdup("third");
-        text = site_problems(s, WORKFLOW(SERVERS("c", "'a','b'"), ""));
+        text = stage_problems(s, WORKFLOW(SERVERS("c", "'a','b'"), ""));
         HAS(text, "operations[0].items[0]: server.a belongs to workflow \"other\"; workflow "
                   "\"shop\" may not create it");
         HAS(text, "operations[0].items[1]: server.b is claimed by run 01RUN of workflow \"third\", "
                   "which has not ended: wait for it, or end it with `prvng batch cancel 01RUN`");
-        HAS(site_problems(s, WORKFLOW(TASKSERVS("t", "'os'", ",'servers':['a']"),
+        HAS(stage_problems(s, WORKFLOW(TASKSERVS("t", "'os'", ",'servers':['a']"),
                                       ",'servers':[{'name':'a'}]")),
             "server.a belongs to workflow \"other\"; workflow \"shop\" may not create "
             "taskserv.os@a on it");
@@ -458,15 +458,15 @@ Test(inventory, owners_and_claims)
 
 Test(inventory, verbs_and_differences)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
         struct plan *p;
 
-        site_resource(s, "server.a", "shop", "provider/local",
+        stage_resource(s, "server.a", "shop", "provider/local",
                       "{'name':'a','cpu':1,'memory':1024,'disk':10}");
-        site_resource(s, "server.b", "shop", "provider/local",
+        stage_resource(s, "server.b", "shop", "provider/local",
                       "{'name':'b','cpu':1,'memory':512,'disk':10,'labels':{'x':'1'},"
                       "'networks':['n','m']}");
-        p = site_plan(s, WORKFLOW(SERVERS("c", "'a','b','d'"), ",'servers':[{'name':'b',"
+        p = stage_plan(s, WORKFLOW(SERVERS("c", "'a','b','d'"), ",'servers':[{'name':'b',"
                                   "'networks':['n','o']}]"));
         cr_assert_str_eq(verb_of(p, "c/a"), "create");
         cr_assert_null(task_by_id(p, "c/a")->difference);
@@ -476,12 +476,12 @@ Test(inventory, verbs_and_differences)
                          "{\"path\":\"networks[1]\",\"from\":\"m\",\"to\":\"o\"},"
                          "{\"path\":\"labels\",\"from\":{\"x\":\"1\"},\"to\":null}]");
         cr_assert_str_eq(verb_of(p, "c/d"), "create");
-        HAS(site_problems(s, WORKFLOW(
+        HAS(stage_problems(s, WORKFLOW(
                 "{'id':'u','type':'update','target':'server','items':['a','z']}", "")),
             "operations[0].items[1]: server.z cannot be updated: it is not there yet; create it "
             "first");
         cr_assert_eq(s->problems.n, 1);
-        p = site_plan(s, WORKFLOW(
+        p = stage_plan(s, WORKFLOW(
                 "{'id':'k','type':'check','target':'server','items':['z']},"
                 "{'id':'r','type':'delete','target':'server','items':['a','y']}", ""));
         cr_assert_str_eq(verb_of(p, "k/z"), "check");
@@ -492,47 +492,47 @@ Test(inventory, verbs_and_differences)
 
 Test(inventory, what_the_plan_did_before_counts)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
-        struct plan *p = site_plan(s, WORKFLOW(
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
+        struct plan *p = stage_plan(s, WORKFLOW(
                 SERVERS("c", "'a'") ","
                 "{'id':'u','type':'update','target':'server','items':['a'],'depends_on':['c']},"
                 "{'id':'d','type':'delete','target':'server','items':['a'],'depends_on':['u']}", ""));
 
-        cr_assert_str_eq(site_order(s), "c/a u/a d/a");
+        cr_assert_str_eq(stage_order(s), "c/a u/a d/a");
         cr_assert_str_eq(verb_of(p, "u/a"), "update");
 }
 
 Test(inventory, servers_do_not_move)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
 
-        site_resource(s, "server.a", "shop", "provider/cloud", "{'name':'a'}");
-        HAS(site_problems(s, WORKFLOW(SERVERS("c", "'a'"),
+        stage_resource(s, "server.a", "shop", "provider/cloud", "{'name':'a'}");
+        HAS(stage_problems(s, WORKFLOW(SERVERS("c", "'a'"),
                                       ",'servers':[{'name':'a','provider':'local'}]")),
             "servers[0].provider: server \"a\" stands at provider/cloud; the definition says "
             "\"local\", but a server does not move");
-        site_plan(s, WORKFLOW(SERVERS("c", "'a'"), ",'servers':[{'name':'a'}]"));
+        stage_plan(s, WORKFLOW(SERVERS("c", "'a'"), ",'servers':[{'name':'a'}]"));
         cr_assert_str_eq(s->plan->lanes[task_by_id(s->plan, "c/a")->lane].plugin, "provider/cloud");
 }
 
 Test(inventory, describe_says_what_can_be_done_and_undone)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
         char error[JSON_PARSE_ERROR];
         static const char describe[] = "{\"resources\":[{\"kind\":\"server\",\"verbs\":[\"create\","
                                        "\"delete\"],\"undo\":[\"delete\"]}]}";
 
         cr_assert_eq(json_parse(describe, strlen(describe), &s->list[1].describe, error), 0);
-        site_plan(s, WORKFLOW(SERVERS("c", "'a'"), ""));
+        stage_plan(s, WORKFLOW(SERVERS("c", "'a'"), ""));
         cr_assert(task_by_id(s->plan, "c/a")->irreversible);
-        HAS(site_problems(s, WORKFLOW("{'id':'k','type':'check','target':'server','items':['a']}",
+        HAS(stage_problems(s, WORKFLOW("{'id':'k','type':'check','target':'server','items':['a']}",
                                       "")),
             "operations[0].items[0]: provider \"local\" cannot check server.a");
 }
 
 Test(dependencies, between_resources)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
         struct plan *p;
         static const char operations[] = "'operations':[" SERVERS("c", "'a','b','d'") "]";
         char text[1000];
@@ -541,69 +541,72 @@ Test(dependencies, between_resources)
                  "{'source':'server.a','target':'server.b','type':'hard'},"
                  "{'source':'server.b','target':'server.d','type':'soft'},"
                  "{'source':'server.b','target':'taskserv.none@a','type':'optional'}]}", operations);
-        p = site_plan(s, text);
-        cr_assert_str_eq(site_order(s), "c/d c/b c/a");
+        p = stage_plan(s, text);
+        cr_assert_str_eq(stage_order(s), "c/d c/b c/a");
         cr_assert_eq(task_by_id(p, "c/a")->n_soft, 0);
         cr_assert_eq(task_by_id(p, "c/b")->n_soft, 1);
         snprintf(text, sizeof(text), "{'name':'shop',%s,'dependencies':["
                  "{'source':'server.a','target':'server.b','wait_condition':'x > 1'},"
                  "{'source':'server.a','target':'taskserv.q@a'}]}", operations);
-        HAS(site_problems(s, text), "dependencies[0].wait_condition: wait_condition is not carried "
+        HAS(stage_problems(s, text), "dependencies[0].wait_condition: wait_condition is not carried "
                                     "out yet");
         HAS(s->shown, "dependencies[1].target: there is no resource \"taskserv.q@a\"");
         snprintf(text, sizeof(text), "{'name':'shop',%s,'dependencies':["
                  "{'source':'server.a','target':'server.b'},"
                  "{'source':'server.b','target':'server.a'}]}", operations);
-        HAS(site_problems(s, text), "operations[0].items[0]: tasks wait for each other in a circle: "
+        HAS(stage_problems(s, text), "operations[0].items[0]: tasks wait for each other in a circle: "
                                     "c/a -> c/b -> c/a");
 }
 
 Test(notices, say_what_is_done_differently)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
-        struct plan *p = site_plan(s, WORKFLOW(SERVERS("c", "'a'"), ""));
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
+        struct plan *p = stage_plan(s, WORKFLOW(SERVERS("c", "'a'"), ""));
 
         cr_assert(noticed(p, "no state store \"rkvs\""));
         cr_assert(noticed(p, "rollback is not carried out yet: on_failure = rollback acts as fail"));
-        p = site_plan(s, WORKFLOW("{'id':'c','type':'create','target':'server','items':['a'],"
+        p = stage_plan(s, WORKFLOW("{'id':'c','type':'create','target':'server','items':['a'],"
                                   "'on_failure':'fail'}", ",'monitoring':{'state_store':'file'}"));
         cr_assert_eq(p->n_notices, 0);
 }
 
 Test(taskservs, removing_goes_the_other_way_round)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
         struct plan *p;
 
-        site_resource(s, "server.a", "shop", "provider/local", "{'name':'a'}");
-        p = site_plan(s, WORKFLOW(
+        stage_resource(s, "server.a", "shop", "provider/local", "{'name':'a'}");
+        p = stage_plan(s, WORKFLOW(
                 "{'id':'s','type':'delete','target':'server','items':['a']},"
                 "{'id':'t','type':'delete','target':'taskserv','items':['os','resolv'],"
                 "'servers':['a']}", ",'servers':[{'name':'a'}]"));
-        cr_assert_str_eq(site_order(s), "t/resolv@a t/os@a s/a");
+        cr_assert_str_eq(stage_order(s), "t/resolv@a t/os@a s/a");
         cr_assert(task_after(p, "s/a", "t/os@a"));
+}
+
+static void builds_on(struct resource *r, const char *keys)
+{
+        free((void *)(uintptr_t)r->builds_on);
+        r->builds_on = strdup(keys);
 }
 
 Test(destroy, deletes_all_that_is_owned)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
         struct resource *r;
 
-        site_resource(s, "network.private@cloud", "shop", "provider/cloud", "{}");
-        site_resource(s, "security_group.default@cloud", "shop", "provider/cloud", "{}");
-        r = site_resource(s, "server.a", "shop", "provider/cloud", "{'name':'a'}");
-        free(r->builds_on);
-        r->builds_on = strdup("network.private@cloud security_group.default@cloud");
-        r = site_resource(s, "taskserv.os@a", "shop", "taskserv/os", "{}");
-        free(r->builds_on);
-        r->builds_on = strdup("server.a");
-        r = site_resource(s, "server.z", "other", "provider/cloud", "{}");
-        free(r->builds_on);
-        r->builds_on = strdup("security_group.default@cloud");
+        stage_resource(s, "network.private@cloud", "shop", "provider/cloud", "{}");
+        stage_resource(s, "security_group.default@cloud", "shop", "provider/cloud", "{}");
+        r = stage_resource(s, "server.a", "shop", "provider/cloud", "{'name':'a'}");
+        builds_on(r, "network.private@cloud security_group.default@cloud");
+        r = stage_resource(s, "taskserv.os@a", "shop", "taskserv/os", "{}");
+        builds_on(r, "server.a");
+        r = stage_resource(s, "server.z", "other", "provider/cloud", "{}");
+        builds_on(r, "security_group.default@cloud");
         cr_assert_eq(plan_destroy(&s->config, &s->plugins, &s->inventory, "SITE", "shop",
                                   &s->problems, &s->plan), 0);
         cr_assert_not_null(s->plan);
-        cr_assert_str_eq(site_order(s), "destroy/a destroy/network.private@cloud");
+        cr_assert_str_eq(stage_order(s), "destroy/a destroy/network.private@cloud");
         cr_assert(task_after(s->plan, "destroy/network.private@cloud", "destroy/a"));
         cr_assert_str_eq(verb_of(s->plan, "destroy/a"), "delete");
         cr_assert(noticed(s->plan, "security_group.default@cloud stays: server.z of workflow "
@@ -615,24 +618,63 @@ Test(destroy, deletes_all_that_is_owned)
         HAS(s->problems.list[0].message, "workflow \"shp\" owns nothing (did you mean \"shop\"?)");
 }
 
+Test(taskservs, size_from_a_plan_is_not_guessed)
+{
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
+        struct plan *p = stage_plan(s, WORKFLOW(
+                SERVERS("c", "'a'") "," TASKSERVS("k", "'kubernetes'", ",'depends_on':['c']"),
+                ",'servers':[{'name':'a','plan':'4xCPU-8GB'}]"));
+
+        cr_assert(noticed(p, "where its size comes from `plan`: a for taskserv kubernetes"));
+        cr_assert_str_eq(task_by_id(p, "c/a")->spec, "{\"name\":\"a\",\"plan\":\"4xCPU-8GB\"}");
+}
+
+Test(inventory, taskservs_of_a_server_that_is_gone)
+{
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
+
+        stage_resource(s, "taskserv.os@a", "other", "taskserv/os", "{'x':1}");
+        stage_plan(s, WORKFLOW(SERVERS("c", "'a'") ","
+                               TASKSERVS("t", "'resolv'", ",'depends_on':['c']"), ""));
+        cr_assert_str_eq(stage_order(s), "c/a t/os@a t/resolv@a");
+        cr_assert_null(task_by_id(s->plan, "t/os@a")->difference);
+}
+
+Test(plan, outlives_its_definition)
+{
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
+        _cleanup_(cleanup_buf) struct buf b = BUF_NULL;
+
+        stage_plan(s, WORKFLOW(SERVERS("c", "'a','b'") ","
+                               TASKSERVS("t", "'resolv'", ",'depends_on':['c']") ","
+                               "{'id':'k','type':'create','target':'cluster','items':['blue'],"
+                               "'depends_on':['t']}",
+                               ",'clusters':[{'name':'blue','servers':['b'],"
+                               "'taskservs':['containerd']}]"));
+        s->definition = definition_free(s->definition);
+        s->document = document_free(s->document);
+        cr_assert_eq(plan_text(s->plan, &b), 0);
+        HAS(stage_json(s), "\"item\":\"blue\"");
+}
+
 /* Showing */
 
-static void shown(struct site *s, const char *format, struct buf *b)
+static void shown(struct stage *s, const char *format, struct buf *b)
 {
         cr_assert_eq(plan_graph(s->plan, format, b), 0);
 }
 
 Test(show, json_resolves_joins)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
         _cleanup_(cleanup_json_decref) json_t *json = NULL;
         char error[JSON_PARSE_ERROR] = "";
         const json_t *task;
         const char *text;
 
-        site_plan(s, WORKFLOW(SERVERS("c", "'a','b'") "," SERVERS("d", "'e'") ","
+        stage_plan(s, WORKFLOW(SERVERS("c", "'a','b'") "," SERVERS("d", "'e'") ","
                               TASKSERVS("t", "'os','resolv'", ",'depends_on':['c','d']"), ""));
-        text = site_json(s);
+        text = stage_json(s);
         cr_assert_eq(json_parse(text, strlen(text), &json, error), 0, "%s", error);
         cr_assert_eq(json_array_size(json_object_get(json, "tasks")), 9);
         task = json_array_get(json_object_get(json, "tasks"), 6);
@@ -651,7 +693,7 @@ Test(show, json_resolves_joins)
 
 Test(show, json_names_operations_where_tasks_are_many)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
         _cleanup_(cleanup_buf) struct buf b = BUF_NULL;
 
         BUF_LIT(&b, "{'name':'shop','operations':[{'id':'c','type':'create','target':'server',"
@@ -659,18 +701,18 @@ Test(show, json_names_operations_where_tasks_are_many)
         for (int i = 0; i < 70; i++)
                 buf_printf(&b, "%s'n%d'", i ? "," : "", i);
         BUF_LIT(&b, "]}," TASKSERVS("t", "'os'", ",'servers':['n1'],'depends_on':['c']") "]}");
-        site_plan(s, b.data);
-        HAS(site_json(s), "\"depends_on\":[\"c/*\"]");
+        stage_plan(s, b.data);
+        HAS(stage_json(s), "\"depends_on\":[\"c/*\"]");
 }
 
 Test(show, text_for_people)
 {
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
         _cleanup_(cleanup_buf) struct buf b = BUF_NULL;
 
-        site_resource(s, "server.a", "shop", "provider/local",
+        stage_resource(s, "server.a", "shop", "provider/local",
                       "{'name':'a','cpu':1,'memory':512,'disk':10}");
-        site_plan(s, WORKFLOW(SERVERS("create", "'a','b'") ","
+        stage_plan(s, WORKFLOW(SERVERS("create", "'a','b'") ","
                               TASKSERVS("install", "'resolv'", ",'depends_on':['create']") ","
                               "{'id':'remove','type':'delete','target':'server','items':['x']}",
                               ""));
@@ -689,10 +731,10 @@ Test(show, text_for_people)
 Test(show, graphs)
 {
         static const char *const formats[] = {"dot", "mermaid", "svg"};
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
         _cleanup_(cleanup_buf) struct buf none = BUF_NULL;
 
-        site_plan(s, WORKFLOW(SERVERS("create", "'a','b'") ","
+        stage_plan(s, WORKFLOW(SERVERS("create", "'a','b'") ","
                               TASKSERVS("install", "'resolv'", ",'depends_on':['create']"), ""));
         s->plan->name = "<shop & co>";
         for (size_t i = 0; i < N_ELEMENTS(formats); i++) {
@@ -715,7 +757,7 @@ Test(show, graphs)
 Test(scale, edges_and_joins_stay_linear)
 {
         enum { N = 300 };
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
         _cleanup_(cleanup_buf) struct buf b = BUF_NULL;
         struct plan *p;
 
@@ -728,7 +770,7 @@ Test(scale, edges_and_joins_stay_linear)
                 buf_printf(&b, "]%s}", o == 2 ? ",'depends_on':['o0','o1']" : "");
         }
         BUF_LIT(&b, "]}");
-        p = site_plan(s, b.data);
+        p = stage_plan(s, b.data);
         /* Two ends, one start: N x 2 in, 2 + 2 between (ends to start), N out. */
         cr_assert_eq(count_verb(p, PLAN_JOIN), 3);
         cr_assert_eq(p->n_deps, 2 * N + 2 + N);
@@ -737,7 +779,7 @@ Test(scale, edges_and_joins_stay_linear)
 Test(scale, single_tasks_need_no_joins)
 {
         enum { N = 2000 };
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
         _cleanup_(cleanup_buf) struct buf b = BUF_NULL;
         uint32_t seed = 7, expected = 0;
         struct plan *p;
@@ -756,7 +798,7 @@ Test(scale, single_tasks_need_no_joins)
                 buf_puts(&b, i > 10 ? "]}" : "}");
         }
         BUF_LIT(&b, "]}");
-        p = site_plan(s, b.data);
+        p = stage_plan(s, b.data);
         cr_assert_eq(p->n_tasks, N);
         cr_assert_eq(p->n_deps, expected);
         for (uint32_t i = 0; i < p->n_tasks; i++)
@@ -767,7 +809,7 @@ Test(scale, single_tasks_need_no_joins)
 Test(scale, a_ladder_of_taskserv_operations_shares_its_servers)
 {
         enum { N = 1500 };
-        _cleanup_(cleanup_site) struct site *s = base_site();
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
         _cleanup_(cleanup_buf) struct buf b = BUF_NULL;
         struct plan *p;
 
@@ -780,8 +822,9 @@ Test(scale, a_ladder_of_taskserv_operations_shares_its_servers)
                            "'depends_on':['%s']}", i, name);
         }
         BUF_LIT(&b, "]}");
-        site_resource(s, "taskserv.os@a", "ladder", "taskserv/os", "{}");
-        p = site_plan(s, b.data);
+        stage_resource(s, "server.a", "ladder", "provider/local", "{}");
+        stage_resource(s, "taskserv.os@a", "ladder", "taskserv/os", "{}");
+        p = stage_plan(s, b.data);
         cr_assert_eq(p->n_tasks, N + 1);
         cr_assert_leq(p->n_deps, 2 * N);
 }

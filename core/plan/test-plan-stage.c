@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "plan/test-plan-site.h"
+#include "plan/test-plan-stage.h"
 
 #include "base/json.h"
 
 #include <criterion/criterion.h>
 
-struct site *site_new(void)
+struct stage *stage_new(void)
 {
-        struct site *s = calloc(1, sizeof(*s));
+        struct stage *s = calloc(1, sizeof(*s));
         char store[] = "file", provider[] = "local";
 
         s->config.store = strdup(store);
@@ -15,12 +15,12 @@ struct site *site_new(void)
         s->config.server = json_pack("{s:i, s:i, s:i}", "disk", 10, "memory", 1024, "cpu", 1);
         s->config.taskserv_batch = 16;
         s->plugins.list = s->list;
-        site_plugin(s, "store", "file", NULL);
-        site_plugin(s, "provider", "local", NULL);
+        stage_plugin(s, "store", "file", NULL);
+        stage_plugin(s, "provider", "local", NULL);
         return s;
 }
 
-static void forget(struct site *s)
+static void forget(struct stage *s)
 {
         problems_deinit(&s->problems);
         s->plan = plan_free(s->plan);
@@ -30,7 +30,7 @@ static void forget(struct site *s)
         s->document = NULL;
 }
 
-struct site *site_free(struct site *s)
+struct stage *stage_free(struct stage *s)
 {
         forget(s);
         for (size_t i = 0; i < s->plugins.n; i++) {
@@ -43,14 +43,11 @@ struct site *site_free(struct site *s)
         for (size_t i = 0; i < s->n_resources; i++) {
                 struct resource *r = &s->resources[i];
 
-                free(r->key);
-                free(r->workflow);
-                free(r->plugin);
-                free(r->spec);
-                free(r->outputs);
-                free(r->builds_on);
-                free(r->claim);
-                free(r->claim_workflow);
+                const char *texts[] = {r->key, r->workflow, r->plugin, r->spec, r->outputs,
+                                       r->builds_on, r->claim, r->claim_workflow};
+
+                for (size_t j = 0; j < N_ELEMENTS(texts); j++)
+                        free((void *)(uintptr_t)texts[j]);
         }
         strmap_deinit(&s->inventory.by_key);
         json_decref(s->config.server);
@@ -80,7 +77,7 @@ static json_t *parse(const char *text)
         return json;
 }
 
-struct plugin *site_plugin(struct site *s, const char *kind, const char *name,
+struct plugin *stage_plugin(struct stage *s, const char *kind, const char *name,
                            const char *dependencies)
 {
         struct plugin *p = &s->list[s->plugins.n++];
@@ -94,7 +91,7 @@ struct plugin *site_plugin(struct site *s, const char *kind, const char *name,
         return p;
 }
 
-struct resource *site_resource(struct site *s, const char *key, const char *workflow,
+struct resource *stage_resource(struct stage *s, const char *key, const char *workflow,
                                const char *plugin, const char *spec)
 {
         struct resource *r = &s->resources[s->n_resources++];
@@ -140,7 +137,7 @@ static void emit(struct prvng_document *d, const json_t *json, uint32_t *line)
         }
 }
 
-void site_define(struct site *s, const char *text)
+void stage_define(struct stage *s, const char *text)
 {
         _cleanup_(cleanup_json_decref) json_t *json = parse(text);
         uint32_t top, line = 0;
@@ -155,7 +152,7 @@ void site_define(struct site *s, const char *text)
         cr_assert_not_null(s->definition, "the test's own definition is not valid");
 }
 
-static void make(struct site *s, const char *text)
+static void make(struct stage *s, const char *text)
 {
         struct plan_request request = {.config = &s->config, .plugins = &s->plugins,
                                        .inventory = &s->inventory, .site = "SITE",
@@ -165,12 +162,12 @@ static void make(struct site *s, const char *text)
         s->plan = plan_free(s->plan);
 
         if (text)
-                site_define(s, text);
+                stage_define(s, text);
         request.definition = s->definition;
         cr_assert_eq(plan_make(&request, &s->problems, &s->plan), 0);
 }
 
-struct plan *site_plan(struct site *s, const char *text)
+struct plan *stage_plan(struct stage *s, const char *text)
 {
         make(s, text);
         if (s->problems.n)
@@ -180,7 +177,7 @@ struct plan *site_plan(struct site *s, const char *text)
         return s->plan;
 }
 
-static const char *show(struct site *s, struct buf *b)
+static const char *show(struct stage *s, struct buf *b)
 {
         free(s->shown);
         buf_reserve(b, 1);
@@ -188,7 +185,7 @@ static const char *show(struct site *s, struct buf *b)
         return s->shown;
 }
 
-const char *site_problems(struct site *s, const char *text)
+const char *stage_problems(struct stage *s, const char *text)
 {
         struct buf b = BUF_NULL;
 
@@ -227,7 +224,7 @@ bool task_after(const struct plan *p, const char *id, const char *other)
         return reached[o - p->tasks] && t != o;
 }
 
-const char *site_order(struct site *s)
+const char *stage_order(struct stage *s)
 {
         struct buf b = BUF_NULL;
 
@@ -237,7 +234,7 @@ const char *site_order(struct site *s)
         return show(s, &b);
 }
 
-const char *site_json(struct site *s)
+const char *stage_json(struct stage *s)
 {
         struct buf b = BUF_NULL;
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A site for tests of the plan: plugins that only declare, an inventory, definitions as JSON. */
-#ifndef PRVNG_PLAN_TEST_SITE_H
-#define PRVNG_PLAN_TEST_SITE_H
+#ifndef PRVNG_PLAN_TEST_STAGE_H
+#define PRVNG_PLAN_TEST_STAGE_H
 
 #include "plan/plan.h"
 
-struct site {
+struct stage {
         struct config config;
         struct plugin list[32];
         struct plugins plugins;
@@ -20,30 +20,30 @@ struct site {
         char *shown; /* last text given out */
 };
 
-struct site *site_new(void);
-struct site *site_free(struct site *s);
-struct plugin *site_plugin(struct site *s, const char *kind, const char *name,
+struct stage *stage_new(void);
+struct stage *stage_free(struct stage *s);
+struct plugin *stage_plugin(struct stage *s, const char *kind, const char *name,
                            const char *dependencies);
-struct resource *site_resource(struct site *s, const char *key, const char *workflow,
+struct resource *stage_resource(struct stage *s, const char *key, const char *workflow,
                                const char *plugin, const char *spec);
 /* The definition: single quotes stand for double quotes. Asserts that it is valid in itself. Each
  * value stands on a line of its own, counted from 1 in the order of the text. */
-void site_define(struct site *s, const char *text);
+void stage_define(struct stage *s, const char *text);
 /* Makes the plan; it must be without problems. */
-struct plan *site_plan(struct site *s, const char *text);
+struct plan *stage_plan(struct stage *s, const char *text);
 /* Makes the plan; all problems as lines "path: message", "" if there are none. */
-const char *site_problems(struct site *s, const char *text);
+const char *stage_problems(struct stage *s, const char *text);
 
 const struct plan_task *task_by_id(const struct plan *p, const char *id);
 /* Does the task wait for the other, over any number of joins and tasks? */
 bool task_after(const struct plan *p, const char *id, const char *other);
 /* All task ids in order, joins left out, separated by spaces. Valid until the next call. */
-const char *site_order(struct site *s);
-const char *site_json(struct site *s);
+const char *stage_order(struct stage *s);
+const char *stage_json(struct stage *s);
 
-static inline void cleanup_site(struct site **s)
+static inline void cleanup_stage(struct stage **s)
 {
-        site_free(*s);
+        stage_free(*s);
 }
 
 #endif
