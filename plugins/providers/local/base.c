@@ -5,6 +5,7 @@
  */
 #include "helper.h"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <sys/mount.h>
@@ -135,6 +136,17 @@ static void build(const json_t *recipe, const char *temporary)
         local_remove_tree(work);
 }
 
+/* What is said from here on, by us and by mmdebstrap, is read by the plugin. */
+static void keep_log(const char *cache, const char *digest)
+{
+        _cleanup_(cleanup_free) char *path = local_format("%s/recipes/%s.log", cache, digest);
+        int fd = path ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644) : -1;
+
+        if (fd < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0)
+                fail("%s: %s", path, strerror(errno));
+        setvbuf(stdout, NULL, _IOLBF, 0);
+}
+
 int main(int argc, char **argv)
 {
         _cleanup_(cleanup_json) json_t *recipe = NULL;
@@ -145,8 +157,6 @@ int main(int argc, char **argv)
                 return 2;
         }
         umask(022);
-        /* mmdebstrap's words come in order with ours. */
-        dup2(1, 2);
         _cleanup_(cleanup_free) char *file = local_format("%s/recipes/%s.json", argv[1], argv[2]);
         _cleanup_(cleanup_free) char *folder = local_format("%s/base", argv[1]);
         _cleanup_(cleanup_free) char *final = local_format("%s/base/%s", argv[1], argv[2]);
@@ -163,6 +173,7 @@ int main(int argc, char **argv)
                 fail("%s: %s", folder, strerror(-r));
         if (access(final, F_OK) == 0)
                 return 0; /* another was faster */
+        keep_log(argv[1], argv[2]);
         build(recipe, temporary);
         if (rename(temporary, final) < 0)
                 fail("%s: %s", final, strerror(errno));

@@ -92,6 +92,7 @@ static void set_error(struct monitor *m, const char *error)
         say(m, "%s", error);
         put(m, "error", json_string(error));
         put(m, "failed", json_string(local_string(m->wanted, "op_id", "")));
+        put(m, "attempt", json_integer(local_integer(m->wanted, "attempt", 0)));
         m->failed = true;
 }
 
@@ -608,10 +609,27 @@ static int open_files(struct monitor *m)
         return m->wanted ? 0 : -ENOENT;
 }
 
+/* What it says goes to monitor.log, as long as it is small. */
+static void keep_log(const struct monitor *m)
+{
+        _cleanup_(cleanup_free) char *path = local_format("%s/monitor.log", m->server);
+        struct stat st;
+
+        if (!path)
+                return;
+        bool big = stat(path, &st) == 0 && st.st_size > 1 << 20;
+        int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (big ? O_TRUNC : 0), 0600);
+        if (fd >= 0)
+                dup2(fd, 2);
+        if (fd >= 0)
+                close(fd);
+}
+
 static int run(struct monitor *m)
 {
         int r = cgroups_find(&m->cgroups, m->site.cgroup, m->name);
 
+        keep_log(m);
         if (r == 0)
                 r = watch(m);
         if (r == 0)
