@@ -135,6 +135,9 @@ static int32_t op_begin(void *instance, struct prvng_call *call, const char *ver
         return unknown_verb(l, call, verb);
 }
 
+static const char job_characters[] =
+        "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz._-";
+
 /* "1 VERB [JOB]". The job is "" if there is none; to be freed. NULL: not our token. */
 static char *read_token(const void *token, uint64_t n, const char *verb)
 {
@@ -146,8 +149,7 @@ static char *read_token(const void *token, uint64_t n, const char *verb)
                 return NULL;
         if (text[k] == '\0')
                 return strdup("");
-        if (text[k] != ' ' || strspn(text + k + 1, "0123456789ABCDEFGHJKMNPQRSTVWXYZ.monitr-_abcd"
-                                     "efghjklpqsuvwxyz") != n - k - 1)
+        if (text[k] != ' ' || strspn(text + k + 1, job_characters) != n - k - 1)
                 return NULL;
         return strdup(text + k + 1);
 }
