@@ -178,7 +178,8 @@ static int32_t start_monitor(struct local *l, struct prvng_call *call, const str
                 return r;
         if (status.state == PRVNG_JOB_RUNNING)
                 return PRVNG_DONE; /* is about to take the lock, or to give it up */
-        if (status.state == PRVNG_JOB_EXITED && status.exit_code != 0) {
+        /* 128 and more: it was killed, which says nothing against the next one. */
+        if (status.state == PRVNG_JOB_EXITED && status.exit_code > 0 && status.exit_code < 128) {
                 l->spawn->job_forget(call, job);
                 return local_fail(l, call, PRVNG_TRANSIENT, PRVNG_EFFECT_PARTIAL, NULL,
                                   "local: the monitor of server %s ended with %d; see"
