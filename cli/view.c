@@ -476,9 +476,8 @@ void view_tree(const struct view *v, const struct run *run, struct buf *out)
         struct glance *g = calloc(run->n_operations + (size_t)1, sizeof(*g));
         bool *hide = calloc(run->n_operations + (size_t)1, sizeof(*hide));
         uint32_t *first = calloc(run->n_operations + (size_t)1, sizeof(*first));
-        size_t room = v->height ? v->height - MIN(v->height, (size_t)5) : SIZE_MAX;
-        size_t hidden, op_width = 8, task_width = 8, total = run->n_operations;
-        uint32_t shown = 0;
+        size_t room = v->height ? v->height - MIN(v->height, (size_t)5) : SIZE_MAX / 2;
+        size_t hidden, shown, op_width = 8, task_width = 8, total = run->n_operations;
 
         if (!g || !hide || !first)
                 goto out;
@@ -503,12 +502,14 @@ void view_tree(const struct view *v, const struct run *run, struct buf *out)
         op_width = MIN(op_width, v->width / 2);
         task_width = MIN(task_width, v->width / 2);
         hidden = choose_operations(run, g, room, hide);
-        shown = run->n_operations - (uint32_t)hidden;
+        shown = MIN(run->n_operations - hidden, room);
+        hidden = run->n_operations - shown;
         room -= MIN(room, shown + (hidden ? 1 : 0));
         share_lines(run, g, room, total <= room + run->n_operations);
         for (uint32_t i = 0; i < run->n_operations && shown > 0; i++) {
-                if (hide[i] || (v->height && shown-- == 0))
+                if (hide[i])
                         continue;
+                shown--;
                 put_operation(v, run, i, &g[i], op_width, out);
                 if (g[i].n_lines > 0)
                         put_tasks(v, run, i, first[i], g[i].n_lines, task_width, out);
