@@ -87,6 +87,8 @@ int batch_events(struct cli *cli);
 int batch_graph(struct cli *cli);
 int batch_destroy(struct cli *cli);
 int batch_check(struct cli *cli);
+int batch_cancel(struct cli *cli);
+int batch_resolve(struct cli *cli);
 int resource_list(struct cli *cli);
 int resource_show(struct cli *cli);
 int plugin_list(struct cli *cli);

@@ -56,6 +56,13 @@ const struct command commands[] = {
          batch_destroy},
         {"batch check", "NAME", 1, 1, "Looks whether all that a workflow owns is as it should be",
          "Changes nothing. Exit code 8: something differs.", "batch check shop", NULL, batch_check},
+        {"batch cancel", "ID", 1, 1, "Starts nothing more in a run, and undoes nothing", run_help,
+         "batch cancel shop", NULL, batch_cancel},
+        {"batch resolve", "ID TASK", 2, 2, "Tells what became of a task that waits for you",
+         "A task is parked when nobody can find out what an attempt did. Look yourself, then say it.",
+         "batch resolve shop create-servers/web-0 --as done\n"
+         "batch resolve shop create-servers/web-0 --as not-started",
+         OPTIONS({"as", 0, "done|not-started", "what you found"}), batch_resolve},
 
         {"resource list", "", 0, 0, "Lists the inventory", NULL,
          "resource list\nresource list --format json", NULL, resource_list},

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* prvng resource list, show */
-#include "client.h"
 #include "look.h"
 #include "output.h"
 
@@ -106,8 +105,7 @@ int resource_show(struct cli *cli)
                          hint ? "; did you mean " : "", hint ? hint : "");
                 return EXIT_RUN_FAILED;
         }
-        BUF_LIT(&path, "/resources/");
-        put_escaped(&path, key);
+        buf_printf(&path, "/resources/%s", key);
         r = look_document(&look, buf_str(&path), &doc);
         if (r)
                 return r;

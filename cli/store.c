@@ -32,24 +32,20 @@ struct opened {
 static int open_store(struct opened *o, const struct cli *cli)
 {
         _cleanup_(cleanup_free) char *message = NULL, *location = NULL;
-        struct plugin *store;
         int r = context_open(cli->config, "store", &o->context);
 
         if (r)
                 return r;
-        store = plugins_find(o->context.plugins, "store", o->context.config->store);
-        if (!store || store->state != PLUGIN_READY) {
-                complain(cli, "the store %s cannot be used: %s", o->context.config->store,
-                         store && store->reason ? store->reason : "there is no such plugin");
+        location = site_store_folder(o->context.config);
+        if (location && access(location, F_OK) < 0) {
+                complain(cli, "nothing has run here yet: there is no journal in %s", location);
                 context_close(&o->context);
-                return EXIT_UNUSABLE;
+                return EXIT_RUN_FAILED;
         }
-        if (asprintf(&location, "%s/" "store", o->context.config->state) < 0)
-                location = NULL;
-        r = location ? journal_open(store, location, true, &o->journal, &message) : -ENOMEM;
+        r = site_open_store(&o->context, true, &o->journal, &message);
         if (r == 0)
                 return 0;
-        complain(cli, "the store in %s cannot be read: %s", location ?: "?",
+        complain(cli, "the store cannot be read: %s",
                  message ? message : strerror(r < 0 ? -r : EIO));
         context_close(&o->context);
         return EXIT_UNUSABLE;

@@ -239,7 +239,7 @@ static void place_problems(struct problems *problems, const struct source *sourc
                 struct problem *p = &problems->list[i];
                 struct position at;
 
-                if (p->line)
+                if (p->file && !streq(p->file, "request"))
                         continue;
                 at = document_position(source->document,
                                        document_at(source->document, source->top, p->path));

@@ -310,6 +310,10 @@ void view_line(const struct view *v, const struct run *run, const struct record 
                 put_message(r, ": ", out);
                 buf_putc(out, '\n');
                 return;
+        case RECORD_CANCEL:
+                put_at(v, r, out);
+                BUF_LIT(out, "cancelled: nothing more starts\n");
+                return;
         case RECORD_SITE:
         case RECORD_ENGINE:
         case RECORD_ACCEPTED:

@@ -46,7 +46,7 @@ struct exchange *exchange_free(struct exchange *e)
         }
         if (e->log_fd >= 0)
                 close(e->log_fd);
-        stream_deinit(&e->stream);
+        feed_deinit(&e->feed);
         buf_deinit(&e->target);
         buf_deinit(&e->body);
         buf_deinit(&e->text);
@@ -61,7 +61,7 @@ void exchange_query(struct exchange *e, const char *name, const char *value)
         if (streq(name, "follow")) {
                 e->follow = !streq(value, "0") && !streq(value, "false");
         } else if (streq(name, "from")) {
-                e->stream.last = strtoull(value, NULL, 10);
+                e->feed.last = strtoull(value, NULL, 10);
         } else if (streq(name, "offset")) {
                 e->offset = strtoull(value, NULL, 10);
         } else {
@@ -108,10 +108,10 @@ static void ask_events(struct exchange *e)
 {
         char target[128];
 
-        snprintf(target, sizeof(target), "/workflows/%s/events?from=%llu&follow=0", e->stream.run,
-                 (unsigned long long)stream_from(&e->stream));
-        e->stream.awaiting = true;
-        e->stream.resync = false;
+        snprintf(target, sizeof(target), "/workflows/%s/events?from=%llu&follow=0", e->feed.run,
+                 (unsigned long long)feed_from(&e->feed));
+        e->feed.awaiting = true;
+        e->feed.resync = false;
         post(e, target);
 }
 
@@ -149,9 +149,9 @@ void exchange_begin(struct exchange *e)
                 e->has_response = true;
                 return;
         case ROUTE_EVENTS:
-                e->stream.follow = e->follow;
+                e->feed.follow = e->follow;
                 if (uid_parse(e->segment, strlen(e->segment), &id)) {
-                        uid_text(&id, e->stream.run);
+                        uid_text(&id, e->feed.run);
                         e->stage = STAGE_FIRST;
                         ask_events(e);
                 } else {
@@ -196,11 +196,11 @@ static int resolve(struct exchange *e, const struct mail *answer)
         }
         if (!latest)
                 return -ENOENT;
-        snprintf(e->stream.run, sizeof(e->stream.run), "%s", latest);
+        snprintf(e->feed.run, sizeof(e->feed.run), "%s", latest);
         /* The log of an ended run is followed to the end of what there is. */
         e->closing = ended;
         if (e->route->type == ROUTE_LOGS)
-                e->stream.follow = true;
+                e->feed.follow = true;
         return 0;
 }
 
@@ -227,7 +227,7 @@ static void resolved(struct exchange *e, struct mail *answer)
 
 static void open_log(struct exchange *e)
 {
-        _cleanup_(cleanup_free) char *folder = host_run_folder(e->config, e->stream.run, e->task);
+        _cleanup_(cleanup_free) char *folder = host_run_folder(e->config, e->feed.run, e->task);
         _cleanup_(cleanup_free) char *path = NULL;
 
         if (folder && asprintf(&path, "%s/output.log", folder) >= 0)
@@ -237,22 +237,22 @@ static void open_log(struct exchange *e)
 /* Output of a task: the file is only appended to, so reading on from where we are is enough. */
 static void read_log(struct exchange *e)
 {
-        struct buf *out = &e->stream.out;
+        struct buf *out = &e->feed.out;
         char *room;
         ssize_t n;
 
         if (e->log_fd < 0)
                 open_log(e);
         if (e->log_fd < 0)
-                e->stream.ended = e->closing;
-        if (e->log_fd < 0 || out->n > e->stream.sent)
+                e->feed.ended = e->closing;
+        if (e->log_fd < 0 || out->n > e->feed.sent)
                 return;
         buf_clear(out);
-        e->stream.sent = 0;
+        e->feed.sent = 0;
         room = buf_reserve(out, CHUNK);
         n = room ? pread(e->log_fd, room, CHUNK, (off_t)e->offset) : -1;
         if (n <= 0) {
-                e->stream.ended = e->closing;
+                e->feed.ended = e->closing;
                 return;
         }
         buf_advance(out, (size_t)n);
@@ -263,11 +263,11 @@ static void read_log(struct exchange *e)
 static void take_log(struct exchange *e, struct mail *answer)
 {
         if (answer->n > e->offset) {
-                buf_append(&e->stream.out, answer->data + e->offset, answer->n - e->offset);
+                buf_append(&e->feed.out, answer->data + e->offset, answer->n - e->offset);
                 e->offset = answer->n;
         }
         if (!e->task && e->closing && e->last_post)
-                e->stream.ended = true;
+                e->feed.ended = true;
         free(answer);
 }
 
@@ -306,13 +306,13 @@ void exchange_answer(struct exchange *e, struct mail *answer)
         } else if (answer->status != 200) {
                 /* Too late for a status: the reader sees the stream end before its time. */
                 free(answer);
-                e->stream.awaiting = false;
-                e->stream.ended = true;
+                e->feed.awaiting = false;
+                e->feed.ended = true;
         } else {
                 if (e->stage == STAGE_FIRST)
                         start_stream(e);
                 if (e->route->type == ROUTE_EVENTS)
-                        stream_backlog(&e->stream, answer);
+                        feed_backlog(&e->feed, answer);
                 else
                         take_log(e, answer);
         }
@@ -321,25 +321,25 @@ void exchange_answer(struct exchange *e, struct mail *answer)
 bool exchange_follows(const struct exchange *e, const char *run)
 {
         return e->route && (e->route->type == ROUTE_EVENTS || e->route->type == ROUTE_LOGS) &&
-               e->connection && e->stage >= STAGE_FIRST && e->follow && streq(e->stream.run, run);
+               e->connection && e->stage >= STAGE_FIRST && e->follow && streq(e->feed.run, run);
 }
 
 void exchange_news(struct exchange *e, const struct mail *news)
 {
         if (e->route->type == ROUTE_LOGS) {
-                if (news->type == MAIL_RECORD && stream_line_is_end(news->data, news->n))
+                if (news->type == MAIL_RECORD && feed_line_is_end(news->data, news->n))
                         e->closing = true;
         } else if (news->type == MAIL_RECORD) {
-                stream_record(&e->stream, news->seq, news->data, news->n);
+                feed_record(&e->feed, news->seq, news->data, news->n);
         } else {
-                stream_progress(&e->stream, news->data, news->n);
+                feed_progress(&e->feed, news->data, news->n);
         }
 }
 
 void exchange_overflow(struct exchange *e)
 {
         if (e->route && e->route->type == ROUTE_EVENTS && e->follow && e->stage >= STAGE_FIRST)
-                e->stream.resync = true;
+                e->feed.resync = true;
 }
 
 bool exchange_wants_timer(const struct exchange *e)
@@ -353,7 +353,7 @@ void exchange_timer(struct exchange *e)
                 return;
         if (e->task) {
                 read_log(e);
-        } else if (!e->stream.ended) {
+        } else if (!e->feed.ended) {
                 e->last_post = e->closing;
                 post(e, buf_str(&e->target));
         }
@@ -373,12 +373,12 @@ size_t exchange_next(struct exchange *e, const char **ret_data)
                 *ret_data = (e->answer ? e->answer->data : buf_str(&e->text)) + e->sent;
                 return MIN(n, CHUNK);
         }
-        n = stream_next(&e->stream, ret_data);
-        if (n == 0 && e->route->type == ROUTE_EVENTS && stream_must_ask(&e->stream))
+        n = feed_next(&e->feed, ret_data);
+        if (n == 0 && e->route->type == ROUTE_EVENTS && feed_must_ask(&e->feed))
                 ask_events(e);
         if (n == 0 && e->route->type == ROUTE_LOGS && e->task) {
                 read_log(e);
-                n = stream_next(&e->stream, ret_data);
+                n = feed_next(&e->feed, ret_data);
         }
         return n;
 }
@@ -386,7 +386,7 @@ size_t exchange_next(struct exchange *e, const char **ret_data)
 void exchange_sent(struct exchange *e, size_t n)
 {
         if (e->streaming)
-                stream_sent(&e->stream, n);
+                feed_sent(&e->feed, n);
         else
                 e->sent += n;
 }
@@ -395,7 +395,7 @@ bool exchange_is_over(const struct exchange *e)
 {
         if (!e->has_response)
                 return false;
-        if (buf_error(&e->stream.out))
+        if (buf_error(&e->feed.out))
                 return true;
-        return e->streaming ? stream_is_over(&e->stream) : e->sent == exchange_length(e);
+        return e->streaming ? feed_is_over(&e->feed) : e->sent == exchange_length(e);
 }

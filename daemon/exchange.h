@@ -10,7 +10,7 @@
 
 #include "routes.h"
 #include "run/engine-process.h"
-#include "stream.h"
+#include "feed.h"
 
 #define SEGMENT_MAX 512u
 
@@ -48,7 +48,7 @@ struct exchange {
         struct mail *answer; /* response body, if it is the engine's */
         struct buf text;     /* else */
         size_t sent;
-        struct stream stream; /* events; logs use its run, ended and out */
+        struct feed feed; /* events; logs use its run, ended and out */
         int log_fd;           /* -1 */
         bool closing;   /* logs: the run has ended, one more look is due */
         bool last_post; /* logs: that look is under way */

@@ -196,7 +196,7 @@ static void read_query(struct lws *wsi, struct exchange *e)
                         *value++ = 0;
                 exchange_query(e, pair, value ? value : "");
         }
-        if (e->route && e->route->type == ROUTE_EVENTS && e->stream.last == 0 &&
+        if (e->route && e->route->type == ROUTE_EVENTS && e->feed.last == 0 &&
             lws_hdr_custom_copy(wsi, pair, sizeof(pair), "last-event-id:", 14) > 0)
                 exchange_query(e, "from", pair);
 }

@@ -6,7 +6,7 @@
  */
 #include "http.h"
 #include "routes.h"
-#include "stream.h"
+#include "feed.h"
 
 #include "base/json.h"
 #include "host/host.h"

@@ -9,13 +9,13 @@
  *
  * No I/O here: http.c moves the bytes.
  */
-#ifndef PRVNG_DAEMON_STREAM_H
-#define PRVNG_DAEMON_STREAM_H
+#ifndef PRVNG_DAEMON_FEED_H
+#define PRVNG_DAEMON_FEED_H
 
 #include "base/buf.h"
 #include "mailbox.h"
 
-struct stream {
+struct feed {
         char run[UID_TEXT];
         uint64_t last; /* number of the last record passed on */
         uint64_t seen; /* number of the last record that is known to be durable */
@@ -29,23 +29,23 @@ struct stream {
         size_t sent;          /* of out */
 };
 
-void stream_deinit(struct stream *s);
+void feed_deinit(struct feed *s);
 
 /* A live record (its line with newline), or progress. */
-void stream_record(struct stream *s, uint64_t seq, const char *line, size_t n_line);
-bool stream_line_is_end(const char *line, size_t n);
-void stream_progress(struct stream *s, const char *json, size_t n_json);
+void feed_record(struct feed *s, uint64_t seq, const char *line, size_t n_line);
+bool feed_line_is_end(const char *line, size_t n);
+void feed_progress(struct feed *s, const char *json, size_t n_json);
 
 /* The engine's answer to the question for records; takes `backlog` over. */
-void stream_backlog(struct stream *s, struct mail *backlog);
+void feed_backlog(struct feed *s, struct mail *backlog);
 
 /* The bytes to send next, at most about 64 KiB; 0: nothing now. */
-size_t stream_next(struct stream *s, const char **ret_data);
-void stream_sent(struct stream *s, size_t n);
+size_t feed_next(struct feed *s, const char **ret_data);
+void feed_sent(struct feed *s, size_t n);
 
-/* After stream_next() said 0: must the engine be asked again (from stream_from())? Is it over? */
-bool stream_must_ask(const struct stream *s);
-uint64_t stream_from(const struct stream *s);
-bool stream_is_over(const struct stream *s);
+/* After feed_next() said 0: must the engine be asked again (from feed_from())? Is it over? */
+bool feed_must_ask(const struct feed *s);
+uint64_t feed_from(const struct feed *s);
+bool feed_is_over(const struct feed *s);
 
 #endif

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "stream.h"
+#include "feed.h"
 
 #define OUT_MAX ((size_t)256 << 10) /* bytes that may wait for a reader before live records are skipped */
 #define CHUNK ((size_t)64 << 10)
 
-void stream_deinit(struct stream *s)
+void feed_deinit(struct feed *s)
 {
         free(s->backlog);
         s->backlog = NULL;
@@ -30,7 +30,7 @@ static bool line_head(const char *line, size_t n, uint64_t *ret_seq, bool *ret_e
         return true;
 }
 
-bool stream_line_is_end(const char *line, size_t n)
+bool feed_line_is_end(const char *line, size_t n)
 {
         uint64_t seq;
         bool end;
@@ -38,12 +38,12 @@ bool stream_line_is_end(const char *line, size_t n)
         return line_head(line, n, &seq, &end) && end;
 }
 
-static size_t waiting(const struct stream *s)
+static size_t waiting(const struct feed *s)
 {
         return s->out.n - s->sent;
 }
 
-static void format(struct stream *s, uint64_t seq, const char *line, size_t n_line)
+static void format(struct feed *s, uint64_t seq, const char *line, size_t n_line)
 {
         if (n_line && line[n_line - 1] == '\n')
                 n_line--;
@@ -56,7 +56,7 @@ static void format(struct stream *s, uint64_t seq, const char *line, size_t n_li
         s->seen = MAX(s->seen, seq);
 }
 
-void stream_record(struct stream *s, uint64_t seq, const char *line, size_t n_line)
+void feed_record(struct feed *s, uint64_t seq, const char *line, size_t n_line)
 {
         uint64_t number;
         bool end = false;
@@ -69,7 +69,7 @@ void stream_record(struct stream *s, uint64_t seq, const char *line, size_t n_li
         s->ended |= end;
 }
 
-void stream_progress(struct stream *s, const char *json, size_t n_json)
+void feed_progress(struct feed *s, const char *json, size_t n_json)
 {
         if (s->awaiting || s->backlog || waiting(s) > CHUNK)
                 return;
@@ -78,7 +78,7 @@ void stream_progress(struct stream *s, const char *json, size_t n_json)
         BUF_LIT(&s->out, "\n\n");
 }
 
-void stream_backlog(struct stream *s, struct mail *backlog)
+void feed_backlog(struct feed *s, struct mail *backlog)
 {
         free(s->backlog);
         s->backlog = backlog;
@@ -87,7 +87,7 @@ void stream_backlog(struct stream *s, struct mail *backlog)
 }
 
 /* Formats the next lines of the backlog. The engine may answer from a little before `last`. */
-static void take_backlog(struct stream *s)
+static void take_backlog(struct feed *s)
 {
         while (s->backlog && waiting(s) < CHUNK) {
                 const char *line = s->backlog->data + s->at;
@@ -110,7 +110,7 @@ static void take_backlog(struct stream *s)
         }
 }
 
-size_t stream_next(struct stream *s, const char **ret_data)
+size_t feed_next(struct feed *s, const char **ret_data)
 {
         take_backlog(s);
         if (waiting(s) == 0) {
@@ -122,24 +122,24 @@ size_t stream_next(struct stream *s, const char **ret_data)
         return MIN(waiting(s), CHUNK);
 }
 
-void stream_sent(struct stream *s, size_t n)
+void feed_sent(struct feed *s, size_t n)
 {
         s->sent += n;
         assert(s->sent <= s->out.n);
 }
 
-bool stream_must_ask(const struct stream *s)
+bool feed_must_ask(const struct feed *s)
 {
         return !s->awaiting && !s->backlog && !s->ended && (s->resync || s->seen > s->last);
 }
 
 /* One before the last one passed on: its being `end` is what tells that a run is over. */
-uint64_t stream_from(const struct stream *s)
+uint64_t feed_from(const struct feed *s)
 {
         return s->last > 0 ? s->last - 1 : 0;
 }
 
-bool stream_is_over(const struct stream *s)
+bool feed_is_over(const struct feed *s)
 {
         return !s->awaiting && !s->backlog && waiting(s) == 0 && (s->ended || !s->follow);
 }
