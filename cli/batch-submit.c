@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* prvng batch submit */
+#include "daemon.h"
+#include "follow.h"
+#include "submit.h"
+
+#include <pthread.h>
+
+static void put_body(struct buf *b, const struct cli *cli, const struct source *s, const char *id)
+{
+        const char *only = option_value(cli, "only");
+        bool first = true;
+
+        BUF_LIT(b, "{\"id\":");
+        buf_json(b, id);
+        BUF_LIT(b, ",\"folder\":");
+        buf_json(b, s->folder);
+        BUF_LIT(b, ",\"file\":");
+        buf_json(b, s->path);
+        BUF_LIT(b, ",\"who\":");
+        put_who(b);
+        if (only) {
+                BUF_LIT(b, ",\"only\":[");
+                for (const char *p = only; *p;) {
+                        size_t n = strcspn(p, ", ");
+
+                        if (n) {
+                                buf_puts(b, first ? "" : ",");
+                                buf_json_n(b, p, n);
+                                first = false;
+                        }
+                        p += n + (p[n] != 0);
+                }
+                BUF_LIT(b, "]");
+        }
+        BUF_LIT(b, ",\"definition\":");
+        definition_canonical(s->definition, b);
+        BUF_LIT(b, "}");
+}
+
+static int validated(const struct cli *cli, const struct source *s)
+{
+        uint32_t n = 0;
+
+        if (cli->format != FORMAT_TABLE) {
+                json_t *doc = json_pack("{s:b, s:s, s:[]}", "valid", 1, "name", s->definition->name,
+                                        "problems");
+
+                print_document(cli, doc);
+                json_decref(doc);
+                return 0;
+        }
+        for (uint32_t i = 0; i < s->plan->n_tasks; i++)
+                n += s->plan->tasks[i].verb != PLAN_JOIN;
+        printf("%s is valid: %s, %u operations, %u tasks\n", cli->args[0], s->definition->name,
+               s->plan->n_operations, n);
+        return 0;
+}
+
+/* --foreground */
+
+struct foreground {
+        struct context context;
+        struct daemon *daemon;
+        pthread_t thread;
+};
+
+static void *foreground_thread(void *userdata)
+{
+        struct foreground *f = userdata;
+        _cleanup_(cleanup_free) char *message = NULL;
+
+        if (daemon_run(f->daemon, 0, &message) != 0)
+                fprintf(stderr, "prvng: the engine ended: %s\n", message ? message : "out of memory");
+        return NULL;
+}
+
+static int foreground_start(struct foreground *f, const struct cli *cli)
+{
+        _cleanup_(cleanup_free) char *message = NULL;
+        int r;
+
+        r = context_open(cli->config, NULL, &f->context);
+        if (r)
+                return r;
+        r = daemon_new(&f->context, &f->daemon, &message);
+        if (r) {
+                complain(cli, "no engine in the foreground: %s", message ? message : "out of memory");
+                context_close(&f->context);
+                return r;
+        }
+        if (pthread_create(&f->thread, NULL, foreground_thread, f) != 0) {
+                complain(cli, "no room for another thread");
+                daemon_free(f->daemon);
+                context_close(&f->context);
+                return EXIT_UNUSABLE;
+        }
+        return 0;
+}
+
+static void foreground_end(struct foreground *f)
+{
+        daemon_stop(f->daemon);
+        pthread_join(f->thread, NULL);
+        daemon_free(f->daemon);
+        context_close(&f->context);
+}
+
+/* Submitting */
+
+static int post(const struct cli *cli, const struct source *s, const struct config *config,
+                unsigned flags)
+{
+        _cleanup_(cleanup_client) struct client client = {.folder = -1};
+        _cleanup_(cleanup_json_decref) json_t *answer = NULL;
+        _cleanup_(cleanup_buf) struct buf body = BUF_NULL;
+        char id[UID_TEXT];
+        int r;
+
+        r = client_init(&client, cli, config);
+        r = r ?: new_run_id(cli, id);
+        if (r)
+                return r;
+        client.may_start = !(flags & FOLLOW_FOREGROUND);
+        put_body(&body, cli, s, id);
+        if (buf_error(&body)) {
+                complain(cli, "out of memory");
+                return EXIT_UNUSABLE;
+        }
+        r = submit_post(&client, "/workflows/batch", &body, s, &answer);
+        if (r)
+                return r;
+        return after_submit(&client, id, answer,
+                            option_given(cli, "watch") || flags & FOLLOW_FOREGROUND, flags);
+}
+
+static int post_foreground(const struct cli *cli, const struct source *s, const struct config *config)
+{
+        struct foreground f = {0};
+        int r = foreground_start(&f, cli);
+
+        if (r)
+                return r;
+        r = post(cli, s, config, FOLLOW_FOREGROUND);
+        foreground_end(&f);
+        return r;
+}
+
+int batch_submit(struct cli *cli)
+{
+        _cleanup_(cleanup_look) struct look look = {0};
+        _cleanup_(cleanup_source) struct source source = {0};
+        int r;
+
+        r = look_open(&look, cli, "loader provider taskserv");
+        r = r ?: source_load(&source, cli, &look.context);
+        r = r ?: source_plan(&source, &look);
+        if (r)
+                return r;
+        if (option_given(cli, "validate"))
+                return validated(cli, &source);
+        if (option_given(cli, "dry-run")) {
+                print_plan(cli, source.plan);
+                return 0;
+        }
+        print_differences(cli, source.plan);
+        if (option_given(cli, "foreground"))
+                return post_foreground(cli, &source, look.context.config);
+        return post(cli, &source, look.context.config, 0);
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What there is, in the order of the help. */
+#include "cli.h"
+
+#define OPTIONS(...) .options = (const struct option_def[]){__VA_ARGS__, {0}}
+#define RUN_ARG "[ID]"
+
+static const char run_help[] =
+        "ID is the id of a run, or the name of a workflow for its latest run.";
+
+const struct command commands[] = {
+        {"batch submit", "FILE", 1, 1, "Runs a workflow",
+         "The definition is checked first, then its plan; all that is wrong is shown, with its\n"
+         "place, and nothing is started. Then the site's engine takes it over: the command may\n"
+         "end, the run goes on.",
+         "batch submit workflows.k --watch\n"
+         "batch submit workflows.k --dry-run\n"
+         "batch submit workflows.yaml --only create-servers,install-base\n"
+         "batch submit workflows.k -D size=3 --env staging --watch",
+         OPTIONS({"watch", 'w', NULL, "follow the run to its end and exit with its code"},
+                 {"foreground", 0, NULL, "run the engine inside this command (CI, containers)"},
+                 {"validate", 0, NULL, "check definition and plan, and stop there"},
+                 {"dry-run", 'n', NULL, "show the plan, and stop there"},
+                 {"only", 0, "OP,...", "only these operations and what they need"},
+                 {"workflow", 0, "NAME", "which one, if the file holds several"},
+                 {"env", 'e', "NAME", "environment handed to the definition"},
+                 {"define", 'D', "K=V", "an argument of the definition; may be repeated"}),
+         batch_submit},
+        {"batch attach", RUN_ARG, 0, 1, "Follows a run to its end",
+         "Without ID: the latest run. Ctrl-C detaches; the run goes on.",
+         "batch attach\nbatch attach wuji-full-deployment", NULL, batch_attach},
+        {"batch list", "", 0, 0, "Lists runs", NULL, "batch list\nbatch list --name shop --format json",
+         OPTIONS({"name", 0, "NAME", "only runs of this workflow"}), batch_list},
+        {"batch status", "ID", 1, 1, "Shows how a run stands", run_help,
+         "batch status shop\nbatch status shop --follow\nbatch status shop --format json",
+         OPTIONS({"follow", 'f', NULL, "go on until the run has ended"}), batch_status},
+        {"batch logs", "ID [TASK]", 1, 2, "Shows the log of a run, or what a task printed", run_help,
+         "batch logs shop\nbatch logs shop install-base/containerd@wuji-cp-0 --follow",
+         OPTIONS({"follow", 'f', NULL, "go on until the run has ended"}), batch_logs},
+        {"batch events", "ID", 1, 1, "Shows a run's journal, one line a record", run_help,
+         "batch events shop\nbatch events shop --follow --format json",
+         OPTIONS({"follow", 'f', NULL, "go on until the run has ended"}), batch_events},
+        {"batch graph", "ID|FILE", 1, 1, "Draws the tasks and what depends on what",
+         "Of a run: with the states of its tasks. svg needs the program dot (package graphviz).",
+         "batch graph workflows.k --output dot\nbatch graph shop --output svg > shop.svg",
+         OPTIONS({"output", 'o', "dot|svg|mermaid", "default: dot"},
+                 {"workflow", 0, "NAME", "which one, if the file holds several"},
+                 {"env", 'e', "NAME", "environment handed to the definition"},
+                 {"define", 'D', "K=V", "an argument of the definition; may be repeated"}),
+         batch_graph},
+        {"batch destroy", "NAME", 1, 1, "Deletes all that a workflow owns",
+         "A plan of its own, run by the engine like any other.",
+         "batch destroy shop --dry-run\nbatch destroy shop --watch",
+         OPTIONS({"watch", 'w', NULL, "follow the run to its end and exit with its code"},
+                 {"dry-run", 'n', NULL, "show what would be deleted, and stop there"}),
+         batch_destroy},
+        {"batch check", "NAME", 1, 1, "Looks whether all that a workflow owns is as it should be",
+         "Changes nothing. Exit code 8: something differs.", "batch check shop", NULL, batch_check},
+        {"batch cancel", "ID", 1, 1, "Starts nothing more in a run, and undoes nothing", run_help,
+         "batch cancel shop", NULL, batch_cancel},
+        {"batch resolve", "ID TASK", 2, 2, "Tells what became of a task that waits for you",
+         "A task is parked when nobody can find out what an attempt did. Look yourself, then say it.",
+         "batch resolve shop create-servers/web-0 --as done\n"
+         "batch resolve shop create-servers/web-0 --as not-started",
+         OPTIONS({"as", 0, "done|not-started", "what you found"}), batch_resolve},
+
+        {"resource list", "", 0, 0, "Lists the inventory", NULL,
+         "resource list\nresource list --format json", NULL, resource_list},
+        {"resource show", "NAME", 1, 1, "Shows a resource", NULL,
+         "resource show server.wuji-cp-0", NULL, resource_show},
+
+        {"server list", "", 0, 0, "Lists servers with their addresses", NULL, "server list", NULL,
+         server_list},
+        {"server exec", "NAME -- CMD...", 2, -1, "Runs a command in a server",
+         "The exit code is that of the command; 255: the server could not be reached.",
+         "server exec wuji-cp-0 -- systemctl is-system-running", NULL, server_exec},
+        {"server shell", "NAME", 1, 1, "Opens a shell in a server", NULL, "server shell wuji-cp-0",
+         NULL, server_shell},
+        {"server logs", "NAME", 1, 1, "Shows the system log of a server", NULL,
+         "server logs wuji-cp-0\nserver logs wuji-cp-0 --follow\nserver logs wuji-cp-0 --console",
+         OPTIONS({"follow", 'f', NULL, "go on until Ctrl-C"},
+                 {"lines", 'n', "N", "how many of the last lines (default 200)"},
+                 {"console", 0, NULL, "its console, as kept outside of it"}),
+         server_logs},
+
+        {"plugin list", "", 0, 0, "Lists plugins, and why one was refused",
+         "Reads the notes in the files; runs none of their code.", "plugin list", NULL, plugin_list},
+        {"plugin info", "NAME", 1, 1, "Shows all about a plugin", NULL,
+         "plugin info local\nplugin info containerd --format json", NULL, plugin_info},
+
+        {"store cat", "[STREAM]", 0, 1, "Prints the journal's records",
+         "Without STREAM: the site's. --list names the streams.",
+         "store cat | tail\nstore cat --list\nstore cat run-01JD0000000000000000000000",
+         OPTIONS({"list", 'l', NULL, "the names of all streams"}), store_cat},
+        {"store check", "", 0, 0, "Verifies every seal of the journal",
+         "Tells the exact place of damage. A torn tail after a crash is none.", "store check", NULL,
+         store_check},
+
+        {"config check", "", 0, 0, "Checks the site's configuration and shows what holds", NULL,
+         "config check\nconfig check --config ./prvng.conf", NULL, config_check},
+        {0},
+};

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* prvng store cat, check */
+#include "journal/journal.h"
+#include "look.h"
+#include "output.h"
+
+static int print_line(void *userdata, const struct record *r, const char *line, size_t n_line)
+{
+        const struct cli *cli = userdata;
+        json_t *json = NULL;
+
+        if (cli->format == FORMAT_YAML && json_parse(line, n_line, &json, NULL) == 0)
+                yaml_print(json, stdout, true);
+        else
+                printf("%.*s\n", (int)n_line, line);
+        json_decref(json);
+        return 0;
+}
+
+static int count_line(void *userdata, const struct record *r, const char *line, size_t n_line)
+{
+        ++*(uint64_t *)userdata;
+        return 0;
+}
+
+struct opened {
+        struct context context;
+        struct journal *journal;
+};
+
+/* The store without a fold: it must work where folding does not. */
+static int open_store(struct opened *o, const struct cli *cli)
+{
+        _cleanup_(cleanup_free) char *message = NULL, *location = NULL;
+        int r = context_open(cli->config, "store", &o->context);
+
+        if (r)
+                return r;
+        location = site_store_folder(o->context.config);
+        if (location && access(location, F_OK) < 0) {
+                complain(cli, "nothing has run here yet: there is no journal in %s", location);
+                context_close(&o->context);
+                return EXIT_RUN_FAILED;
+        }
+        r = site_open_store(&o->context, true, &o->journal, &message);
+        if (r == 0)
+                return 0;
+        complain(cli, "the store cannot be read: %s",
+                 message ? message : strerror(r < 0 ? -r : EIO));
+        context_close(&o->context);
+        return EXIT_UNUSABLE;
+}
+
+static void close_store(struct opened *o)
+{
+        journal_close(o->journal);
+        context_close(&o->context);
+}
+
+static int read_stream(const struct cli *cli, struct journal *j, const char *name,
+                       journal_record_f f, void *userdata)
+{
+        int r = journal_read(j, name, f, userdata);
+
+        if (r == 0)
+                return 0;
+        fflush(stdout);
+        complain(cli, "stream %s: %s", name,
+                 r > 0 && j->message ? j->message : strerror(r < 0 ? -r : EIO));
+        return EXIT_UNUSABLE;
+}
+
+static void free_names(char **names, size_t n)
+{
+        for (size_t i = 0; i < n; i++)
+                free(names[i]);
+        free(names);
+}
+
+static int list_streams(const struct cli *cli, struct journal *j)
+{
+        char **names = NULL;
+        size_t n = 0;
+        json_t *list = json_array(), *doc = json_pack("{s:o}", "streams", list);
+
+        if (journal_streams(j, &names, &n) != 0) {
+                complain(cli, "%s", j->message ?: "the streams cannot be listed");
+                json_decref(doc);
+                return EXIT_UNUSABLE;
+        }
+        for (size_t i = 0; i < n; i++)
+                if (cli->format == FORMAT_TABLE)
+                        puts(names[i]);
+                else
+                        json_array_append_new(list, json_string(names[i]));
+        if (cli->format != FORMAT_TABLE)
+                print_document(cli, doc);
+        json_decref(doc);
+        free_names(names, n);
+        return 0;
+}
+
+static int known_stream(const struct cli *cli, struct journal *j, const char *name)
+{
+        char **names = NULL;
+        size_t n = 0;
+        bool known = false;
+
+        if (journal_streams(j, &names, &n) != 0)
+                return 0; /* reading it will tell */
+        for (size_t i = 0; i < n; i++)
+                known |= streq(names[i], name);
+        free_names(names, n);
+        if (known)
+                return 0;
+        complain(cli, "there is no stream %s; prvng store cat --list shows all", name);
+        return EXIT_RUN_FAILED;
+}
+
+int store_cat(struct cli *cli)
+{
+        struct opened o = {0};
+        const char *name = cli->args[0] ?: "site";
+        int r = open_store(&o, cli);
+
+        if (r)
+                return r;
+        if (option_given(cli, "list")) {
+                r = list_streams(cli, o.journal);
+        } else {
+                r = cli->args[0] ? known_stream(cli, o.journal, name) : 0;
+                r = r ?: read_stream(cli, o.journal, name, print_line, cli);
+        }
+        close_store(&o);
+        return r;
+}
+
+int store_check(struct cli *cli)
+{
+        static const char *const heads[] = {"STREAM", "RECORDS", "STATE"};
+        struct opened o = {0};
+        json_t *list = json_array(), *doc = json_pack("{s:o}", "streams", list);
+        char **names = NULL;
+        size_t n = 0;
+        struct table t;
+        int r = open_store(&o, cli), worst = 0;
+
+        if (r) {
+                json_decref(doc);
+                return r;
+        }
+        table_init(&t, cli, N_ELEMENTS(heads), heads);
+        if (journal_streams(o.journal, &names, &n) != 0) {
+                complain(cli, "%s", o.journal->message ?: "the streams cannot be listed");
+                worst = EXIT_UNUSABLE;
+        }
+        for (size_t i = 0; i < n; i++) {
+                uint64_t records = 0;
+
+                r = read_stream(cli, o.journal, names[i], count_line, &records);
+                worst = r ?: worst;
+                table_cell(&t, PLAIN, "%s", names[i]);
+                table_cell(&t, PLAIN, "%llu", (unsigned long long)records);
+                table_cell(&t, r ? RED : GREEN, "%s", r ? "damaged" : "intact");
+                json_array_append_new(list, json_pack("{s:s, s:I, s:b}", "name", names[i], "records",
+                                                      (json_int_t)records, "intact", r == 0));
+        }
+        if (cli->format == FORMAT_TABLE)
+                table_print(&t);
+        else
+                print_document(cli, doc);
+        json_decref(doc);
+        free_names(names, n);
+        close_store(&o);
+        return worst;
+}
