@@ -127,10 +127,10 @@ int main(void)
         struct host_hooks hooks = {.log = log_line};
         struct problems problems = PROBLEMS_NULL;
         struct config *config;
-        struct site site;
+        struct test_site site;
         int64_t start;
 
-        site_new(&site, (struct site_plugin[]){{"noop"}, {"misbehaves"}}, 2, NULL);
+        test_site_new(&site, (struct test_plugin[]){{"noop"}, {"misbehaves"}}, 2, NULL);
         CHECK(config_load(site.conf, &problems, &config) == 0 && problems.n == 0);
         CHECK(host_new(config, &hooks, &host) == 0);
         CHECK(plugins_load(config, host, NULL, 0, &plugins) == 0);
@@ -143,6 +143,6 @@ int main(void)
         plugins_free(plugins);
         host_free(host);
         config_free(config);
-        site_remove(&site);
+        test_site_remove(&site);
         return 0;
 }

@@ -306,9 +306,9 @@ int main(int argc, char **argv)
 {
         struct server servers[N_SERVERS] = {0};
         struct problems problems = PROBLEMS_NULL;
-        struct site_plugin list[4];
+        struct test_plugin list[4];
         struct config *config = NULL;
-        struct site site;
+        struct test_site site;
         char files[4][1024], local[1200], more[1100];
         int64_t installed_ms;
 
@@ -320,14 +320,14 @@ int main(int argc, char **argv)
                 const char *name = k ? taskservs[k - 1] : "local";
 
                 snprintf(files[k], sizeof(files[k]), "%s/%s.so", argv[1], name);
-                list[k] = (struct site_plugin){.name = name, .file = files[k]};
+                list[k] = (struct test_plugin){.name = name, .file = files[k]};
         }
         if (access(files[0], R_OK) != 0)
                 skip("the provider local was not built");
         snprintf(local, sizeof(local), "libexec = \"%s\";", argv[2]);
         list[0].config = local;
         snprintf(more, sizeof(more), "cache = \"%s\";\n", argv[3]);
-        site_new(&site, list, 4, more);
+        test_site_new(&site, list, 4, more);
         if (config_load(site.conf, &problems, &config) != 0 || problems.n || !config) {
                 problems_print(&problems, stdout);
                 return 1;
@@ -362,6 +362,6 @@ int main(int argc, char **argv)
         plugins_free(plugins);
         host_free(host);
         config_free(config);
-        site_remove(&site);
+        test_site_remove(&site);
         return n_failed ? 1 : 0;
 }
