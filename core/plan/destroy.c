@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The plan that deletes all that a workflow owns. What stands on a resource goes before it; what goes
- * with its server needs no task; what others stand on stays, or is a problem if it is a server.
+ * The plans made from what a workflow owns: check it all, or delete it all. When deleting, what
+ * stands on a resource goes before it; what goes with its server needs no task; what others stand on stays, or is a problem if it is a server.
  */
 #include "plan/make.h"
-
-static const char OPERATION[] = "destroy";
 
 struct going {
         const struct resource *r;
@@ -20,6 +18,7 @@ struct destroy {
         struct going *list;
         uint32_t n;
         struct strmap by_key; /* -> list + 1 */
+        bool check;           /* look only */
 };
 
 static struct going *going_get(const struct destroy *d, const char *key, size_t n_key)
@@ -159,10 +158,10 @@ static int lane_of(struct maker *m, const char *plugin, uint32_t *ret_lane)
         return 0;
 }
 
-static int task_for(struct maker *m, struct going *g)
+static int task_for(struct maker *m, struct going *g, bool check)
 {
         struct task t = {.item = NONE, .server = NONE, .taskserv = NONE, .next_in_op = NONE,
-                         .next_same = NONE, .verb = PLAN_DELETE};
+                         .next_same = NONE, .verb = check ? PLAN_CHECK : PLAN_DELETE};
         struct key k = key_parse(g->r->key);
         struct lane *lane;
         bool can;
@@ -178,7 +177,7 @@ static int task_for(struct maker *m, struct going *g)
                 t.kind = KIND_SERVER;
         else if (strncmp(g->r->key, "taskserv.", 9) == 0)
                 t.kind = KIND_TASKSERV;
-        t.id = maker_format(m->text, "%s/%s", OPERATION,
+        t.id = maker_format(m->text, "%s/%s", m->plan->type,
                             t.kind == KIND_SHARED ? g->r->key : k.name);
         if (!t.resource || !t.spec || !t.id)
                 return error_origin(-ENOMEM);
@@ -238,12 +237,12 @@ static int keep_bases(struct destroy *d)
 
 static int tasks(struct maker *m, struct destroy *d)
 {
-        int r = keep_bases(d);
+        int r = d->check ? 0 : keep_bases(d);
 
         for (uint32_t i = 0; !r && i < d->n; i++) {
-                d->list[i].with = goes_with_server(m, d, &d->list[i]);
+                d->list[i].with = !d->check && goes_with_server(m, d, &d->list[i]);
                 if (!d->list[i].with && !d->list[i].kept)
-                        r = task_for(m, &d->list[i]);
+                        r = task_for(m, &d->list[i], d->check);
         }
         for (uint32_t i = 0; !r && i < d->n; i++) {
                 const struct going *g = &d->list[i];
@@ -253,7 +252,8 @@ static int tasks(struct maker *m, struct destroy *d)
                 foreach_base (word, n, g->r) {
                         const struct going *base = going_get(d, word, n);
 
-                        if (!r && base && base->task != NONE && base->task != g->task)
+                        if (!r && !d->check && base && base->task != NONE &&
+                            base->task != g->task)
                                 r = edge_add(m, g->task, base->task);
                 }
         }
@@ -262,16 +262,19 @@ static int tasks(struct maker *m, struct destroy *d)
 
 static int make(struct maker *m, struct destroy *d)
 {
-        static const struct operation_def def = {
-                .id = OPERATION, .type = OPERATION_DELETE, .target = TARGET_SERVER,
-                .parallel = true, .timeout_s = 300, .on_failure = ON_FAILURE_CONTINUE};
+        static const struct operation_def defs[] = {
+                {.id = "destroy", .type = OPERATION_DELETE, .target = TARGET_SERVER,
+                 .parallel = true, .timeout_s = 300, .on_failure = ON_FAILURE_CONTINUE},
+                {.id = "check", .type = OPERATION_CHECK, .target = TARGET_SERVER,
+                 .parallel = true, .timeout_s = 300, .on_failure = ON_FAILURE_CONTINUE},
+        };
         int r;
 
         m->ops = calloc(2, sizeof(*m->ops));
         m->order = calloc(1, sizeof(*m->order));
         if (!m->ops || !m->order)
                 return error_origin(-ENOMEM);
-        m->ops[0].def = &def;
+        m->ops[0].def = &defs[d->check];
         m->n_ops = m->n_order = 1;
         r = inventory_sorted(m->inventory, &d->all, &d->n_all);
         r = r ? r : collect(m, d);
@@ -279,26 +282,23 @@ static int make(struct maker *m, struct destroy *d)
                 return error_fold(r);
         if (!d->n && !m->problems->n)
                 return error_fold(nothing(m, d));
-        r = keep_needed(m, d);
+        r = d->check ? 0 : keep_needed(m, d);
         r = r ? r : tasks(m, d);
         r = r ? r : expand_blocked(m);
         r = r ? r : order_tasks(m);
         return error_fold(r);
 }
 
-int plan_destroy(const struct config *config, const struct plugins *plugins,
-                 const struct inventory *inventory, const char *site, const char *workflow,
-                 struct problems *problems, struct plan **ret_plan)
+static int plan_owned(const struct plan_request *request, const char *workflow, bool check,
+                      struct problems *problems, struct plan **ret_plan)
 {
-        struct plan_request request = {.config = config, .plugins = plugins,
-                                       .inventory = inventory, .site = site};
         size_t before = problems->n;
-        struct maker m = {.request = &request, .config = config, .inventory = inventory,
-                          .problems = problems};
-        struct destroy d = {0};
+        struct maker m = {.request = request, .config = request->config,
+                          .inventory = request->inventory, .problems = problems};
+        struct destroy d = {.check = check};
         int r;
 
-        r = maker_init(&m, workflow, OPERATION);
+        r = maker_init(&m, workflow, check ? "check" : "destroy");
         r = r ? r : make(&m, &d);
         maker_rest(&m);
         if (!r && problems->n == before) {
@@ -311,4 +311,22 @@ int plan_destroy(const struct config *config, const struct plugins *plugins,
         free(d.all);
         maker_deinit(&m);
         return error_fold(r);
+}
+
+int plan_destroy(const struct config *config, const struct plugins *plugins,
+                 const struct inventory *inventory, const char *site, const char *workflow,
+                 struct problems *problems, struct plan **ret_plan)
+{
+        return plan_owned(&(struct plan_request){.config = config, .plugins = plugins,
+                                                 .inventory = inventory, .site = site},
+                          workflow, false, problems, ret_plan);
+}
+
+int plan_check(const struct config *config, const struct plugins *plugins,
+               const struct inventory *inventory, const char *site, const char *workflow,
+               struct problems *problems, struct plan **ret_plan)
+{
+        return plan_owned(&(struct plan_request){.config = config, .plugins = plugins,
+                                                 .inventory = inventory, .site = site},
+                          workflow, true, problems, ret_plan);
 }
