@@ -3,6 +3,7 @@
  * How a plan is made; only for the files of this folder. In this order:
  *
  *      operations.c  ids, --only, order and circles of operations, the servers of a taskserv operation
+ *      tables.c      plugins and their lanes, providers, servers, taskservs
  *      expand.c      operations x items x servers -> tasks, lanes; the providers' shared resources
  *      requires.c    what taskservs require, conflict with, and need of a server
  *      order.c       edges, joins, topological order, circles of tasks
@@ -198,13 +199,18 @@ int expand_operation(struct maker *m, uint32_t op);
 int expand_shared(struct maker *m);  /* the implied operation */
 int expand_blocked(struct maker *m); /* problems: plugins that are missing or refused */
 int task_add(struct maker *m, const struct task *t, uint32_t *ret_task);
+uint32_t task_of(const struct maker *m, const char *key); /* last added of a resource, or NONE */
+const char *taskserv_key(struct maker *m, const char *taskserv, const char *server);
+int edge_add(struct maker *m, uint32_t from, uint32_t to);
+
+/* tables.c */
+char *maker_concat(struct arena *a, const char *p, const char *q, const char *r, const char *s);
+void lane_named(struct maker *m, uint32_t lane, uint32_t node, const char *member, uint32_t index,
+                const char *why);
 int lane_get(struct maker *m, const char *kind, const char *name, uint32_t *ret_lane);
 int server_get(struct maker *m, const char *name, uint32_t *ret_server);
 int server_provider(struct maker *m, uint32_t server, uint32_t *ret_provider);
 int taskserv_get(struct maker *m, const char *name, uint32_t *ret_taskserv);
-uint32_t task_of(const struct maker *m, const char *key); /* last added of a resource, or NONE */
-const char *taskserv_key(struct maker *m, const char *taskserv, const char *server);
-int edge_add(struct maker *m, uint32_t from, uint32_t to);
 static inline bool verb_makes(uint8_t verb)
 {
         return verb == PLAN_CREATE || verb == PLAN_UPDATE;
