@@ -86,41 +86,69 @@ static const char *task_doc(struct maker *m, const struct task *t)
         return buf_error(b) ? NULL : arena_copy(m->text, b->data, b->n);
 }
 
+static int use_add(struct maker *m, struct plan_task *out, uint32_t *cap, const char *key)
+{
+        struct plan *p = m->plan;
+        int r = maker_grow(&p->uses, p->n_uses, cap, sizeof(*p->uses));
+
+        if (r || !key)
+                return error_origin(r ? r : -ENOMEM);
+        p->uses[p->n_uses++] = key;
+        out->n_uses = p->n_uses - out->first_use;
+        return 0;
+}
+
+/* Without a definition: what the inventory says it stands on, and a taskserv's server. */
+static int owned_uses(struct maker *m, const struct task *t, struct plan_task *out, uint32_t *cap)
+{
+        const struct resource *there = inventory_get(m->inventory, t->resource);
+        const char *word = there && there->builds_on ? there->builds_on : "";
+        struct key k = key_parse(t->resource);
+        bool server = t->kind != KIND_TASKSERV;
+        int r = 0;
+
+        while (!r && *(word += strspn(word, " "))) {
+                size_t n = strcspn(word, " ");
+                char *key = arena_copy(m->text, word, n);
+
+                server |= key && strncmp(key, "server.", 7) == 0 && streq(key + 7, k.place);
+                r = use_add(m, out, cap, key);
+                word += n;
+        }
+        if (!r && !server)
+                r = use_add(m, out, cap, maker_format(m->text, "server.%s", k.place));
+        return error_fold(r);
+}
+
 /* Keys of what the task's inputs are made of. */
 static int task_uses(struct maker *m, const struct task *t, struct plan_task *out, uint32_t *cap)
 {
-        struct plan *p = m->plan;
         const struct provider *provider;
         int r = 0;
 
-        out->first_use = p->n_uses;
-        if (!m->def || t->kind == KIND_JOIN || t->kind == KIND_SHARED)
+        out->first_use = m->plan->n_uses;
+        if (t->kind == KIND_JOIN)
                 return 0;
+        if (!m->def)
+                return error_fold(owned_uses(m, t, out, cap));
         if (t->kind == KIND_TASKSERV) {
                 struct server *s = &m->servers[t->server];
 
                 if (!s->key)
                         s->key = maker_format(m->text, "server.%s", s->name);
-                r = maker_grow(&p->uses, p->n_uses, cap, sizeof(*p->uses));
-                if (r || !s->key)
-                        return error_origin(r ? r : -ENOMEM);
-                p->uses[p->n_uses++] = s->key;
+                r = use_add(m, out, cap, s->key);
         }
         provider = t->kind == KIND_SERVER ? &m->providers[m->servers[t->server].provider] : NULL;
-        for (uint32_t j = 0; provider && j < provider->n_shared; j++) {
+        for (uint32_t j = 0; !r && provider && j < provider->n_shared; j++) {
                 const struct shared *s = &provider->shared[j];
 
                 if (s->task == NONE && !maker_existing(m, s->key))
                         continue;
                 if (s->network && !provider->before_servers && !maker_existing(m, s->key))
                         continue; /* made beside the servers: its outputs may come too late */
-                r = maker_grow(&p->uses, p->n_uses, cap, sizeof(*p->uses));
-                if (r)
-                        return error_fold(r);
-                p->uses[p->n_uses++] = s->key;
+                r = use_add(m, out, cap, s->key);
         }
-        out->n_uses = p->n_uses - out->first_use;
-        return 0;
+        return error_fold(r);
 }
 
 /* item and server are ends of the task's own strings where they can be: a million tasks have a

@@ -828,3 +828,25 @@ Test(scale, a_ladder_of_taskserv_operations_shares_its_servers)
         cr_assert_eq(p->n_tasks, N + 1);
         cr_assert_leq(p->n_deps, 2 * N);
 }
+
+Test(owned, check_looks_at_all_and_changes_nothing)
+{
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
+        const struct plan_task *t;
+
+        stage_resource(s, "taskserv.os@a", "shop", "taskserv/os", "{'x':1}");
+        builds_on(stage_resource(s, "server.a", "shop", "provider/cloud", "{'name':'a'}"),
+                  "network.private@cloud");
+        stage_resource(s, "server.z", "other", "provider/cloud", "{}");
+        cr_assert_eq(plan_check(&s->config, &s->plugins, &s->inventory, "SITE", "shop",
+                                &s->problems, &s->plan), 0);
+        cr_assert_not_null(s->plan);
+        cr_assert_str_eq(stage_order(s), "check/a check/os@a");
+        t = task_by_id(s->plan, "check/os@a");
+        cr_assert_eq(t->verb, PLAN_CHECK);
+        cr_assert_str_eq(t->spec, "{\"x\":1}");
+        cr_assert_str_eq(s->plan->uses[t->first_use], "server.a");
+        t = task_by_id(s->plan, "check/a");
+        cr_assert_str_eq(s->plan->uses[t->first_use], "network.private@cloud");
+        cr_assert_not(t->irreversible);
+}

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The plans made from what a workflow owns: check it all, or delete it all. When deleting, what
- * stands on a resource goes before it; what goes with its server needs no task; what others stand on stays, or is a problem if it is a server.
+ * Plans for all that a workflow owns, made from the inventory alone.
+ *
+ * destroy: what stands on a resource goes before it; what goes with its server needs no task; what
+ * others stand on stays, or is a problem if it is a server. check: everything, servers before what
+ * stands on them.
  */
 #include "plan/make.h"
 
@@ -12,16 +15,15 @@ struct going {
         bool with;      /* goes with its server */
 };
 
-struct destroy {
+struct owned {
         const struct resource **all;
         size_t n_all;
         struct going *list;
         uint32_t n;
         struct strmap by_key; /* -> list + 1 */
-        bool check;           /* look only */
 };
 
-static struct going *going_get(const struct destroy *d, const char *key, size_t n_key)
+static struct going *going_get(const struct owned *d, const char *key, size_t n_key)
 {
         struct strmap_entry *e = strmap_find(&d->by_key, key, n_key);
 
@@ -34,7 +36,7 @@ static struct going *going_get(const struct destroy *d, const char *key, size_t 
              *(word += strspn(word, " ")); word += strcspn(word, " "))                             \
                 for (size_t n_word = strcspn(word, " "), once_ = 1; once_; once_ = 0)
 
-static int collect(struct maker *m, struct destroy *d)
+static int collect(struct maker *m, struct owned *d)
 {
         d->list = calloc(d->n_all + 1, sizeof(*d->list));
         if (!d->list)
@@ -65,7 +67,7 @@ static int collect(struct maker *m, struct destroy *d)
         return 0;
 }
 
-static int nothing(struct maker *m, const struct destroy *d)
+static int nothing(struct maker *m, const struct owned *d)
 {
         _cleanup_(cleanup_free) const char **names = calloc(d->n_all + 1, sizeof(*names));
         struct strmap seen = STRMAP_NULL;
@@ -108,7 +110,7 @@ static int keep(struct maker *m, struct going *g, const struct resource *other)
         return 0;
 }
 
-static int keep_needed(struct maker *m, struct destroy *d)
+static int keep_needed(struct maker *m, struct owned *d)
 {
         for (size_t i = 0; i < d->n_all; i++) {
                 const struct resource *r = d->all[i];
@@ -158,10 +160,15 @@ static int lane_of(struct maker *m, const char *plugin, uint32_t *ret_lane)
         return 0;
 }
 
-static int task_for(struct maker *m, struct going *g, bool check)
+static uint8_t verb_of(const struct maker *m)
+{
+        return m->ops[0].def->type == OPERATION_CHECK ? PLAN_CHECK : PLAN_DELETE;
+}
+
+static int task_for(struct maker *m, struct going *g)
 {
         struct task t = {.item = NONE, .server = NONE, .taskserv = NONE, .next_in_op = NONE,
-                         .next_same = NONE, .verb = check ? PLAN_CHECK : PLAN_DELETE};
+                         .next_same = NONE, .verb = verb_of(m)};
         struct key k = key_parse(g->r->key);
         struct lane *lane;
         bool can;
@@ -195,7 +202,7 @@ static int task_for(struct maker *m, struct going *g, bool check)
 }
 
 /* A taskserv goes with its server, if that goes. */
-static bool goes_with_server(struct maker *m, const struct destroy *d, const struct going *g)
+static bool goes_with_server(struct maker *m, const struct owned *d, const struct going *g)
 {
         struct key k = key_parse(g->r->key);
         const struct going *server;
@@ -210,7 +217,7 @@ static bool goes_with_server(struct maker *m, const struct destroy *d, const str
 }
 
 /* What a kept resource stands on is kept with it. */
-static int keep_bases(struct destroy *d)
+static int keep_bases(struct owned *d)
 {
         _cleanup_(cleanup_free) uint32_t *stack = calloc((size_t)d->n + 1, sizeof(*stack));
         uint32_t n = 0;
@@ -235,14 +242,15 @@ static int keep_bases(struct destroy *d)
         return 0;
 }
 
-static int tasks(struct maker *m, struct destroy *d)
+static int tasks(struct maker *m, struct owned *d)
 {
-        int r = d->check ? 0 : keep_bases(d);
+        bool checks = verb_of(m) == PLAN_CHECK;
+        int r = keep_bases(d);
 
         for (uint32_t i = 0; !r && i < d->n; i++) {
-                d->list[i].with = !d->check && goes_with_server(m, d, &d->list[i]);
+                d->list[i].with = !checks && goes_with_server(m, d, &d->list[i]);
                 if (!d->list[i].with && !d->list[i].kept)
-                        r = task_for(m, &d->list[i], d->check);
+                        r = task_for(m, &d->list[i]);
         }
         for (uint32_t i = 0; !r && i < d->n; i++) {
                 const struct going *g = &d->list[i];
@@ -252,29 +260,23 @@ static int tasks(struct maker *m, struct destroy *d)
                 foreach_base (word, n, g->r) {
                         const struct going *base = going_get(d, word, n);
 
-                        if (!r && !d->check && base && base->task != NONE &&
-                            base->task != g->task)
-                                r = edge_add(m, g->task, base->task);
+                        if (!r && base && base->task != NONE && base->task != g->task)
+                                r = checks ? edge_add(m, base->task | SOFT, g->task)
+                                           : edge_add(m, g->task, base->task);
                 }
         }
         return error_fold(r);
 }
 
-static int make(struct maker *m, struct destroy *d)
+static int make(struct maker *m, const struct operation_def *def, struct owned *d)
 {
-        static const struct operation_def defs[] = {
-                {.id = "destroy", .type = OPERATION_DELETE, .target = TARGET_SERVER,
-                 .parallel = true, .timeout_s = 300, .on_failure = ON_FAILURE_CONTINUE},
-                {.id = "check", .type = OPERATION_CHECK, .target = TARGET_SERVER,
-                 .parallel = true, .timeout_s = 300, .on_failure = ON_FAILURE_CONTINUE},
-        };
         int r;
 
         m->ops = calloc(2, sizeof(*m->ops));
         m->order = calloc(1, sizeof(*m->order));
         if (!m->ops || !m->order)
                 return error_origin(-ENOMEM);
-        m->ops[0].def = &defs[d->check];
+        m->ops[0].def = def;
         m->n_ops = m->n_order = 1;
         r = inventory_sorted(m->inventory, &d->all, &d->n_all);
         r = r ? r : collect(m, d);
@@ -282,24 +284,25 @@ static int make(struct maker *m, struct destroy *d)
                 return error_fold(r);
         if (!d->n && !m->problems->n)
                 return error_fold(nothing(m, d));
-        r = d->check ? 0 : keep_needed(m, d);
+        if (def->type == OPERATION_DELETE)
+                r = keep_needed(m, d);
         r = r ? r : tasks(m, d);
         r = r ? r : expand_blocked(m);
         r = r ? r : order_tasks(m);
         return error_fold(r);
 }
 
-static int plan_owned(const struct plan_request *request, const char *workflow, bool check,
-                      struct problems *problems, struct plan **ret_plan)
+static int plan_owned(const struct plan_request *request, const struct operation_def *def,
+                      const char *workflow, struct problems *problems, struct plan **ret_plan)
 {
         size_t before = problems->n;
         struct maker m = {.request = request, .config = request->config,
                           .inventory = request->inventory, .problems = problems};
-        struct destroy d = {.check = check};
+        struct owned d = {0};
         int r;
 
-        r = maker_init(&m, workflow, check ? "check" : "destroy");
-        r = r ? r : make(&m, &d);
+        r = maker_init(&m, workflow, def->id);
+        r = r ? r : make(&m, def, &d);
         maker_rest(&m);
         if (!r && problems->n == before) {
                 r = maker_finish(&m);
@@ -317,16 +320,24 @@ int plan_destroy(const struct config *config, const struct plugins *plugins,
                  const struct inventory *inventory, const char *site, const char *workflow,
                  struct problems *problems, struct plan **ret_plan)
 {
-        return plan_owned(&(struct plan_request){.config = config, .plugins = plugins,
-                                                 .inventory = inventory, .site = site},
-                          workflow, false, problems, ret_plan);
+        static const struct operation_def def = {
+                .id = "destroy", .type = OPERATION_DELETE, .target = TARGET_SERVER,
+                .parallel = true, .timeout_s = 300, .on_failure = ON_FAILURE_CONTINUE};
+        struct plan_request request = {.config = config, .plugins = plugins,
+                                       .inventory = inventory, .site = site};
+
+        return error_fold(plan_owned(&request, &def, workflow, problems, ret_plan));
 }
 
 int plan_check(const struct config *config, const struct plugins *plugins,
                const struct inventory *inventory, const char *site, const char *workflow,
                struct problems *problems, struct plan **ret_plan)
 {
-        return plan_owned(&(struct plan_request){.config = config, .plugins = plugins,
-                                                 .inventory = inventory, .site = site},
-                          workflow, true, problems, ret_plan);
+        static const struct operation_def def = {
+                .id = "check", .type = OPERATION_CHECK, .target = TARGET_SERVER,
+                .parallel = true, .timeout_s = 300, .on_failure = ON_FAILURE_CONTINUE};
+        struct plan_request request = {.config = config, .plugins = plugins,
+                                       .inventory = inventory, .site = site};
+
+        return error_fold(plan_owned(&request, &def, workflow, problems, ret_plan));
 }
