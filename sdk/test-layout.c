@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Layout lock: the sizes and offsets of all public structs, written by hand from the headers as they
- * were at 1.0. A line changes never; new members add lines at the end of their struct.
+ * Layout lock: the sizes and offsets of all public structs, written by hand from the headers as
+ * they were at 1.0. A line changes never; new members add lines at the end of their struct.
  */
 #include <prvng/prvng.h>
 #include <stdio.h>
