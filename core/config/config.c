@@ -388,7 +388,8 @@ static int complete(struct config *c)
                 char *text;
 
                 if (!json || json_object_set(json, "sources", c->sources) < 0 ||
-                    json_object_set_new(json, "libexec", json_string(c->libexec)) < 0)
+                    (!json_object_get(json, "libexec") && /* a drop-in may name its own */
+                     json_object_set_new(json, "libexec", json_string(c->libexec)) < 0))
                         return error_origin(-ENOMEM);
                 text = json_dumps(json, JSON_COMPACT);
                 if (!text)

@@ -116,20 +116,17 @@ static int apply_config(struct reader *r, const struct key *key, const config_se
 {
         struct config_plugin *p = r->target;
         _cleanup_(cleanup_json_decref) json_t *json = NULL;
+        const config_setting_t *taken;
         int k;
 
         if (config_setting_type(s) != CONFIG_TYPE_GROUP) {
                 setting_problem(r, s, "%s where a group { ... } is expected", setting_type(s));
                 return 0;
         }
-        for (const char *const *own = (const char *const[]){"sources", "libexec", NULL}; *own;
-             own++) {
-                const config_setting_t *m = config_setting_get_member(s, *own);
-
-                if (m)
-                        setting_problem(r, m, "this name is taken: the core hands the site's own "
-                                              "\"%s\" to every plugin", *own);
-        }
+        taken = config_setting_get_member(s, "sources");
+        if (taken)
+                setting_problem(r, taken, "this name is taken: the core hands the site's own "
+                                          "\"sources\" to every plugin");
         k = setting_json(r, s, &json);
         if (k < 0 || !json)
                 return error_fold(k);
