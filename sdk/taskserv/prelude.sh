@@ -209,7 +209,7 @@ packages_remove() {
 # background. service_restart likewise.
 service_start() {
         if systemd_runs; then
-                systemctl --quiet enable "$1"
+                service_enable "$1"
                 systemctl start "$1" || { service_why "$1"; return 1; }
         elif ! service_active "$1" && [ $# -gt 1 ]; then
                 mkdir -p /run/prvng
@@ -222,11 +222,17 @@ service_start() {
 
 service_restart() {
         if systemd_runs; then
-                systemctl --quiet enable "$1"
+                service_enable "$1"
                 systemctl restart "$1" || { service_why "$1"; return 1; }
         else
                 service_stop "$1"
                 service_start "$@"
+        fi
+}
+
+service_enable() {
+        if ! systemctl --quiet is-enabled "$1" 2>/dev/null; then
+                systemctl --quiet enable "$1"
         fi
 }
 
