@@ -8,9 +8,11 @@
  * already is a duplicate. So duplicates cost one look per key, however large the map is.
  */
 #include "definition/document-inside.h"
+#include "host/call.h"
 
 #include <math.h>
 
+#define PROBLEM_MAX 4096    /* bytes of a loader's message */
 #define DUPLICATES_MAX 1000 /* reported: each costs a walk */
 #define TEXT_MAX UINT32_MAX /* 4 GiB: keys are named by 32 bits */
 
@@ -105,6 +107,37 @@ static uint32_t file_number(struct document *d, const char *file)
                 if (streq(d->files[i], file))
                         return i;
         return files_add(d, file) < 0 ? DOC_NONE : d->n_files - 1;
+}
+
+/* Loaders read many encodings; what leaves them is UTF-8 (https://www.rfc-editor.org/rfc/rfc3629). */
+static bool is_utf8(const char *s, uint64_t n)
+{
+        const uint8_t *p = (const uint8_t *)s, *end = p + n;
+
+        while (p < end) {
+                uint32_t c, least, more;
+                uint64_t eight;
+
+                while (end - p >= 8 && (memcpy(&eight, p, 8), !(eight & 0x8080808080808080u)))
+                        p += 8;
+                if (p == end)
+                        break;
+                c = *p++;
+                if (c < 0x80)
+                        continue;
+                more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : 1;
+                least = more == 3 ? 0x10000 : more == 2 ? 0x800 : 0x80;
+                if (c < 0xc2 || c > 0xf4 || (size_t)(end - p) < more)
+                        return false;
+                for (c &= 0x3f >> more; more > 0; more--, p++) {
+                        if ((*p & 0xc0) != 0x80)
+                                return false;
+                        c = c << 6 | (*p & 0x3f);
+                }
+                if (c < least || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+                        return false;
+        }
+        return true;
 }
 
 /* Room for n bytes and their NUL; its place, or DOC_NONE. */
@@ -337,8 +370,11 @@ static int32_t key(struct prvng_document *builder, const char *name, uint64_t n_
         if (!d->depth || d->key != DOC_NONE ||
             d->nodes[d->stack[d->depth - 1].node].type != DOC_MAP)
                 return fail(d, PRVNG_INTERNAL, at, "the loader gave a key outside of a map");
-        if (memchr(name, 0, n_name))
-                return fail(d, PRVNG_PERMANENT, at, "a key may not contain the character NUL");
+        for (uint64_t i = 0; i < n_name; i++)
+                if ((uint8_t)name[i] < 0x20 || name[i] == 0x7f)
+                        return fail(d, PRVNG_PERMANENT, at, "a key may not contain control characters");
+        if (!is_utf8(name, n_name))
+                return fail(d, PRVNG_PERMANENT, at, "this key is no valid UTF-8");
         d->key = key_intern(d, name, n_name);
         d->n_key = (uint32_t)n_name;
         d->key_line = at ? at->line : 0;
@@ -354,6 +390,8 @@ static int32_t string(struct prvng_document *builder, const char *value, uint64_
         struct doc_node *n;
         int32_t r;
 
+        if (!d->failed && !is_utf8(value, n_value))
+                return fail(d, PRVNG_PERMANENT, at, "this text is no valid UTF-8");
         r = append(d, DOC_STRING, at, &n);
         if (r < 0)
                 return r;
@@ -413,9 +451,12 @@ static void problem(struct prvng_document *builder, const struct prvng_position 
 {
         struct document *d = to_document(builder);
         struct position p = position_of(d, at);
+        _cleanup_(cleanup_free) char *clean = host_clean_text(message, PROBLEM_MAX);
+        _cleanup_(cleanup_free) char *lines = snippet ? host_clean_text(snippet, PROBLEM_MAX) : NULL;
 
         if (d->problems)
-                problems_add_snippet(d->problems, &p, NULL, snippet, message);
+                problems_add_snippet(d->problems, &p, NULL, lines,
+                                     clean ? clean : "there is a problem, and no memory to say which");
 }
 
 const struct prvng_host_document *document_interface(void)

@@ -31,6 +31,9 @@ static void report(struct check *c, struct position at, uint32_t node, const cha
         }
         if (member && asprintf(&full, "%s%s%s", path ? path : "", path && *path ? "." : "", member) < 0)
                 full = NULL;
+        for (char *p = message; *p; p++) /* names of attributes are the user's: not to his terminal */
+                if ((uint8_t)*p < 0x20 || *p == 0x7f)
+                        *p = '?';
         problems_add(c->problems, &at, full ? full : path, "%s", message);
 }
 
