@@ -27,7 +27,7 @@ static _Noreturn _printf_(1, 2) void fail(const char *format, ...)
         vfprintf(stderr, format, ap);
         va_end(ap);
         fputc('\n', stderr);
-        exit(CANNOT);
+        _exit(CANNOT);
 }
 
 static void forward(int signal)
@@ -122,5 +122,7 @@ int main(int argc, char **argv)
         child_pid = pid;
         for (size_t i = 0; i < N_ELEMENTS(forwarded); i++)
                 signal(forwarded[i], forward);
-        return wait_for(pid);
+        /* Nothing is left to be done, and nothing that runs at exit would find its way here, with one
+         * foot in the server. */
+        _exit(wait_for(pid));
 }
