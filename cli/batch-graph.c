@@ -83,7 +83,7 @@ static void draw_edges(struct drawing *d, uint32_t from, uint32_t at)
         const struct run *run = d->run;
 
         for (uint32_t k = run->tasks[at].first_next; k < run->tasks[at + 1].first_next; k++) {
-                uint32_t to = run->next[k];
+                uint32_t to = run_next(run, k);
 
                 if (task_is_join(&run->tasks[to]))
                         draw_edges(d, from, to);
@@ -145,14 +145,14 @@ static int turn_dependencies(const struct run *run, struct plan *p)
                 return error_origin(-ENOMEM);
         }
         for (uint32_t k = 0; k < run->n_deps; k++)
-                p->tasks[run->next[k]].n_deps++;
+                p->tasks[run_next(run, k)].n_deps++;
         for (uint32_t i = 0; i < run->n_tasks; i++) {
                 at[i] = p->tasks[i].first_dep = sum;
                 sum += p->tasks[i].n_deps;
         }
         for (uint32_t i = 0; i < run->n_tasks; i++)
                 for (uint32_t k = run->tasks[i].first_next; k < run->tasks[i + 1].first_next; k++)
-                        deps[at[run->next[k]]++] = i;
+                        deps[at[run_next(run, k)]++] = i;
         free(at);
         return 0;
 }
