@@ -183,8 +183,10 @@ struct engine_process *engine_process_free(struct engine_process *p)
         p->workers = workers_free(p->workers, 1500);
         engine_free(p->engine);
         driver_drop_jobs(p);
-        for (uint32_t i = 0; i < p->n_streams; i++)
+        for (uint32_t i = 0; i < p->n_streams; i++) {
                 stream_close(p->streams[i].stream);
+                buf_deinit(&p->streams[i].lines);
+        }
         free(p->streams);
         stream_close(p->site_stream);
         journal_close(p->journal);

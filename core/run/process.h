@@ -13,7 +13,9 @@
 struct run_stream {
         struct run *run;
         struct stream *stream;
-        bool ended; /* closed after the next commit */
+        struct buf lines;   /* being committed, for followers */
+        uint64_t first_seq; /* of them */
+        bool ended;         /* closed after the next commit */
 };
 
 /* A request on its way, from the HTTP thread and back. */
