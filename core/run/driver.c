@@ -261,21 +261,25 @@ static void publish(struct engine_process *p, const struct run *run, uint64_t fi
 
 static int commit_run(struct engine_process *p, struct run_stream *s)
 {
-        _cleanup_(cleanup_buf) struct buf lines = BUF_NULL;
-        uint64_t first = s->stream->seq - s->stream->n_pending + 1;
-        int r;
-
         if (!s->stream->n_pending)
                 return 0;
+        s->first_seq = s->stream->seq - s->stream->n_pending + 1;
         if (p->hooks.on_record)
-                buf_append(&lines, s->stream->pending.data, s->stream->pending.n);
-        r = stream_commit(s->stream);
-        if (r)
-                return r;
-        run_log_flush(s->log);
-        if (p->hooks.on_record)
-                publish(p, s->run, first, &lines);
-        return 0;
+                buf_append(&s->lines, s->stream->pending.data, s->stream->pending.n);
+        return stream_commit(s->stream);
+}
+
+/* After all streams were committed: who reads that a run has ended finds its claims free. */
+static void publish_all(struct engine_process *p)
+{
+        for (uint32_t i = 0; i < p->n_streams; i++) {
+                struct run_stream *s = &p->streams[i];
+
+                run_log_flush(s->log);
+                if (s->lines.n)
+                        publish(p, s->run, s->first_seq, &s->lines);
+                buf_deinit(&s->lines);
+        }
 }
 
 static void close_ended(struct engine_process *p)
@@ -305,6 +309,7 @@ int driver_commit(struct engine_process *p)
                 process_fail(p, r, p->journal->message);
                 return r;
         }
+        publish_all(p);
         close_ended(p);
         while ((job = p->held)) {
                 p->held = job->next;
