@@ -66,10 +66,11 @@ static void append(void *userdata, struct run *run, struct record *r)
 
 static void head(void *userdata, struct run *run, char ret_head[65])
 {
-        struct run_stream *s = stream_of(userdata, run);
+        static const uint8_t none[32];
+        const struct run_stream *s = stream_of(userdata, run);
 
-        for (unsigned i = 0; i < 32; i++)
-                snprintf(ret_head + 2 * i, 3, "%02x", s ? s->stream->digest[i] : 0);
+        hex_text(s ? s->stream->digest : none, 32, ret_head);
+        ret_head[64] = 0;
 }
 
 static void ended(void *userdata, struct run *run)
@@ -131,6 +132,18 @@ static void on_progress(struct op_call *call, uint32_t permille, const char *mes
                 p->hooks.on_progress(p->hooks.userdata, call->run, call->task, permille, message);
 }
 
+/* https://www.w3.org/TR/trace-context/: "00-" trace "-" span "-01" */
+static void set_trace(struct job *job, const struct engine_call *c)
+{
+        char *p = mempcpy(job->trace, "00-", 3);
+
+        hex_text(c->run_id.bytes, 16, p);
+        p[32] = '-';
+        hex_text(c->op_id.bytes, 8, p + 33);
+        memcpy(p + 49, "-01", 4);
+        job->call.pub.trace_parent = job->trace;
+}
+
 static struct job *job_new(struct engine_process *p, const struct engine_call *c)
 {
         struct job *job = p->free_jobs;
@@ -156,12 +169,7 @@ static struct job *job_new(struct engine_process *p, const struct engine_call *c
                 uid_text(&c->op_id, job->op_id);
         op_call_init(&job->call, c->plugin, job->op_id, c->attempt, c->deadline_ms,
                      p->journal->epoch, c->run, c->task);
-        run_trace_id(&c->run_id, job->trace + 3);
-        snprintf(job->trace + 35, sizeof(job->trace) - 35, "-%02x%02x%02x%02x%02x%02x%02x%02x-01",
-                 c->op_id.bytes[0], c->op_id.bytes[1], c->op_id.bytes[2], c->op_id.bytes[3],
-                 c->op_id.bytes[4], c->op_id.bytes[5], c->op_id.bytes[6], c->op_id.bytes[7] | 1);
-        memcpy(job->trace, "00-", 3);
-        job->call.pub.trace_parent = job->trace;
+        set_trace(job, c);
         job->call.on_progress = on_progress;
         job->call.userdata = p;
         return job;
