@@ -12,30 +12,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-/* Run by mmdebstrap at the end, with the new root as $1. */
-static const char hook[] =
-        "set -e\n"
-        /* Each server makes its own. */
-        ": > \"$1/etc/machine-id\"\n"
-        "rm -f \"$1/var/lib/dbus/machine-id\" \"$1\"/etc/ssh/ssh_host_* \"$1/etc/hostname\"\n"
-        "rm -f \"$1/etc/resolv.conf\"\n"
-        /* What is lost when the machine loses power is made again anyway. */
-        "echo force-unsafe-io > \"$1/etc/dpkg/dpkg.cfg.d/prvng\"\n"
-        /* apt in the background would hold the lock that an installation needs; the others have
-         * nothing to act on in a server. */
-        "for unit in console-getty.service getty@tty1.service apt-daily.timer"
-        " apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer"
-        " systemd-udevd.service systemd-udev-trigger.service dev-hugepages.mount"
-        " sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount"
-        " sys-fs-fuse-connections.mount; do\n"
-        " ln -sf /dev/null \"$1/etc/systemd/system/$unit\"\n"
-        "done\n"
-        "for k in /etc/apt/keyrings /usr/share/keyrings /etc/apt/trusted.gpg.d; do\n"
-        " [ -d \"$k\" ] || continue\n"
-        " mkdir -p \"$1$k\"\n"
-        " cp -rn \"$k/.\" \"$1$k/\"\n"
-        "done\n";
-
 static _Noreturn _printf_(1, 2) void fail(const char *format, ...)
 {
         va_list ap;
@@ -90,7 +66,8 @@ static void run_mmdebstrap(const json_t *recipe, const char *work, const char *r
         _cleanup_(cleanup_free) char *packages = joined(json_object_get(recipe, "packages"));
         _cleanup_(cleanup_free) char *include = local_format("--include=%s", packages);
         _cleanup_(cleanup_free) char *apt = local_format("--aptopt=%s/90prvng", work);
-        _cleanup_(cleanup_free) char *customize = local_format("--customize-hook=%s", hook);
+        _cleanup_(cleanup_free) char *customize = local_format(
+                "--customize-hook=%s", local_string(recipe, "hook", "true"));
         const char *argv[32] = { "mmdebstrap", "--variant=minbase", "--mode=root",
                                  "--skip=cleanup/apt/lists", include, apt, customize,
                                  local_string(recipe, "suite", ""), root };

@@ -16,6 +16,34 @@
 static const char *const packages[] = { "systemd-sysv", "dbus", "udev", "iproute2", "ca-certificates",
                                         "kmod", "procps" };
 
+/* Run by mmdebstrap at the end, with the new root as $1. */
+static const char hook[] =
+        "set -e\n"
+        /* Each server makes its own. */
+        ": > \"$1/etc/machine-id\"\n"
+        "rm -f \"$1/var/lib/dbus/machine-id\" \"$1\"/etc/ssh/ssh_host_* \"$1/etc/hostname\"\n"
+        "rm -f \"$1/etc/resolv.conf\"\n"
+        /* What is lost when the machine loses power is made again anyway. */
+        "echo force-unsafe-io > \"$1/etc/dpkg/dpkg.cfg.d/prvng\"\n"
+        /* apt in the background would hold the lock that an installation needs; the others have
+         * nothing to act on in a server, or its start has done their work. */
+        "for unit in console-getty.service getty@tty1.service apt-daily.timer"
+        " apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer"
+        " systemd-udevd.service systemd-udev-trigger.service dev-hugepages.mount"
+        " sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount"
+        " sys-fs-fuse-connections.mount systemd-remount-fs.service kmod-static-nodes.service"
+        " systemd-tmpfiles-setup-dev.service systemd-sysusers.service systemd-random-seed.service"
+        " systemd-update-utmp.service systemd-update-utmp-runlevel.service systemd-pstore.service"
+        " systemd-modules-load.service systemd-firstboot.service systemd-repart.service; do\n"
+        " ln -sf /dev/null \"$1/etc/systemd/system/$unit\"\n"
+        "done\n"
+        "ln -sf /lib/systemd/system/multi-user.target \"$1/etc/systemd/system/default.target\"\n"
+        "for k in /etc/apt/keyrings /usr/share/keyrings /etc/apt/trusted.gpg.d; do\n"
+        " [ -d \"$k\" ] || continue\n"
+        " mkdir -p \"$1$k\"\n"
+        " cp -rn \"$k/.\" \"$1$k/\"\n"
+        "done\n";
+
 /* A value of /etc/os-release; to be freed. */
 static char *os_release(const char *key)
 {
@@ -116,8 +144,9 @@ static json_t *make_recipe(const struct local *l, const char *suite)
         } else {
                 sources = machine_sources();
         }
-        return json_pack("{s:i, s:s, s:o, s:o, s:s}", "format", LOCAL_FORMAT, "suite", suite,
-                         "packages", names, "sources", sources, "apt_conf", settings ? settings : "");
+        return json_pack("{s:i, s:s, s:o, s:o, s:s, s:s}", "format", LOCAL_FORMAT, "suite", suite,
+                         "packages", names, "sources", sources, "apt_conf", settings ? settings : "",
+                         "hook", hook);
 }
 
 /* 16 hexadecimal digits of the recipe's digest. */

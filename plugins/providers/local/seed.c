@@ -145,6 +145,24 @@ static int seed_keys(const char *server, const json_t *keys)
         return r < 0 ? r : local_write_text(file, text, 0600, false);
 }
 
+/* An id of its own. With an empty one systemd would take its start for the first of all and go through
+ * every unit. */
+static int seed_machine_id(const char *server)
+{
+        _cleanup_(cleanup_free) char *file = local_format("%s/upper/etc/machine-id", server);
+        _cleanup_(cleanup_free) char *uuid = NULL;
+        char id[34] = "";
+        size_t n = 0;
+
+        if (!file || local_read_text("/proc/sys/kernel/random/uuid", &uuid) < 0)
+                return -EIO;
+        for (const char *p = uuid; *p && n < 32; p++)
+                if (*p != '-' && *p != '\n')
+                        id[n++] = *p;
+        id[n] = '\n';
+        return local_write_text(file, id, 0444, false);
+}
+
 int boot_seed(const struct boot *b, const json_t *server, char **ret_error)
 {
         static const char *const folders[] = { "upper/etc", "work", "root", "data" };
@@ -164,6 +182,8 @@ int boot_seed(const struct boot *b, const json_t *server, char **ret_error)
         /* Written once: from then on they are the server's, and what is installed there may change them. */
         if (r == 0 && access(hostname, F_OK) < 0) {
                 r = local_write_text(resolv, servers, 0644, false);
+                if (r == 0)
+                        r = seed_machine_id(b->server);
                 if (r == 0)
                         r = seed_keys(b->server, json_object_get(json_object_get(server, "spec"),
                                                                  "ssh_keys"));
