@@ -5,12 +5,16 @@
  */
 #include "helper.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
+
+#define PRUNE_S (7 * 24 * 3600)
 
 static _Noreturn _printf_(1, 2) void fail(const char *format, ...)
 {
@@ -114,6 +118,60 @@ static void build(const json_t *recipe, const char *temporary)
         local_remove_tree(work);
 }
 
+/* The bases that servers of any site lie on. */
+static json_t *bases_in_use(const char *cache)
+{
+        _cleanup_(cleanup_free) char *registry = local_format("%s/subnets", cache);
+        DIR *d = registry ? opendir(registry) : NULL;
+        json_t *used = json_object();
+
+        for (struct dirent *e; d && (e = readdir(d));) {
+                _cleanup_(cleanup_free) char *path = local_format("%s/%s", registry, e->d_name);
+                _cleanup_(cleanup_json) json_t *j = NULL, *names = NULL;
+                size_t i;
+                json_t *name;
+
+                if (e->d_name[0] == '.' || !path || local_read_json(path, &j) < 0)
+                        continue;
+                struct site site = { .folder = (char *)(uintptr_t)local_string(j, "site", "") };
+                if (site_servers(&site, &names) < 0)
+                        continue;
+                json_array_foreach(names, i, name) {
+                        _cleanup_(cleanup_json) json_t *made = NULL;
+                        _cleanup_(cleanup_free) char *server = local_format(
+                                "%s/servers/%s/server.json", site.folder, json_string_value(name));
+
+                        if (server && local_read_json(server, &made) == 0)
+                                json_object_set_new(used, local_string(made, "base", ""), json_true());
+                }
+        }
+        if (d)
+                closedir(d);
+        return used;
+}
+
+/* Removes images of former recipes that no server lies on and that nobody asked for in a week: image.c
+ * touches an image whenever it is asked for. With the folder locked. */
+static void prune(const char *cache, const char *folder)
+{
+        _cleanup_(cleanup_json) json_t *used = bases_in_use(cache);
+        DIR *d = opendir(folder);
+
+        for (struct dirent *e; d && (e = readdir(d));) {
+                _cleanup_(cleanup_free) char *path = local_format("%s/%s", folder, e->d_name);
+                _cleanup_(cleanup_free) char *root = local_format("%s/%s/root", folder, e->d_name);
+                struct stat st;
+
+                if (e->d_name[0] == '.' || !path || !root || stat(path, &st) < 0 ||
+                    st.st_mtime > time(NULL) - PRUNE_S || json_object_get(used, root))
+                        continue;
+                printf("I: removing %s, unused for a week\n", path);
+                local_remove_tree(path);
+        }
+        if (d)
+                closedir(d);
+}
+
 /* What is said from here on, by us and by mmdebstrap, is read by the plugin. */
 static void keep_log(const char *cache, const char *digest)
 {
@@ -155,6 +213,7 @@ int main(int argc, char **argv)
         build(recipe, temporary);
         if (rename(temporary, final) < 0)
                 fail("%s: %s", final, strerror(errno));
+        prune(argv[1], folder);
         puts("I: base image ready");
         return 0;
 }

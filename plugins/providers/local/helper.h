@@ -69,6 +69,9 @@ int cgroups_mount(const struct cgroups *c, const char *root);
  * site locked. */
 int network_make(const struct site *s, char **ret_error);
 
+/* What other firewalls of the machine do to what servers send: a sentence, to be freed; or NULL. */
+char *network_blocked(const struct site *s);
+
 /* The server's end of a cable to the bridge, put into the network namespace of `pid`. */
 int network_connect(const struct site *s, unsigned index, pid_t pid, char **ret_error);
 

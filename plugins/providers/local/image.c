@@ -7,6 +7,7 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <openssl/evp.h>
 #include <sys/stat.h>
 
@@ -280,6 +281,10 @@ int32_t image_ready(struct local *l, struct prvng_call *call, const char *wanted
                 return PRVNG_INTERNAL;
         if (access(root, F_OK) < 0)
                 return build(l, call, cache, digest, recipe);
+        /* Tells the builder of another image that this one is in use. */
+        _cleanup_(cleanup_free) char *folder = local_format("%s/base/%s", cache, digest);
+        if (folder)
+                utimensat(AT_FDCWD, folder, NULL, 0);
         *ret_root = root;
         *ret_name = codename;
         root = codename = NULL;

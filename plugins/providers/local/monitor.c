@@ -157,7 +157,13 @@ static int make_network(struct monitor *m, char **ret_error)
         _cleanup_(cleanup_close) int lock = -1;
         int r = local_lock_folder(m->site.folder, &lock);
 
-        return r < 0 ? r : network_make(&m->site, ret_error);
+        if (r == 0)
+                r = network_make(&m->site, ret_error);
+        if (r == 0) {
+                _cleanup_(cleanup_free) char *blocked = network_blocked(&m->site);
+                put(m, "blocked", json_string(blocked ? blocked : ""));
+        }
+        return r;
 }
 
 static int start_with(struct monitor *m, char **ret_error)

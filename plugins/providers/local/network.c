@@ -83,6 +83,24 @@ int network_make(const struct site *s, char **ret_error)
         return make_rules(s, ret_error);
 }
 
+char *network_blocked(const struct site *s)
+{
+        static const char *const argv[] = { "nft", "list", "chains", NULL };
+        _cleanup_(cleanup_free) char *said = NULL;
+
+        /* What we accept another chain may still drop. */
+        if (run_program(argv, NULL, &said) != 0 || !said)
+                return NULL;
+        for (char *save = NULL, *line = strtok_r(said, "\n", &save); line;
+             line = strtok_r(NULL, "\n", &save))
+                if (strstr(line, "hook forward") && strstr(line, "policy drop"))
+                        return local_format("a firewall of this machine drops what it forwards, so servers"
+                                            " may not reach the outside; let %1$s pass, e.g. nft insert"
+                                            " rule ip filter FORWARD iifname %1$s accept, and the same"
+                                            " with oifname", s->bridge);
+        return NULL;
+}
+
 int network_connect(const struct site *s, unsigned index, pid_t pid, char **ret_error)
 {
         char cable[IFNAMSIZ];

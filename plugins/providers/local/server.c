@@ -106,6 +106,8 @@ static json_t *make_result(const struct local *l, const struct server *s, const 
                         "server %s runs without these limits: %s", name, missing);
                 json_array_append_new(notices, json_string(text ? text : missing));
         }
+        if (*local_string(s->state, "blocked", ""))
+                json_array_append_new(notices, json_string(local_string(s->state, "blocked", "")));
         if (s->alive && !s->monitored && !local_is_chroot(s->made))
                 json_array_append_new(notices, json_string("its monitor has ended and is replaced by"
                                                            " the next create or update"));
