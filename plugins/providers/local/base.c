@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * prvng-local-base CACHE DIGEST: builds the base image whose recipe is CACHE/recipes/DIGEST.json, as
- * CACHE/base/DIGEST/root. The folder appears when it is complete, by a rename.
+ * prvng-local-base CACHE DIGEST: builds the base image whose recipe is CACHE/recipes/DIGEST.json,
+ * as CACHE/base/DIGEST/root. The folder appears when it is complete, by a rename.
  */
 #include "helper.h"
 
@@ -34,7 +34,8 @@ static char *joined(const json_t *strings)
         size_t i;
         json_t *s;
 
-        json_array_foreach(strings, i, s) {
+        json_array_foreach(strings, i, s)
+        {
                 char *more = text ? local_format("%s%s%s", text, i ? "," : "", json_string_value(s))
                                   : NULL;
                 free(text);
@@ -51,7 +52,8 @@ static void write_inputs(const json_t *recipe, const char *work)
         json_t *s;
         int r = local_make_folders(work, 0755);
 
-        json_array_foreach(json_object_get(recipe, "sources"), i, s) {
+        json_array_foreach(json_object_get(recipe, "sources"), i, s)
+        {
                 _cleanup_(cleanup_free) char *path =
                         local_format("%s/%s", work, local_string(s, "name", "sources.list"));
                 if (r == 0)
@@ -70,20 +72,23 @@ static void run_mmdebstrap(const json_t *recipe, const char *work, const char *r
         _cleanup_(cleanup_free) char *packages = joined(json_object_get(recipe, "packages"));
         _cleanup_(cleanup_free) char *include = local_format("--include=%s", packages);
         _cleanup_(cleanup_free) char *apt = local_format("--aptopt=%s/90prvng", work);
-        _cleanup_(cleanup_free) char *customize = local_format(
-                "--customize-hook=%s", local_string(recipe, "hook", "true"));
-        const char *argv[32] = { "mmdebstrap", "--variant=minbase", "--mode=root",
-                                 "--skip=cleanup/apt/lists", include, apt, customize,
-                                 local_string(recipe, "suite", ""), root };
+        _cleanup_(cleanup_free) char *customize =
+                local_format("--customize-hook=%s", local_string(recipe, "hook", "true"));
+        const char *argv[32] = {"mmdebstrap",  "--variant=minbase",
+                                "--mode=root", "--skip=cleanup/apt/lists",
+                                include,       apt,
+                                customize,     local_string(recipe, "suite", ""),
+                                root};
         char *files[16];
         size_t n = 9, n_files = 0, i;
         json_t *s;
 
-        json_array_foreach(json_object_get(recipe, "sources"), i, s)
-                if (n_files < N_ELEMENTS(files)) {
-                        files[n_files] = local_format("%s/%s", work, local_string(s, "name", ""));
-                        argv[n++] = files[n_files++];
-                }
+        json_array_foreach(json_object_get(recipe, "sources"), i,
+                           s) if (n_files < N_ELEMENTS(files))
+        {
+                files[n_files] = local_format("%s/%s", work, local_string(s, "name", ""));
+                argv[n++] = files[n_files++];
+        }
         if (!packages || !include || !apt || !customize)
                 fail("out of memory");
         fflush(stdout);
@@ -102,8 +107,8 @@ static void build(const json_t *recipe, const char *temporary)
         write_inputs(recipe, work);
         pid_t pid = fork();
         if (pid == 0) {
-                /* Mounts of its own: they go with it, however it ends. Where that is forbidden, so are
-                 * mounts, and mmdebstrap does without. */
+                /* Mounts of its own: they go with it, however it ends. Where that is forbidden, so
+                 * are mounts, and mmdebstrap does without. */
                 if (unshare(CLONE_NEWNS) == 0 &&
                     mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
                         fail("making the mounts private: %s", strerror(errno));
@@ -133,16 +138,18 @@ static json_t *bases_in_use(const char *cache)
 
                 if (e->d_name[0] == '.' || !path || local_read_json(path, &j) < 0)
                         continue;
-                struct site site = { .folder = (char *)(uintptr_t)local_string(j, "site", "") };
+                struct site site = {.folder = (char *)(uintptr_t)local_string(j, "site", "")};
                 if (site_servers(&site, &names) < 0)
                         continue;
-                json_array_foreach(names, i, name) {
+                json_array_foreach(names, i, name)
+                {
                         _cleanup_(cleanup_json) json_t *made = NULL;
                         _cleanup_(cleanup_free) char *server = local_format(
                                 "%s/servers/%s/server.json", site.folder, json_string_value(name));
 
                         if (server && local_read_json(server, &made) == 0)
-                                json_object_set_new(used, local_string(made, "base", ""), json_true());
+                                json_object_set_new(used, local_string(made, "base", ""),
+                                                    json_true());
                 }
         }
         if (d)
@@ -150,8 +157,8 @@ static json_t *bases_in_use(const char *cache)
         return used;
 }
 
-/* Removes images of former recipes that no server lies on and that nobody asked for in a week: image.c
- * touches an image whenever it is asked for. With the folder locked. */
+/* Removes images of former recipes that no server lies on and that nobody asked for in a week:
+ * image.c touches an image whenever it is asked for. With the folder locked. */
 static void prune(const char *cache, const char *folder)
 {
         _cleanup_(cleanup_json) json_t *used = bases_in_use(cache);

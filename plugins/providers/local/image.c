@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The base image: which one a server gets, and that it is there. A recipe is all that decides what is in
- * the image; the image is named by the recipe's digest, so a changed recipe is another image.
+ * The base image: which one a server gets, and that it is there. A recipe is all that decides what
+ * is in the image; the image is named by the recipe's digest, so a changed recipe is another image.
  */
 #include "local.h"
 
@@ -14,8 +14,8 @@
 #define BUILD_ASK_MS 300
 
 /* What every server has: enough to boot systemd, to be on the network and to install more. */
-static const char *const packages[] = { "systemd-sysv", "dbus", "udev", "iproute2", "ca-certificates",
-                                        "kmod", "procps" };
+static const char *const packages[] = {"systemd-sysv",    "dbus", "udev",  "iproute2",
+                                       "ca-certificates", "kmod", "procps"};
 
 /* Run by mmdebstrap at the end, with the new root as $1. */
 static const char hook[] =
@@ -146,8 +146,8 @@ static json_t *make_recipe(const struct local *l, const char *suite)
                 sources = machine_sources();
         }
         return json_pack("{s:i, s:s, s:o, s:o, s:s, s:s}", "format", LOCAL_FORMAT, "suite", suite,
-                         "packages", names, "sources", sources, "apt_conf", settings ? settings : "",
-                         "hook", hook);
+                         "packages", names, "sources", sources, "apt_conf",
+                         settings ? settings : "", "hook", hook);
 }
 
 /* 16 hexadecimal digits of the recipe's digest. */
@@ -163,7 +163,8 @@ static char *digest_of(const json_t *recipe)
                             d[6], d[7]);
 }
 
-/* The last lines that the builder wrote, as one; `n` of them. To be freed; NULL if there are none. */
+/* The last lines that the builder wrote, as one; `n` of them. To be freed; NULL if there are none.
+ */
 static char *last_lines(const char *path, int n)
 {
         char *text = NULL;
@@ -187,17 +188,17 @@ static int32_t start_build(struct local *l, struct prvng_call *call, const char 
                            const char *digest, const char *job, const char *log)
 {
         _cleanup_(cleanup_free) char *program = local_program(l, "prvng-local-base");
-        _cleanup_(cleanup_free) char *http = local_format("http_proxy=%s",
-                                                          l->http_proxy ? l->http_proxy : "");
-        _cleanup_(cleanup_free) char *https = local_format("https_proxy=%s",
-                                                           l->https_proxy ? l->https_proxy : "");
-        _cleanup_(cleanup_free) char *none = local_format("no_proxy=%s",
-                                                          l->no_proxy ? l->no_proxy : "");
-        const char *argv[] = { program, cache, digest, NULL };
-        const char *environment[8] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8",
-                                       "HOME=/root" };
-        struct prvng_spawn spawn = { .struct_size = sizeof(spawn), .argv = argv,
-                                     .environment = environment };
+        _cleanup_(cleanup_free) char *http =
+                local_format("http_proxy=%s", l->http_proxy ? l->http_proxy : "");
+        _cleanup_(cleanup_free) char *https =
+                local_format("https_proxy=%s", l->https_proxy ? l->https_proxy : "");
+        _cleanup_(cleanup_free) char *none =
+                local_format("no_proxy=%s", l->no_proxy ? l->no_proxy : "");
+        const char *argv[] = {program, cache, digest, NULL};
+        const char *environment[8] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8",
+                                      "HOME=/root"};
+        struct prvng_spawn spawn = {
+                .struct_size = sizeof(spawn), .argv = argv, .environment = environment};
         size_t n = 3;
 
         if (!program || !http || !https || !none)
@@ -212,22 +213,22 @@ static int32_t start_build(struct local *l, struct prvng_call *call, const char 
         return l->spawn->job_start(call, job, &spawn);
 }
 
-static int32_t build(struct local *l, struct prvng_call *call, const char *cache, const char *digest,
-                     const json_t *recipe)
+static int32_t build(struct local *l, struct prvng_call *call, const char *cache,
+                     const char *digest, const json_t *recipe)
 {
         _cleanup_(cleanup_free) char *folder = local_format("%s/recipes", cache);
         _cleanup_(cleanup_free) char *file = local_format("%s/recipes/%s.json", cache, digest);
         _cleanup_(cleanup_free) char *log = local_format("%s/recipes/%s.log", cache, digest);
         _cleanup_(cleanup_free) char *job = local_format("base.%s", digest);
         _cleanup_(cleanup_free) char *said = log ? last_lines(log, 1) : NULL;
-        struct prvng_job_status status = { .struct_size = sizeof(status) };
+        struct prvng_job_status status = {.struct_size = sizeof(status)};
         int r = folder ? local_make_folders(folder, 0755) : -ENOMEM;
 
         if (r == 0 && access(file, F_OK) < 0)
                 r = local_write_json(file, recipe, false);
         if (r < 0)
-                return local_fail(l, call, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, NULL, "local: %s: %s",
-                                  folder ? folder : cache, strerror(-r));
+                return local_fail(l, call, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, NULL,
+                                  "local: %s: %s", folder ? folder : cache, strerror(-r));
         int32_t k = l->spawn->job_status(call, job, 0, NULL, &status);
         if (k != PRVNG_DONE)
                 return k;
@@ -265,14 +266,16 @@ int32_t image_ready(struct local *l, struct prvng_call *call, const char *wanted
                 return local_fail(l, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, NULL,
                                   "local: the folder for base images cannot be made");
         if (!*codename)
-                return local_fail(l, call, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE, NULL,
-                                  "local: /etc/os-release names no VERSION_CODENAME; servers are built"
-                                  " from the machine's own Debian or Ubuntu release");
+                return local_fail(
+                        l, call, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE, NULL,
+                        "local: /etc/os-release names no VERSION_CODENAME; servers are built"
+                        " from the machine's own Debian or Ubuntu release");
         if (!image_matches(wanted, codename, id, version))
-                return local_fail(l, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, "spec.image",
-                                  "local: image \"%s\" cannot be had here: servers are built from the"
-                                  " machine's own release; write \"%s\" or \"%s-%s\", or leave it out",
-                                  wanted, codename, id, version);
+                return local_fail(
+                        l, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, "spec.image",
+                        "local: image \"%s\" cannot be had here: servers are built from the"
+                        " machine's own release; write \"%s\" or \"%s-%s\", or leave it out",
+                        wanted, codename, id, version);
         _cleanup_(cleanup_json) json_t *recipe = make_recipe(l, codename);
         _cleanup_(cleanup_free) char *digest = recipe ? digest_of(recipe) : NULL;
         _cleanup_(cleanup_free) char *root =

@@ -2,9 +2,9 @@
 /*
  * prvng-local-monitor SITE NAME: owns the life of one server.
  *
- * It makes the case what wanted.json says and writes down in state.json what the case is; it watches
- * wanted.json for as long as the server runs, and ends with the server. It can be killed at any moment:
- * the next one finds the server by state.json and takes it over without disturbing it.
+ * It makes the case what wanted.json says and writes down in state.json what the case is; it
+ * watches wanted.json for as long as the server runs, and ends with the server. It can be killed at
+ * any moment: the next one finds the server by state.json and takes it over without disturbing it.
  */
 #include "helper.h"
 
@@ -47,10 +47,10 @@ struct monitor {
         enum phase phase;
         pid_t pid;
         int pidfd, notify, inotify, signals, lock;
-        bool child;         /* the first process is our child */
-        bool again;         /* after the stop that is under way: start */
-        bool end;           /* nothing left to watch */
-        bool failed;        /* the present wish cannot be fulfilled */
+        bool child;  /* the first process is our child */
+        bool again;  /* after the stop that is under way: start */
+        bool end;    /* nothing left to watch */
+        bool failed; /* the present wish cannot be fulfilled */
         int64_t since, deadline;
         int64_t crashes[CRASHES_MAX];
 };
@@ -77,7 +77,7 @@ static void put(struct monitor *m, const char *key, json_t *value)
 
 static void save(struct monitor *m)
 {
-        static const char *const names[] = { "stopped", "starting", "running", "stopping" };
+        static const char *const names[] = {"stopped", "starting", "running", "stopping"};
         _cleanup_(cleanup_free) char *path = local_format("%s/state.json", m->server);
 
         put(m, "format", json_integer(LOCAL_FORMAT));
@@ -116,7 +116,8 @@ static void read_wanted(struct monitor *m)
         m->failed = false;
 }
 
-/* --- limits ------------------------------------------------------------------------------------- */
+/* --- limits -------------------------------------------------------------------------------------
+ */
 
 static void apply_limits(struct monitor *m)
 {
@@ -130,8 +131,9 @@ static void apply_limits(struct monitor *m)
         if (cgroups_limit(&m->cgroups, &l, &missing) < 0)
                 return;
         put(m, "missing", json_string(missing ? missing : ""));
-        put(m, "limits", json_pack("{s:f, s:I, s:I}", "cpu", l.cpu, "memory", (json_int_t)l.memory,
-                                   "pids", (json_int_t)l.pids));
+        put(m, "limits",
+            json_pack("{s:f, s:I, s:I}", "cpu", l.cpu, "memory", (json_int_t)l.memory, "pids",
+                      (json_int_t)l.pids));
         if (missing)
                 say(m, "limits that are not enforced: %s", missing);
 }
@@ -150,7 +152,8 @@ static json_t *groups_of(const struct cgroups *c)
         return list;
 }
 
-/* --- starting ----------------------------------------------------------------------------------- */
+/* --- starting -----------------------------------------------------------------------------------
+ */
 
 static int make_network(struct monitor *m, char **ret_error)
 {
@@ -168,9 +171,12 @@ static int make_network(struct monitor *m, char **ret_error)
 
 static int start_with(struct monitor *m, char **ret_error)
 {
-        struct boot b = { .site = &m->site, .name = m->name, .server = m->server,
-                          .base = local_string(m->made, "base", ""), .index = m->index,
-                          .cgroups = &m->cgroups };
+        struct boot b = {.site = &m->site,
+                         .name = m->name,
+                         .server = m->server,
+                         .base = local_string(m->made, "base", ""),
+                         .index = m->index,
+                         .cgroups = &m->cgroups};
         int r = make_network(m, ret_error);
 
         if (r < 0)
@@ -193,8 +199,10 @@ static int start_with(struct monitor *m, char **ret_error)
 
 static void start_chroot(struct monitor *m)
 {
-        struct boot b = { .site = &m->site, .name = m->name, .server = m->server,
-                          .base = local_string(m->made, "base", "") };
+        struct boot b = {.site = &m->site,
+                         .name = m->name,
+                         .server = m->server,
+                         .base = local_string(m->made, "base", "")};
         _cleanup_(cleanup_free) char *error = NULL, *root = local_format("%s/root", m->server);
         int r = root ? chroot_make(&b, m->made, &error) : -ENOMEM;
 
@@ -231,8 +239,8 @@ static void start(struct monitor *m)
         }
         int r = start_with(m, &error);
         if (r < 0) {
-                _cleanup_(cleanup_free) char *text = local_format("cannot start server %s: %s", m->name,
-                                                                  error ? error : strerror(-r));
+                _cleanup_(cleanup_free) char *text = local_format(
+                        "cannot start server %s: %s", m->name, error ? error : strerror(-r));
                 set_error(m, text ? text : "out of memory");
                 close_fd(&m->notify);
                 cgroups_remove(&m->cgroups);
@@ -269,8 +277,8 @@ static void on_notify(struct monitor *m)
 
         while ((n = recv(m->notify, text, sizeof(text) - 1, 0)) > 0) {
                 text[n] = '\0';
-                if (m->phase == STARTING && (strncmp(text, "READY=1", 7) == 0 ||
-                                             strstr(text, "\nREADY=1")))
+                if (m->phase == STARTING &&
+                    (strncmp(text, "READY=1", 7) == 0 || strstr(text, "\nREADY=1")))
                         is_up(m);
         }
 }
@@ -286,14 +294,15 @@ static void ask_if_up(struct monitor *m)
                 return;
         program[n] = '\0';
         strcpy(strrchr(program, '/') + 1, "prvng-local-enter");
-        const char *argv[] = { program, m->site.folder, m->name, "--", "systemctl",
-                               "is-system-running", NULL };
+        const char *argv[] = {program,     m->site.folder,      m->name, "--",
+                              "systemctl", "is-system-running", NULL};
         run_program(argv, NULL, &said);
         if (said && (streq(said, "running") || streq(said, "degraded")))
                 is_up(m);
 }
 
-/* --- stopping ----------------------------------------------------------------------------------- */
+/* --- stopping -----------------------------------------------------------------------------------
+ */
 
 static void stop(struct monitor *m, bool at_once)
 {
@@ -309,8 +318,8 @@ static void stop(struct monitor *m, bool at_once)
         }
 }
 
-/* The signal that ended the first process: SIGHUP after a reboot inside, SIGINT after a power-off; 0 if
- * it ended by itself or cannot be known. */
+/* The signal that ended the first process: SIGHUP after a reboot inside, SIGINT after a power-off;
+ * 0 if it ended by itself or cannot be known. */
 static int reap(struct monitor *m)
 {
         int status = 0;
@@ -319,12 +328,12 @@ static int reap(struct monitor *m)
                 while (waitpid(m->pid, &status, 0) < 0 && errno == EINTR)
                         ;
         } else {
-                struct pidfd_info_prvng info = { .mask = PIDFD_INFO_EXIT_PRVNG };
-                struct pollfd gone = { .fd = m->pidfd, .events = POLLHUP };
+                struct pidfd_info_prvng info = {.mask = PIDFD_INFO_EXIT_PRVNG};
+                struct pollfd gone = {.fd = m->pidfd, .events = POLLHUP};
 
                 /* Known once its parent has reaped it, which may take a moment. */
                 while (poll(&gone, 1, 1000) > 0 && !(gone.revents & POLLHUP))
-                        nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+                        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
                 if (ioctl(m->pidfd, _IOWR(0xFF, 11, struct pidfd_info_prvng), &info) < 0 ||
                     !(info.mask & PIDFD_INFO_EXIT_PRVNG))
                         return 0;
@@ -367,87 +376,25 @@ static void on_end(struct monitor *m)
                 put(m, "powered_off", json_true());
                 m->end = true;
         } else if (!asked && signal != SIGHUP && crashes_too_often(m)) {
-                set_error(m, "it ended without being asked three times within five minutes, and is not"
-                             " started again");
+                set_error(m,
+                          "it ended without being asked three times within five minutes, and is not"
+                          " started again");
                 m->end = true;
         }
         save(m);
 }
 
-/* --- the end ------------------------------------------------------------------------------------ */
-
-static bool others_left(const struct monitor *m)
-{
-        _cleanup_(cleanup_json) json_t *names = NULL;
-        size_t i;
-        json_t *name;
-
-        if (site_servers(&m->site, &names) < 0)
-                return true;
-        json_array_foreach(names, i, name) {
-                _cleanup_(cleanup_free) char *path = local_format(
-                        "%s/servers/%s/server.json", m->site.folder, json_string_value(name));
-
-                if (!streq(json_string_value(name), m->name) && path && access(path, F_OK) == 0)
-                        return true;
-        }
-        return false;
-}
-
-/* Forwarding was switched on for us; it is switched off again only if nobody else may lean on it. */
-static void restore_forwarding(const struct site *s)
-{
-        _cleanup_(cleanup_free) char *path = local_format("%s/site.json", s->folder);
-        static const char *const argv[] = { "ip", "-o", "link", "show", "type", "bridge", NULL };
-        _cleanup_(cleanup_json) json_t *j = NULL;
-        _cleanup_(cleanup_free) char *bridges = NULL;
-
-        if (!path || local_read_json(path, &j) < 0 || local_integer(j, "ip_forward_was", 1) != 0)
-                return;
-        if (run_program(argv, NULL, &bridges) == 0 && !*bridges)
-                local_write_proc("/proc/sys/net/ipv4/ip_forward", "0");
-}
-
-static int remove_server(struct monitor *m)
-{
-        static const char *const big[] = { "upper", "work", "data", "root" };
-        _cleanup_(cleanup_close) int lock = -1;
-        int r = 0;
-
-        for (size_t i = 0; r == 0 && i < N_ELEMENTS(big); i++) {
-                _cleanup_(cleanup_free) char *path = local_format("%s/%s", m->server, big[i]);
-                r = path ? local_remove_tree(path) : -ENOMEM;
-        }
-        if (r == 0)
-                r = cgroups_remove(&m->cgroups);
-        if (r == 0)
-                r = network_disconnect(&m->site, m->index);
-        if (r == 0)
-                r = local_lock_folder(m->site.folder, &lock);
-        if (r < 0)
-                return r;
-        site_write_hosts(&m->site, m->name);
-        bool last = !others_left(m);
-        if (last) {
-                r = network_remove(&m->site);
-                if (r < 0)
-                        return r;
-                restore_forwarding(&m->site);
-        }
-        r = local_remove_tree(m->server);
-        if (r == 0 && last)
-                site_forget(&m->site);
-        return r;
-}
+/* --- the end ------------------------------------------------------------------------------------
+ */
 
 static void vanish(struct monitor *m)
 {
-        int r = remove_server(m);
+        int r = remove_server(&m->site, m->name, m->index, &m->cgroups);
 
         m->end = true;
         if (r < 0) {
-                _cleanup_(cleanup_free) char *text = local_format("cannot remove server %s: %s",
-                                                                  m->name, strerror(-r));
+                _cleanup_(cleanup_free) char *text =
+                        local_format("cannot remove server %s: %s", m->name, strerror(-r));
                 set_error(m, text ? text : "out of memory");
                 save(m);
                 return;
@@ -455,7 +402,8 @@ static void vanish(struct monitor *m)
         say(m, "removed");
 }
 
-/* --- the loop ----------------------------------------------------------------------------------- */
+/* --- the loop -----------------------------------------------------------------------------------
+ */
 
 /* One step from what is the case to what is wanted; called again after each event. */
 static void step(struct monitor *m)
@@ -512,8 +460,10 @@ static void on_deadline(struct monitor *m)
                 say(m, "did not end within %d s, is killed", LOCAL_STOP_S);
                 stop(m, true);
         } else if (m->phase == STARTING) {
-                set_error(m, "systemd in the server did not come up in time; the server is left running:"
-                             " look into it with prvng server exec NAME -- systemctl list-jobs");
+                set_error(
+                        m,
+                        "systemd in the server did not come up in time; the server is left running:"
+                        " look into it with prvng server exec NAME -- systemctl list-jobs");
                 save(m);
         }
 }
@@ -553,8 +503,10 @@ static int loop(struct monitor *m)
                 int64_t now = helper_now(), wait = -1;
                 bool ask = m->phase == STARTING && m->notify < 0;
                 struct pollfd fds[] = {
-                        { .fd = m->inotify, .events = POLLIN }, { .fd = m->signals, .events = POLLIN },
-                        { .fd = m->pidfd, .events = POLLIN }, { .fd = m->notify, .events = POLLIN },
+                        {.fd = m->inotify, .events = POLLIN},
+                        {.fd = m->signals, .events = POLLIN},
+                        {.fd = m->pidfd, .events = POLLIN},
+                        {.fd = m->notify, .events = POLLIN},
                 };
 
                 /* A step may have led to the next without an event. */
@@ -681,12 +633,13 @@ static int run(struct monitor *m)
 
 int main(int argc, char **argv)
 {
-        struct monitor m = { .pidfd = -1, .notify = -1, .inotify = -1, .signals = -1, .lock = -1 };
+        struct monitor m = {.pidfd = -1, .notify = -1, .inotify = -1, .signals = -1, .lock = -1};
         int r;
 
         if (argc != 3 || !local_valid_name(argv[2])) {
                 fputs("usage: prvng-local-monitor SITE-FOLDER NAME\n"
-                      "Started by the local provider of prvng, once for each server.\n", stderr);
+                      "Started by the local provider of prvng, once for each server.\n",
+                      stderr);
                 return 2;
         }
         umask(022);
