@@ -48,8 +48,7 @@ char *local_program(const struct local *l, const char *name)
         return local_format("%s/%s", l->libexec, name);
 }
 
-/* --- calls --------------------------------------------------------------------------------------
- */
+/* --- calls --- */
 
 static json_t *parse(struct local *l, struct prvng_call *call, const void *data, uint64_t n)
 {
@@ -276,8 +275,7 @@ static const struct prvng_op op = {
         .describe = op_describe,
 };
 
-/* --- the instance -------------------------------------------------------------------------------
- */
+/* --- the instance --- */
 
 static void destroy(void *instance)
 {

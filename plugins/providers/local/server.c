@@ -8,8 +8,7 @@
 #include <math.h>
 #include <sys/stat.h>
 
-/* --- what is there ------------------------------------------------------------------------------
- */
+/* --- what is there --- */
 
 static json_t *read_part(const struct server *s, const char *name)
 {
@@ -135,8 +134,7 @@ int32_t server_reply(struct local *l, struct prvng_call *call, const struct serv
         return r < 0 ? r : class;
 }
 
-/* --- wishes -------------------------------------------------------------------------------------
- */
+/* --- wishes --- */
 
 static int32_t write_part(struct local *l, struct prvng_call *call, const struct server *s,
                           const char *name, const json_t *value)
@@ -287,8 +285,7 @@ static bool same_spec(const json_t *a, const json_t *b)
         return true;
 }
 
-/* --- create -------------------------------------------------------------------------------------
- */
+/* --- create --- */
 
 const char *server_wanted_state(const json_t *spec)
 {
@@ -448,8 +445,7 @@ int32_t server_create(struct local *l, struct prvng_call *call, const struct req
                                  NULL);
 }
 
-/* --- update -------------------------------------------------------------------------------------
- */
+/* --- update --- */
 
 /* What only a new server can have. */
 static int32_t refuse_replacement(struct local *l, struct prvng_call *call, const struct request *q,
@@ -523,8 +519,7 @@ int32_t server_update(struct local *l, struct prvng_call *call, const struct req
                                  NULL);
 }
 
-/* --- delete -------------------------------------------------------------------------------------
- */
+/* --- delete --- */
 
 /* The folder is gone; what remains is the name of the monitor's job, once that has ended. */
 int32_t server_after_removal(struct local *l, struct prvng_call *call, const char *job,

@@ -75,8 +75,7 @@ static int64_t monotonic_ms(void)
         return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* --- spawn --------------------------------------------------------------------------------------
- */
+/* --- spawn --- */
 
 static int spawn_it(const char *const *argv, const char *const *environment, pid_t *ret)
 {
@@ -194,8 +193,7 @@ static const struct prvng_host_spawn spawn_table = {
         .job_forget = job_forget,
 };
 
-/* --- workdir ------------------------------------------------------------------------------------
- */
+/* --- workdir --- */
 
 static const char *work_state(const struct prvng_host *host, const char *plugin)
 {
@@ -257,8 +255,7 @@ const struct prvng_host *test_host(const char *folder, const char *cache)
         return &table;
 }
 
-/* --- driving ------------------------------------------------------------------------------------
- */
+/* --- driving --- */
 
 void sink_clear(struct prvng_sink *s)
 {

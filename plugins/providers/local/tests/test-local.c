@@ -132,8 +132,7 @@ static bool soon(const char *command)
         return false;
 }
 
-/* --- the tests ----------------------------------------------------------------------------------
- */
+/* --- the tests --- */
 
 static void test_create_three(void)
 {
