@@ -5,6 +5,9 @@
 #include "submit.h"
 
 #include <pthread.h>
+#include <time.h>
+
+#define STOP_S 2 /* promise 10 */
 
 static void put_body(struct buf *b, const struct cli *cli, const struct source *s, const char *id)
 {
@@ -70,8 +73,11 @@ static void *foreground_thread(void *userdata)
         struct foreground *f = userdata;
         _cleanup_(cleanup_free) char *message = NULL;
 
-        if (daemon_run(f->daemon, 0, &message) != 0)
-                fprintf(stderr, "prvng: the engine ended: %s\n", message ? message : "out of memory");
+        /* The HTTP thread would go on without an engine behind it: nobody would be told. */
+        if (daemon_run(f->daemon, 0, &message) != 0) {
+                fprintf(stderr, "\nprvng: the engine ended: %s\n", message ? message : "out of memory");
+                _exit(EXIT_UNUSABLE);
+        }
         return NULL;
 }
 
@@ -98,10 +104,17 @@ static int foreground_start(struct foreground *f, const struct cli *cli)
         return 0;
 }
 
-static void foreground_end(struct foreground *f)
+static void foreground_end(struct foreground *f, int code)
 {
+        struct timespec deadline;
+
         daemon_stop(f->daemon);
-        pthread_join(f->thread, NULL);
+        clock_gettime(CLOCK_REALTIME, &deadline);
+        deadline.tv_sec += STOP_S;
+        if (pthread_timedjoin_np(f->thread, NULL, &deadline) != 0) {
+                fflush(stdout);
+                _exit(code); /* a plugin does not return; the next engine finds out what it did */
+        }
         daemon_free(f->daemon);
         context_close(&f->context);
 }
@@ -142,7 +155,7 @@ static int post_foreground(const struct cli *cli, const struct source *s, const 
         if (r)
                 return r;
         r = post(cli, s, config, FOLLOW_FOREGROUND);
-        foreground_end(&f);
+        foreground_end(&f, r);
         return r;
 }
 

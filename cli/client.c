@@ -26,7 +26,8 @@ int client_init(struct client *c, const struct cli *cli, const struct config *co
                 complain(cli, "the socket's path %s cannot be used", config->socket);
                 return EXIT_UNUSABLE;
         }
-        c->curl = curl_easy_init();
+        /* Thread-safe since libcurl 7.84; only here, because most commands need none of it. */
+        c->curl = curl_global_init(CURL_GLOBAL_DEFAULT) == 0 ? curl_easy_init() : NULL;
         if (!c->curl) {
                 complain(cli, "out of memory");
                 return EXIT_UNUSABLE;

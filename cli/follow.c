@@ -58,7 +58,7 @@ static struct view make_view(const struct follower *f)
         };
 
         if (f->cli->terminal && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col) {
-                v.width = size.ws_col;
+                v.width = size.ws_col - 1u; /* erasing behind the last column erases it */
                 v.height = size.ws_row > 8 ? size.ws_row - 1u : 8;
         }
         return v;

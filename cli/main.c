@@ -2,7 +2,6 @@
 /* prvng: the command line. Always a client of the site's engine, or a reader of its journal. */
 #include "cli.h"
 
-#include <curl/curl.h>
 #include <signal.h>
 
 int main(int argc, char **argv)
@@ -12,7 +11,6 @@ int main(int argc, char **argv)
 
         if (cli_parse(&cli, argc, argv, &r) == 0) {
                 signal(SIGPIPE, SIG_DFL);
-                curl_global_init(CURL_GLOBAL_DEFAULT);
                 json_object_seed(0);
                 r = cli.command->run(&cli);
         }

@@ -126,6 +126,15 @@ static const char *short_id(const struct run *run, const struct task *t)
         return rest && *rest == '/' ? rest + 1 : id;
 }
 
+/* Nothing is at work, and something could be if somebody said what became of it. */
+static bool waits_for_operator(const struct run *run)
+{
+        const uint32_t *n = run->n_by_status;
+
+        return n[TASK_PARKED] && !n[TASK_READY] && !n[TASK_RUNNING] && !n[TASK_PENDING] &&
+               !n[TASK_RETRYING] && !n[TASK_IN_DOUBT];
+}
+
 int64_t view_forecast(const struct run *run, int64_t now_ms)
 {
         double spent = 0, ended = 0, left = 0, begun = 0;
@@ -148,7 +157,7 @@ int64_t view_forecast(const struct run *run, int64_t now_ms)
                         begun += (double)s;
                 }
         }
-        if (n_ended == 0 || elapsed < 2)
+        if (n_ended == 0 || elapsed < 2 || waits_for_operator(run))
                 return -1;
         /* What is left takes as long as what has ended did, as many at once as until now. */
         for (uint32_t s = 0; s < N_TASK_STATUSES; s++)
@@ -219,10 +228,11 @@ static void describe_task(const struct view *v, const struct run *run, uint32_t 
                         buf_printf(text, "  %u%%", p->permille / 10);
                 buf_printf(text, "  %s", p->message);
         }
-        if (note && note->message[0] && !task_status_ended(t->status))
+        if (note && note->message[0] && (is_trouble(t->status) || t->status == TASK_RETRYING ||
+                                         t->status == TASK_IN_DOUBT))
                 buf_printf(text, "  %s", note->message);
-        else if (note && note->message[0] && is_trouble(t->status))
-                buf_printf(text, "  %s", note->message);
+        else if (note && note->message[0] && is_at_work(t->status) && !p)
+                buf_printf(text, ", before: %s", note->message);
         /* One line only. */
         for (size_t i = 0; i < text->n; i++)
                 if (text->data[i] == '\n')
@@ -292,7 +302,7 @@ static void look(const struct run *run, struct glance *g)
                 if (task_status_ended(t->status))
                         continue;
                 for (uint32_t k = t->first_next; k < run->tasks[i + 1].first_next; k++) {
-                        uint32_t o = run->tasks[run->next[k]].operation;
+                        uint32_t o = run->tasks[run_next(run, k)].operation;
 
                         if (o != t->operation && g[o].waits_for == UINT32_MAX)
                                 g[o].waits_for = t->operation;
@@ -439,6 +449,8 @@ static void put_bar(const struct view *v, const struct run *run, struct buf *out
         buf_printf(&text, "  %u of %u tasks", ended, total);
         if (run->n_by_status[TASK_FAILED])
                 buf_printf(&text, ", %u failed", run->n_by_status[TASK_FAILED]);
+        if (run->n_by_status[TASK_PARKED])
+                buf_printf(&text, ", %u waiting for you", run->n_by_status[TASK_PARKED]);
         if (left >= 0) {
                 BUF_LIT(&text, ", about ");
                 put_duration(&text, left);
@@ -446,6 +458,12 @@ static void put_bar(const struct view *v, const struct run *run, struct buf *out
         }
         buf_puts(out, buf_str(&text));
         buf_putc(out, '\n');
+        if (run->n_by_status[TASK_PARKED]) {
+                buf_clear(&text);
+                buf_printf(&text, "  prvng batch resolve %s TASK --as done|not-started\n",
+                           run->id_text);
+                paint(out, v->color, MAGENTA, buf_str(&text));
+        }
         buf_deinit(&text);
         buf_deinit(&bar);
 }

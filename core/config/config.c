@@ -51,9 +51,10 @@ static int merge_string(struct reader *r, const struct key *key, const config_se
 
 static int merge_number(struct reader *r, const struct key *key, const config_setting_t *s)
 {
-        double v = config_setting_type(s) == CONFIG_TYPE_INT     ? config_setting_get_int(s)
-                   : config_setting_type(s) == CONFIG_TYPE_INT64 ? (double)config_setting_get_int64(s)
-                                                                 : config_setting_get_float(s);
+        double v = config_setting_type(s) == CONFIG_TYPE_INT ? config_setting_get_int(s)
+                   : config_setting_type(s) == CONFIG_TYPE_INT64
+                           ? (double)config_setting_get_int64(s)
+                           : config_setting_get_float(s);
 
         if (!config_setting_is_number(s))
                 setting_problem(r, s, "%s where a number is expected", setting_type(s));
@@ -66,7 +67,8 @@ static int merge_number(struct reader *r, const struct key *key, const config_se
 
 static bool is_strings(const config_setting_t *s)
 {
-        if (config_setting_type(s) != CONFIG_TYPE_ARRAY && config_setting_type(s) != CONFIG_TYPE_LIST)
+        if (config_setting_type(s) != CONFIG_TYPE_ARRAY &&
+            config_setting_type(s) != CONFIG_TYPE_LIST)
                 return false;
         for (int i = 0; i < config_setting_length(s); i++)
                 if (config_setting_type(config_setting_get_elem(s, (unsigned int)i)) !=
@@ -102,7 +104,8 @@ static int merge_group(struct reader *r, const struct key *key, const config_set
         return 0;
 }
 
-/* Mirrors as ( { from = "https://a/"; to = "https://b/"; }, ... ): names of settings cannot hold URLs. */
+/* Mirrors as ( { from = "https://a/"; to = "https://b/"; }, ... ): names of settings cannot hold
+ * URLs. */
 static int merge_mirrors(struct reader *r, const struct key *key, const config_setting_t *s)
 {
         bool good = config_setting_type(s) == CONFIG_TYPE_LIST;
@@ -336,7 +339,8 @@ static int read_folder(struct config *c, const char *folder, bool site, struct d
         return error_fold(r);
 }
 
-/* All files in their order; the drop-ins are only found here, and read once it is known which count. */
+/* All files in their order; the drop-ins are only found here, and read once it is known which
+ * count. */
 static int read_files(struct config *c, const char *path, struct dropins *d,
                       struct problems *problems)
 {
@@ -370,7 +374,8 @@ static int read_files(struct config *c, const char *path, struct dropins *d,
         return error_fold(r);
 }
 
-/* Every plugin gets the site's sources and the folder of helper programs inside its configuration. */
+/* Every plugin gets the site's sources and the folder of helper programs inside its configuration.
+ */
 static int complete(struct config *c)
 {
         if (!c->socket && asprintf(&c->socket, "%s/prvngd.sock", c->state) < 0) {
@@ -383,7 +388,8 @@ static int complete(struct config *c)
                 char *text;
 
                 if (!json || json_object_set(json, "sources", c->sources) < 0 ||
-                    json_object_set_new(json, "libexec", json_string(c->libexec)) < 0)
+                    (!json_object_get(json, "libexec") && /* a drop-in may name its own */
+                     json_object_set_new(json, "libexec", json_string(c->libexec)) < 0))
                         return error_origin(-ENOMEM);
                 text = json_dumps(json, JSON_COMPACT);
                 if (!text)

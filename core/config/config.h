@@ -28,7 +28,8 @@ struct config_plugin {
         bool process;    /* isolation = "process"; default false */
         bool critical;   /* the engine does not start without it; default false */
         char *sha256;    /* pin, 64 hex digits, or NULL */
-        char *config;    /* JSON object handed to create(); "{}" if there is none */
+        char *config;    /* JSON object handed to create(): the group `config` with the site's
+                          * "sources", and "libexec" unless it names its own */
         char *from;      /* file and line that said so, for messages */
 };
 

@@ -74,7 +74,8 @@ static int apply_isolation(struct reader *r, const struct key *key, const config
         const char *text = config_setting_get_string(s), *meant;
 
         if (config_setting_type(s) != CONFIG_TYPE_STRING) {
-                setting_problem(r, s, "%s where \"none\" or \"process\" is expected", setting_type(s));
+                setting_problem(r, s, "%s where \"none\" or \"process\" is expected",
+                                setting_type(s));
         } else if (streq(text, "none") || streq(text, "process")) {
                 p->process = streq(text, "process");
         } else if ((meant = did_you_mean(text, known, N_ELEMENTS(known)))) {
@@ -115,19 +116,17 @@ static int apply_config(struct reader *r, const struct key *key, const config_se
 {
         struct config_plugin *p = r->target;
         _cleanup_(cleanup_json_decref) json_t *json = NULL;
+        const config_setting_t *taken;
         int k;
 
         if (config_setting_type(s) != CONFIG_TYPE_GROUP) {
                 setting_problem(r, s, "%s where a group { ... } is expected", setting_type(s));
                 return 0;
         }
-        for (const char *const *own = (const char *const[]){"sources", "libexec", NULL}; *own; own++) {
-                const config_setting_t *m = config_setting_get_member(s, *own);
-
-                if (m)
-                        setting_problem(r, m, "this name is taken: the core hands the site's own "
-                                              "\"%s\" to every plugin", *own);
-        }
+        taken = config_setting_get_member(s, "sources");
+        if (taken)
+                setting_problem(r, taken, "this name is taken: the core hands the site's own "
+                                          "\"sources\" to every plugin");
         k = setting_json(r, s, &json);
         if (k < 0 || !json)
                 return error_fold(k);
@@ -228,7 +227,8 @@ static bool masked(const char *path)
 {
         struct stat st;
 
-        return stat(path, &st) == 0 && (S_ISCHR(st.st_mode) || (S_ISREG(st.st_mode) && !st.st_size));
+        return stat(path, &st) == 0 &&
+               (S_ISCHR(st.st_mode) || (S_ISREG(st.st_mode) && !st.st_size));
 }
 
 int dropins_read(const struct dropins *d, struct problems *problems, struct config *c)

@@ -159,7 +159,8 @@ int setting_path(struct reader *r, const struct key *key, const config_setting_t
         if (!path && errno == ENOMEM)
                 return error_origin(-ENOMEM);
         if (!path) {
-                setting_problem(r, s, "\"%s\" is not a path that starts with \"/\" or \"~/\"", text);
+                setting_problem(r, s, "\"%s\" is not a path that starts with \"/\" or \"~/\"",
+                                text);
                 return 0;
         }
         return replace(r, key, path);

@@ -45,8 +45,8 @@ int setting_path(struct reader *r, const struct key *key, const config_setting_t
 int setting_bool(struct reader *r, const struct key *key, const config_setting_t *s);
 int setting_u32(struct reader *r, const struct key *key, const config_setting_t *s);
 
-/* The setting as JSON: groups are objects, lists and arrays are arrays. *ret_json is NULL if there was
- * a problem, now reported. */
+/* The setting as JSON: groups are objects, lists and arrays are arrays. *ret_json is NULL if there
+ * was a problem, now reported. */
 int setting_json(struct reader *r, const config_setting_t *s, json_t **ret_json);
 
 /* Absolute form of a path: "~/x" is below the home folder. NULL with errno EINVAL if it is neither

@@ -156,6 +156,15 @@ Test(dropin, gets_the_site_in_its_config)
         cr_assert_str_eq(json_get_string(json_object_get(json, "sources"), "image_registry", ""),
                          "r.example");
         cr_assert_eq(json_get_int(json, "big", 0), 5000000000);
+
+        json_decref(steal(&json));
+        test_site_write(&l.site, "plugins.d/cloud.conf",
+                        "plugin: { name = \"cloud\"; file = \"cloud.so\"; config: { libexec = "
+                        "\"/own\"; }; };");
+        load(&l);
+        p = &l.config->plugins[0];
+        cr_assert_eq(json_parse(p->config, strlen(p->config), &json, NULL), 0);
+        cr_assert_str_eq(json_get_string(json, "libexec", ""), "/own");
         end(&l);
 }
 

@@ -7,112 +7,8 @@
  */
 #include "definition/schema.h"
 
-#include <math.h>
-#include <stdarg.h>
-
 #define NAME_MAX_LENGTH 128
-#define SHOWN_MAX 60
 #define SIMILAR_BUDGET 4000000
-#define PROBLEMS_MAX 1000 /* shown; more are counted: their paths cost a walk each */
-
-static const char *const type_names[] = {
-        [DOC_NULL] = "null",   [DOC_BOOL] = "a boolean", [DOC_INTEGER] = "a number",
-        [DOC_REAL] = "a number", [DOC_STRING] = "a text",  [DOC_LIST] = "a list",
-        [DOC_MAP] = "a map",
-};
-
-static void report(struct check *c, struct position at, uint32_t node, const char *member,
-                   const char *format, va_list ap)
-{
-        _cleanup_(cleanup_free) char *path = NULL, *message = NULL, *full = NULL;
-
-        if (c->problems->n - c->n_before >= PROBLEMS_MAX) {
-                c->n_more++;
-                return;
-        }
-        path = document_path(c->d, c->top, node);
-
-        if (vasprintf(&message, format, ap) < 0) {
-                message = NULL;
-                c->no_memory = true;
-                return;
-        }
-        if (member && asprintf(&full, "%s%s%s", path ? path : "", path && *path ? "." : "", member) < 0)
-                full = NULL;
-        problems_add(c->problems, &at, full ? full : path, "%s", message);
-}
-
-void check_problem(struct check *c, uint32_t node, const char *member, const char *format, ...)
-{
-        va_list ap;
-
-        va_start(ap, format);
-        report(c, document_position(c->d, node), node, member, format, ap);
-        va_end(ap);
-}
-
-/* The same at the value's key. */
-static _printf_(3, 4) void key_problem(struct check *c, uint32_t node, const char *format, ...)
-{
-        va_list ap;
-
-        va_start(ap, format);
-        report(c, document_key_position(c->d, node), node, NULL, format, ap);
-        va_end(ap);
-}
-
-/* The value as the user would write it, cut to a bearable length. */
-static const char *show(struct check *c, uint32_t node, char ret_text[SHOWN_MAX + 8])
-{
-        const struct doc_node *n = document_node(c->d, node);
-        _cleanup_(cleanup_buf) struct buf b = BUF_NULL;
-        size_t cut = SHOWN_MAX;
-
-        if (n->type == DOC_MAP || n->type == DOC_LIST) {
-                snprintf(ret_text, SHOWN_MAX, "%s", type_names[n->type]);
-                return ret_text;
-        }
-        if (n->type == DOC_STRING && n->v.string.n > 4 * SHOWN_MAX)
-                buf_json_n(&b, document_string(c->d, node), 4 * SHOWN_MAX);
-        else
-                document_json(c->d, node, &b);
-        if (b.n <= SHOWN_MAX) {
-                snprintf(ret_text, SHOWN_MAX + 8, "%s", buf_str(&b));
-                return ret_text;
-        }
-        while (cut > 0 && ((uint8_t)b.data[cut] & 0xc0) == 0x80)
-                cut--; /* not inside of a character */
-        snprintf(ret_text, SHOWN_MAX + 8, "%.*s...\"", (int)cut, b.data);
-        return ret_text;
-}
-
-static void wrong(struct check *c, uint32_t node, const char *accepted)
-{
-        char text[SHOWN_MAX + 8];
-
-        check_problem(c, node, NULL, "%s is not accepted here; expected %s", show(c, node, text),
-                      accepted);
-}
-
-const char *check_similar(struct check *c, const char *word, const char *const *list, size_t n)
-{
-        if (n > c->budget)
-                return NULL;
-        c->budget -= n;
-        return did_you_mean(word, list, n);
-}
-
-uint32_t check_child(const struct check *c, uint32_t map, const char *key, uint32_t i)
-{
-        uint32_t list = document_get(c->d, map, key), child;
-
-        if (list == DOC_NONE || document_node(c->d, list)->type != DOC_LIST)
-                return map;
-        child = document_node(c->d, list)->v.children.first;
-        for (; i > 0 && child != DOC_NONE; i--)
-                child = document_node(c->d, child)->next;
-        return child == DOC_NONE ? list : child;
-}
 
 struct definition *definition_free(struct definition *d)
 {
@@ -176,19 +72,19 @@ static bool is_name(const char *s)
 
 bool check_name(struct check *c, uint32_t node, const char *value, const char *what)
 {
-        char text[SHOWN_MAX + 8];
+        char text[CHECK_SHOWN];
 
         if (is_name(value))
                 return true;
         if (strstr(value, "{{") || strstr(value, "{%"))
                 check_problem(c, node, NULL,
                               "%s holds a Jinja2 template, which this version does not render; "
-                              "write the name itself", show(c, node, text));
+                              "write the name itself", check_show(c, node, text));
         else
                 check_problem(c, node, NULL,
                               "%s is no %s: expected 1 to %d letters, digits, '.', '_' and '-', "
                               "beginning with a letter or digit",
-                              show(c, node, text), what, NAME_MAX_LENGTH);
+                              check_show(c, node, text), what, NAME_MAX_LENGTH);
         return false;
 }
 
@@ -196,7 +92,7 @@ bool check_name(struct check *c, uint32_t node, const char *value, const char *w
 static int check_word(struct check *c, const struct attribute *a, uint32_t node, const char *value)
 {
         const char *similar;
-        char text[SHOWN_MAX + 8], words[256];
+        char text[CHECK_SHOWN], words[256];
 
         for (int i = 0; a->words[i]; i++)
                 if (streq(a->words[i], value))
@@ -207,7 +103,7 @@ static int check_word(struct check *c, const struct attribute *a, uint32_t node,
                 return -1;
         }
         check_problem(c, node, NULL, "%s is not accepted here; expected one of: %s.%s%s%s",
-                      show(c, node, text), join(a->words, ", ", words, sizeof(words)),
+                      check_show(c, node, text), join(a->words, ", ", words, sizeof(words)),
                       similar ? " Did you mean \"" : "", similar ? similar : "",
                       similar ? "\"?" : "");
         return -1;
@@ -219,7 +115,7 @@ static const char *check_text(struct check *c, uint32_t node)
         const struct doc_node *n = document_node(c->d, node);
 
         if (n->type != DOC_STRING) {
-                wrong(c, node, n->type == DOC_LIST || n->type == DOC_MAP || n->type == DOC_NULL
+                check_wrong(c, node, n->type == DOC_LIST || n->type == DOC_MAP || n->type == DOC_NULL
                                        ? "a text"
                                        : "a text: put it in quotes");
                 return NULL;
@@ -240,16 +136,16 @@ static const char *check_string(struct check *c, const struct attribute *a, uint
         if (a->flags & A_NAME)
                 return check_name(c, node, value, "name") ? value : NULL;
         if (a->flags & A_NONEMPTY && !*value)
-                wrong(c, node, "a text that is not empty");
+                check_wrong(c, node, "a text that is not empty");
         if (a->flags & A_URL_PATH && *value != '/')
-                wrong(c, node, "a path that begins with '/'");
+                check_wrong(c, node, "a path that begins with '/'");
         return value;
 }
 
 static bool check_number(struct check *c, const struct attribute *a, uint32_t node, double *ret_value)
 {
         const struct doc_node *n = document_node(c->d, node);
-        char text[SHOWN_MAX + 8], range[96];
+        char text[CHECK_SHOWN], range[96];
         double value = n->type == DOC_REAL ? n->v.real : (double)n->v.integer;
         bool is_number = n->type == DOC_INTEGER || (n->type == DOC_REAL && a->kind == A_NUMBER);
 
@@ -260,10 +156,10 @@ static bool check_number(struct check *c, const struct attribute *a, uint32_t no
         snprintf(range, sizeof(range), "%s from %.12g to %.12g",
                  a->kind == A_NUMBER ? "a number" : "a whole number", a->min, a->max);
         if (is_number)
-                check_problem(c, node, NULL, "%s is out of range; expected %s", show(c, node, text),
+                check_problem(c, node, NULL, "%s is out of range; expected %s", check_show(c, node, text),
                               range);
         else
-                wrong(c, node, range);
+                check_wrong(c, node, range);
         return false;
 }
 
@@ -323,7 +219,7 @@ static void check_strings(struct check *c, const struct attribute *a, uint32_t n
         struct strings s = { 0 };
 
         if (n->type != DOC_LIST) {
-                wrong(c, node, n->type == DOC_STRING ? "a list of texts: put it in [ ]"
+                check_wrong(c, node, n->type == DOC_STRING ? "a list of texts: put it in [ ]"
                                                      : "a list of texts");
                 return;
         }
@@ -349,7 +245,7 @@ static void check_strings(struct check *c, const struct attribute *a, uint32_t n
 static void check_labels(struct check *c, uint32_t node)
 {
         if (document_node(c->d, node)->type != DOC_MAP) {
-                wrong(c, node, "a map of texts");
+                check_wrong(c, node, "a map of texts");
                 return;
         }
         for (uint32_t i = document_node(c->d, node)->v.children.first; i != DOC_NONE;
@@ -403,7 +299,7 @@ static void check_unknown(void *userdata, uint32_t node)
                 if (!c->definition->provider_agnostic)
                         return;
         }
-        key_problem(c, node, "unknown attribute \"%.60s\" of %s; accepted: %s.%s%s%s%s", name,
+        check_key_problem(c, node, "unknown attribute \"%.60s\" of %s; accepted: %s.%s%s%s%s", name,
                     u->schema->name, join(names, ", ", accepted, sizeof(accepted)),
                     similar ? " Did you mean \"" : "", similar ? similar : "", similar ? "\"?" : "",
                     !similar && u->schema->flags & SCHEMA_BLOCKS
@@ -418,7 +314,7 @@ static void check_list(struct check *c, const struct attribute *a, uint32_t node
         char *elements, *element;
 
         if (n->type != DOC_LIST) {
-                wrong(c, node, "a list of maps");
+                check_wrong(c, node, "a list of maps");
                 return;
         }
         if (a->flags & A_NONEMPTY && !n->v.children.n)
@@ -431,7 +327,7 @@ static void check_list(struct check *c, const struct attribute *a, uint32_t node
                 if (document_node(c->d, i)->type == DOC_MAP)
                         check_map(c, a->schema, i, element);
                 else
-                        wrong(c, i, "a map");
+                        check_wrong(c, i, "a map");
                 memcpy(element + a->schema->node_at, &i, sizeof(i));
                 element += a->schema->size;
         }
@@ -444,7 +340,7 @@ static void check_inner(struct check *c, const struct attribute *a, uint32_t nod
         size_t before = c->problems->n;
 
         if (document_node(c->d, node)->type != DOC_MAP) {
-                wrong(c, node, "a map");
+                check_wrong(c, node, "a map");
                 return;
         }
         check_map(c, a->schema, node, a->flags & A_AS_TEXT ? NULL : place(out, a));
@@ -462,7 +358,7 @@ static void check_value(struct check *c, const struct attribute *a, uint32_t nod
         switch (a->kind) {
         case A_BOOL:
                 if (document_node(c->d, node)->type != DOC_BOOL)
-                        wrong(c, node, "true or false");
+                        check_wrong(c, node, "true or false");
                 else if (p)
                         *(bool *)p = document_node(c->d, node)->v.boolean;
                 break;
@@ -499,7 +395,7 @@ static void check_value(struct check *c, const struct attribute *a, uint32_t nod
                 break;
         case A_FREE:
                 if (document_node(c->d, node)->type != DOC_MAP)
-                        wrong(c, node, "a map");
+                        check_wrong(c, node, "a map");
                 else
                         store_json(c, node, NULL, NULL, p);
                 break;
@@ -596,27 +492,6 @@ static void check_map(struct check *c, const struct schema *s, uint32_t map, voi
 
 /* --- the whole --- */
 
-static int problem_compare(const void *a, const void *b)
-{
-        const struct problem *p = a, *q = b;
-        int r = strcmp(p->file ? p->file : "", q->file ? q->file : "");
-
-        if (r == 0)
-                r = (p->line > q->line) - (p->line < q->line);
-        if (r == 0)
-                r = (p->column > q->column) - (p->column < q->column);
-        return r;
-}
-
-/* As a person reads the file: from its top. */
-static void sort_problems(struct check *c)
-{
-        qsort(c->problems->list + c->n_before, c->problems->n - c->n_before,
-              sizeof(*c->problems->list), problem_compare);
-        if (c->n_more)
-                problems_add(c->problems, NULL, NULL, "and %zu more problems", c->n_more);
-}
-
 /* provider_agnostic decides how servers are read, so it is wanted before them. */
 static bool find_agnostic(const struct document *d, uint32_t top)
 {
@@ -636,7 +511,7 @@ int definition_check(struct document *d, uint32_t top, const char *folder,
         if (!def)
                 return error_origin(-ENOMEM);
         if (document_node(d, top)->type != DOC_MAP) {
-                wrong(&c, top, "a map: a WorkflowDef");
+                check_wrong(&c, top, "a map: a WorkflowDef");
                 return 0;
         }
         def->document = d;
@@ -651,7 +526,7 @@ int definition_check(struct document *d, uint32_t top, const char *folder,
         if (problems->n == c.n_before)
                 *ret_definition = steal(&def);
         else
-                sort_problems(&c);
+                check_sort(&c);
         return 0;
 }
 

@@ -4,8 +4,8 @@
  * holds (operation ids, cycles between operations are the plan's business), every value is in range.
  * What depends on plugins or on the inventory is checked by the plan.
  *
- * All strings live as long as the definition. JSON members are compact text of exactly what the user
- * wrote.
+ * All strings live as long as the definition. JSON members are compact text of what the user wrote;
+ * `secrets`, `telemetry` and `spec`, which have schemas, in canonical form (definition_canonical).
  */
 #ifndef PRVNG_DEFINITION_DEFINITION_H
 #define PRVNG_DEFINITION_DEFINITION_H

@@ -77,6 +77,7 @@ int definition_find(const struct document *d, const char *name, struct problems 
                     uint32_t *ret_top)
 {
         uint32_t root = document_root(d), found = DOC_NONE;
+        _cleanup_(cleanup_buf) struct buf own = BUF_NULL;
         struct position at;
         size_t n = 0, n_all = 0;
 
@@ -92,9 +93,10 @@ int definition_find(const struct document *d, const char *name, struct problems 
                         return 0;
                 }
                 at = document_position(d, root);
+                buf_json(&own, workflow_name(d, root));
                 problems_add(problems, &at, NULL,
-                             "there is no workflow \"%s\" in this document; it is the workflow \"%s\"",
-                             name, workflow_name(d, root));
+                             "there is no workflow \"%s\" in this document; it is the workflow %s", name,
+                             buf_str(&own));
                 return 0;
         }
         for (uint32_t c = document_node(d, root)->v.children.first; c != DOC_NONE;

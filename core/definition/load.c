@@ -2,8 +2,7 @@
 /* From a file to a document, through the loader plugin for its ending. */
 #include "definition/definition.h"
 #include "plugin/border.h"
-
-#include <limits.h>
+#include "plugin/lock.h"
 
 /* Why no loader could be found: what reads the ending but may not, and what endings are read. */
 static void report_no_loader(const struct plugins *plugins, const struct position *at,
@@ -34,14 +33,19 @@ static void call_loader(struct plugin *plugin, const char *path, const void *dat
                                               .data = data, .n_data = n_data,
                                               .arguments = arguments ? arguments : "{}" };
         struct op_reply reply = OP_REPLY_NULL;
+        struct op_call *outer = host_current_call, call;
         struct position at = { .file = path };
         size_t before = problems->n;
-        struct op_call call;
-        int32_t r;
+        int32_t r = PRVNG_CANCELLED;
 
         op_call_init(&call, plugin, "", 1, INT64_MAX, 0, "", "");
         call.reply = &reply;
-        r = plugin->loader.load(plugin->instance, &call.pub, &source, document_builder(d));
+        if (plugin_lock_enter(plugin->lock, &call) == 0) {
+                host_current_call = &call;
+                r = plugin->loader.load(plugin->instance, &call.pub, &source, document_builder(d));
+                host_current_call = outer;
+                plugin_lock_leave(plugin->lock);
+        }
         if (r < 0 && problems->n == before)
                 problems_add(problems, &at, NULL, "%s",
                              reply.message ? reply.message : "the loader failed without a reason");

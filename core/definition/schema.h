@@ -79,7 +79,7 @@ void schema_canonical(const struct schema *s, const struct document *d, uint32_t
 /* Canonical text of any value: keys sorted, no whitespace. */
 void canonical_any(const struct document *d, uint32_t node, struct buf *json);
 
-/* --- what check.c and cross.c share --- */
+/* --- what check.c, cross.c and report.c share --- */
 struct check {
         struct document *d;
         uint32_t top;
@@ -91,13 +91,27 @@ struct check {
         bool no_memory;
 };
 
+/* Reports a problem of a node, or of its member that is not there; and the same at the node's key. */
 void check_problem(struct check *c, uint32_t node, const char *member, const char *format, ...)
         _printf_(4, 5);
-bool check_name(struct check *c, uint32_t node, const char *value, const char *what);
+void check_key_problem(struct check *c, uint32_t node, const char *format, ...) _printf_(3, 4);
+
+/* "VALUE is not accepted here; expected ..." */
+void check_wrong(struct check *c, uint32_t node, const char *accepted);
+
+/* The value as the user would write it, cut to a bearable length. */
+#define CHECK_SHOWN 68
+const char *check_show(struct check *c, uint32_t node, char ret_text[CHECK_SHOWN]);
+
 const char *check_similar(struct check *c, const char *word, const char *const *list, size_t n);
 
-/* The child of `map` with that key and the i-th child of a list. */
+/* Puts the problems into the order of the file. */
+void check_sort(struct check *c);
+
+/* The i-th child of the list that `map` has under that key. */
 uint32_t check_child(const struct check *c, uint32_t map, const char *key, uint32_t i);
+
+bool check_name(struct check *c, uint32_t node, const char *value, const char *what);
 
 /* Everything that refers from one part of the definition to another. */
 void check_references(struct check *c);

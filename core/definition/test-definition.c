@@ -169,6 +169,41 @@ Test(document, a_loader_that_misbehaves_is_stopped)
         }
 }
 
+Test(document, texts_are_utf8)
+{
+        static const struct { const char *text; bool ok; } cases[] = {
+                { "", true }, { "plain ascii, longer than eight", true }, { "\xc3\xa4", true },
+                { "12345678\xe2\x82\xac", true }, { "\xf0\x9f\x98\x80", true }, { "\xff", false },
+                { "\xc3", false }, { "\xc0\x80", false }, { "\xe0\x80\x80", false },
+                { "\xed\xa0\x80", false }, { "\xf4\x90\x80\x80", false }, { "12345678\x80", false },
+        };
+        static const struct prvng_position at = { 0 };
+
+        for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+                _cleanup_(cleanup_problems) struct problems problems = PROBLEMS_NULL;
+                _cleanup_(cleanup_document) struct document *d = NULL;
+                int32_t r;
+
+                cr_assert_eq(document_new(NULL, &problems, &d), 0);
+                r = builder()->string(document_builder(d), cases[i].text, strlen(cases[i].text), &at);
+                cr_assert_eq(r == 0, cases[i].ok, "case %zu", i);
+        }
+}
+
+Test(document, problems_of_loaders_do_not_steer_terminals)
+{
+        static const struct prvng_position at = { .line = 1 };
+        _cleanup_(cleanup_problems) struct problems problems = PROBLEMS_NULL;
+        _cleanup_(cleanup_document) struct document *d = NULL;
+
+        cr_assert_eq(document_new(NULL, &problems, &d), 0);
+        builder()->problem(document_builder(d), &at, "a\x1b]0;x\x07", "b\x1b[31m\n  ^");
+        cr_assert_eq(problems.n, 1);
+        cr_assert_null(strchr(problems.list[0].message, 0x1b));
+        cr_assert_null(strchr(problems.list[0].snippet, 0x1b));
+        cr_assert(strstr(problems.list[0].snippet, "\n  ^"), "lines stay lines");
+}
+
 Test(definition, defaults)
 {
         _cleanup_(cleanup_fixture) struct fixture f = { 0 };
@@ -307,6 +342,15 @@ Test(definition, names_hold_no_surprise)
                 cr_assert_eq(f.problems.n, 1, "\"%s\": %s", names[i], f.printed);
                 cr_assert_null(strchr(f.printed, 0x1b), "no control characters on a terminal");
         }
+}
+
+Test(definition, keys_do_not_steer_terminals)
+{
+        _cleanup_(cleanup_problems) struct problems problems = PROBLEMS_NULL;
+        _cleanup_(cleanup_document) struct document *d = document("{\"x\\u001b[31m\":1}", &problems);
+
+        cr_assert_eq(problems.n, 1);
+        cr_assert_str_eq(problems.list[0].message, "a key may not contain control characters");
 }
 
 Test(definition, too_many_problems_are_counted)

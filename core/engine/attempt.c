@@ -330,6 +330,21 @@ void engine_answer(struct engine *e, struct flight *f, struct op_reply *reply)
 
 /* Time */
 
+/* Nothing more starts in the run, a further attempt neither: the last one's failure stands. */
+static void not_again(struct flight *f)
+{
+        const struct task_note *note = run_note(f->run, f->task);
+        struct op_reply reply = OP_REPLY_NULL;
+
+        reply.answer = flight_task(f)->attempt->answer;
+        reply.effect = flight_task(f)->attempt->effect;
+        if (asprintf(&reply.message, "not tried again, since nothing more starts: %s",
+                     note ? note->message : "") < 0)
+                reply.message = NULL;
+        task_failed(f, &reply);
+        op_reply_deinit(&reply);
+}
+
 static void next_step(struct flight *f)
 {
         switch (f->phase) {
@@ -337,7 +352,10 @@ static void next_step(struct flight *f)
                 engine_call(f, CALL_POLL, PHASE_POLLING, f->engine->boot_ms + CALL_MS);
                 break;
         case PHASE_DELAYED:
-                attempt_begin(f, flight_task(f)->attempt->number + 1);
+                if (f->run->halted)
+                        not_again(f);
+                else
+                        attempt_begin(f, flight_task(f)->attempt->number + 1);
                 break;
         case PHASE_DOUBTING:
                 observe(f);

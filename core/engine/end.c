@@ -94,11 +94,12 @@ int engine_adopt(struct engine *e, struct run *run)
                 f = flight_new(e, run, i);
                 if (!f)
                         return error_origin(-ENOMEM);
-                if (!f->lane->plugin) {
-                        flight_end(f);
-                        return error_origin(-ENOPKG);
-                }
-                attempt_resume(f);
+                if (f->lane->plugin)
+                        attempt_resume(f);
+                else /* stays as it is until an engine comes that has the plugin */
+                        fprintf(stderr, "prvng: task %s of run %s waits: the plugin %s is not "
+                                        "available; see: prvng plugin list\n",
+                                task_id(run, &run->tasks[i]), run->id_text, f->lane->name);
         }
         return e->error;
 }

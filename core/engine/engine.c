@@ -250,6 +250,7 @@ void engine_call(struct flight *f, enum engine_call_kind kind, enum phase phase,
         struct engine_call call = {
                 .flight = f,
                 .kind = kind,
+                .run_id = f->run->id,
                 .run = f->run->id_text,
                 .task = task_id(f->run, t),
                 .plugin = f->lane->plugin,

@@ -34,7 +34,8 @@ enum engine_call_kind { CALL_READ, CALL_BEGIN, CALL_POLL, CALL_OBSERVE, CALL_CAN
 struct engine_call {
         struct flight *flight; /* to be named in engine_answer */
         enum engine_call_kind kind;
-        const char *run;       /* id */
+        struct uid run_id;
+        const char *run;       /* the same as text */
         const char *task;      /* id */
         struct plugin *plugin;
         const char *verb;

@@ -2,8 +2,8 @@
 /*
  * What plugins say: log lines, error records' texts, and the output of their jobs.
  *
- * The text passes through unredacted, since a plugin may write no secret at all (promise 9); it is only
- * made harmless for terminals and for JSON.
+ * The text passes through unredacted, since a plugin may write no secret at all (promise 9); it is
+ * only made harmless for terminals and for JSON.
  */
 #include "host/services.h"
 

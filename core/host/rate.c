@@ -2,13 +2,13 @@
 /*
  * prvng.host.rate/1: at most so many requests a second leave for an account.
  *
- * A token bucket of one token, that is, requests leave evenly spaced: any deeper bucket would let more
- * than the limit leave within one second after a pause. Each waiter takes the next free slot, so they
- * go in the order in which they came. After back_off() the slots taken before it are void: their
- * waiters, as they wake, see a new generation and queue again.
+ * A token bucket of one token, that is, requests leave evenly spaced: any deeper bucket would let
+ * more than the limit leave within one second after a pause. Each waiter takes the next free slot,
+ * so they go in the order in which they came. After back_off() the slots taken before it are void:
+ * their waiters, as they wake, see a new generation and queue again.
  *
- * back_off() halves the rate, at most once a second, since all calls in flight hear of one overload at
- * once; the rate recovers by 1/60 of its full value a second.
+ * back_off() halves the rate, at most once a second, since all calls in flight hear of one overload
+ * at once; the rate recovers by 1/60 of its full value a second.
  */
 #include "host/services.h"
 

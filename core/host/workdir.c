@@ -53,8 +53,8 @@ char *host_run_folder(const struct config *config, const char *run, const char *
         return host_make_folder(path) < 0 ? NULL : steal(&path);
 }
 
-static const char *plugin_folder(const struct prvng_host *host, const char *base, const char *middle,
-                                 const char *plugin_name)
+static const char *plugin_folder(const struct prvng_host *host, const char *base,
+                                 const char *middle, const char *plugin_name)
 {
         _cleanup_(cleanup_free) char *path = NULL;
 
@@ -66,7 +66,8 @@ static const char *plugin_folder(const struct prvng_host *host, const char *base
 
 static const char *workdir_state(const struct prvng_host *host, const char *plugin_name)
 {
-        return plugin_folder(host, host_table_of(host)->host->config->state, "/plugins", plugin_name);
+        return plugin_folder(host, host_table_of(host)->host->config->state, "/plugins",
+                             plugin_name);
 }
 
 static const char *workdir_cache(const struct prvng_host *host, const char *plugin_name)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Every call goes the same way: enter (lock, fresh reply, the thread's current call), the plugin's
- * function, leave (check what came back). What the plugin said is believed only in so far as it is well
- * formed; in doubt the effect is UNKNOWN, so that observe() is asked before anything is done twice
- * (promise 4).
+ * function, leave (check what came back). What the plugin said is believed only in so far as it is
+ * well formed; in doubt the effect is UNKNOWN, so that observe() is asked before anything is done
+ * twice (promise 4).
  */
 #include "plugin/border.h"
 
@@ -268,7 +268,8 @@ static void check_token(struct crossing *x)
                                               : "did not fit into memory");
         else if (!is_text(&r->token))
                 say(r, PRVNG_INTERNAL, PRVNG_EFFECT_UNKNOWN,
-                    "the token that plugin %s wrote in %s holds control characters; it must be text",
+                    "the token that plugin %s wrote in %s holds control characters; it must be "
+                    "text",
                     x->call->plugin_name, x->function);
         else if (r->token.n == 0 && !(x->rules & KEEPS_TOKEN))
                 say(r, PRVNG_INTERNAL, PRVNG_EFFECT_UNKNOWN,

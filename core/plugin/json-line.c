@@ -2,9 +2,9 @@
 /*
  * The plugin's results on their way into the journal: one line of one JSON object each.
  *
- * A scan recognises the form that nearly all results have and says yes; all else goes through jansson,
- * which then decides and rewrites. So the scan need not know all of JSON: it must only never say yes to
- * what jansson, reading the journal later, would refuse (a test compares the two).
+ * A scan recognises the form that nearly all results have and says yes; all else goes through
+ * jansson, which then decides and rewrites. So the scan need not know all of JSON: it must only
+ * never say yes to what jansson, reading the journal later, would refuse (a test compares the two).
  */
 #include "plugin/json-line.h"
 

@@ -8,8 +8,8 @@
 /* Sets state and reason, once: the first reason is the one that counts. */
 void plugin_refuse(struct plugin *p, const char *format, ...) _printf_(2, 3);
 
-/* Opens p->path, negotiates and makes the instance; p is READY or REFUSED afterwards. -errno only if
- * memory is short. [main] */
+/* Opens p->path, negotiates and makes the instance; p is READY or REFUSED afterwards. -errno only
+ * if memory is short. [main] */
 int plugin_open(struct plugin *p);
 
 /* The kinds this core has a use for. */

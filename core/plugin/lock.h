@@ -12,8 +12,8 @@ struct plugin_lock;
 int plugin_lock_new(uint32_t threads, const void *handle, struct plugin_lock **ret_lock);
 struct plugin_lock *plugin_lock_free(struct plugin_lock *l);
 
-/* Waits for its turn: 0, -ECANCELED if the call is cancelled before, -ETIMEDOUT if its deadline comes
- * before. NULL: at once. */
+/* Waits for its turn: 0, -ECANCELED if the call is cancelled before, -ETIMEDOUT if its deadline
+ * comes before. NULL: at once. */
 int plugin_lock_enter(struct plugin_lock *l, const struct op_call *call);
 void plugin_lock_leave(struct plugin_lock *l);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The note is looked for in the PT_NOTE segments, which the loader itself uses and no strip(1) removes;
- * the section header table may be gone or lie.
+ * The note is looked for in the PT_NOTE segments, which the loader itself uses and no strip(1)
+ * removes; the section header table may be gone or lie.
  */
 #include "plugin/note.h"
 
@@ -138,8 +138,9 @@ static int parse(const char *text, uint64_t n, json_t **ret_note, const char **r
         json_t *e;
         int r;
 
-        *ret_reason = "has a prvng note that is no valid JSON object with the members abi, kind, id, "
-                      "name, version, requires and isolation";
+        *ret_reason =
+                "has a prvng note that is no valid JSON object with the members abi, kind, id, "
+                "name, version, requires and isolation";
         r = json_parse(text, n, &note, NULL);
         if (r == -EBADMSG || !json_is_object(note))
                 return 0;

@@ -6,9 +6,9 @@
 #include <jansson.h>
 
 /*
- * Reads the note of an open file. Trusts nothing in it: every offset and size is checked against the
- * file. Returns 0 with the object (caller frees), or 0 with *ret_note NULL and a sentence that goes on
- * after the file's name ("is no ELF file", caller frees); -errno if memory is short.
+ * Reads the note of an open file. Trusts nothing in it: every offset and size is checked against
+ * the file. Returns 0 with the object (caller frees), or 0 with *ret_note NULL and a sentence that
+ * goes on after the file's name ("is no ELF file", caller frees); -errno if memory is short.
  */
 int note_read(int fd, json_t **ret_note, char **ret_reason);
 

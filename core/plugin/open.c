@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * dlopen, and the negotiation with what it brought. Every step that fails refuses the plugin with one
- * sentence; what it had made by then is given back, but the object stays (nothing is ever unloaded).
+ * dlopen, and the negotiation with what it brought. Every step that fails refuses the plugin with
+ * one sentence; what it had made by then is given back, but the object stays (nothing is ever
+ * unloaded).
  */
 #include "plugin/load.h"
 
@@ -47,8 +48,10 @@ static const struct member loader_members[] = {
         MUST(struct prvng_loader, extensions), MUST(struct prvng_loader, load), {NULL}};
 
 #define WANT(kind, id, member, baseline, members)                                                  \
-        {kind, id, offsetof(struct plugin, member), sizeof(((struct plugin *)0)->member), baseline, \
-         members}
+        {                                                                                          \
+                kind, id, offsetof(struct plugin, member), sizeof(((struct plugin *)0)->member),   \
+                        baseline, members                                                          \
+        }
 
 static const struct wanted wanted[] = {
         WANT("provider", PRVNG_PROVIDER, op, PRVNG_OP_BASELINE, op_members),
@@ -96,8 +99,10 @@ static entry_f find_entry(struct plugin *p, void *handle)
         }
         if (dlinfo(handle, RTLD_DI_LINKMAP, &opened) < 0 ||
             dladdr1(symbol, &info, (void **)&owner, RTLD_DL_LINKMAP) == 0 || opened != owner) {
-                plugin_refuse(p, "%s has no " ENTRY " of its own; the one that was found belongs to "
-                              "its dependency %s", p->path, owner ? owner->l_name : "(unknown)");
+                plugin_refuse(p,
+                              "%s has no " ENTRY " of its own; the one that was found belongs to "
+                              "its dependency %s",
+                              p->path, owner ? owner->l_name : "(unknown)");
                 return NULL;
         }
         memcpy(&entry, &symbol, sizeof(entry)); /* ISO C knows no cast from object to function */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From the configuration to the list of plugins. Cheap checks come before expensive ones, and no code
- * of a plugin runs before the file is trusted and its note fits.
+ * From the configuration to the list of plugins. Cheap checks come before expensive ones, and no
+ * code of a plugin runs before the file is trusted and its note fits.
  */
 #include "plugin/plugin.h"
 
@@ -14,8 +14,8 @@
 
 #include <fcntl.h>
 
-/* Where the file is: absolute, or in the folders of plugin_path, under its relative name or, in builds
- * that are not installed, flat. NULL: nowhere, or out of memory (errno). */
+/* Where the file is: absolute, or in the folders of plugin_path, under its relative name or, in
+ * builds that are not installed, flat. NULL: nowhere, or out of memory (errno). */
 static char *locate(const struct config *config, const char *file)
 {
         const char *base = strrchr(file, '/');
@@ -50,8 +50,10 @@ static int find_file(struct plugin *p, const struct config *config)
         if (!path) {
                 for (char **f = config->plugin_path; *f && p->config->file[0] != '/'; f++)
                         buf_printf(&folders, "%s%s", folders.n ? " and " : " in ", *f);
-                plugin_refuse(p, "there is no file %s%s: install its package, or set enabled = false "
-                              "(%s)", p->config->file, buf_str(&folders), p->config->from);
+                plugin_refuse(p,
+                              "there is no file %s%s: install its package, or set enabled = false "
+                              "(%s)",
+                              p->config->file, buf_str(&folders), p->config->from);
                 return 0;
         }
         r = trust_check(path, &p->path, &reason);
@@ -86,9 +88,10 @@ static int look_inside(struct plugin *p)
         if (!p->sha256)
                 return error_origin(-ENOMEM);
         if (p->config->sha256 && strcasecmp(p->config->sha256, digest) != 0)
-                plugin_refuse(p, "%s is not the file that %s pins: its SHA-256 is %s, pinned is %s; "
-                              "if the new file is wanted, change the pin", p->path, p->config->from,
-                              digest, p->config->sha256);
+                plugin_refuse(p,
+                              "%s is not the file that %s pins: its SHA-256 is %s, pinned is %s; "
+                              "if the new file is wanted, change the pin",
+                              p->path, p->config->from, digest, p->config->sha256);
         r = note_read(fd, &p->note, &reason);
         if (r < 0)
                 return error_fold(r);
@@ -160,22 +163,23 @@ static bool has_kind(const char *kinds, const char *kind)
         return !kinds;
 }
 
-/* A name that several drop-ins give to enabled plugins names none of them: which one a definition means
- * must not hang on the order of files. */
+/* A name that several drop-ins give to enabled plugins names none of them: which one a definition
+ * means must not hang on the order of files. */
 static void check_unique(struct plugin *p, const struct config *config)
 {
         for (size_t i = 0; i < config->n_plugins; i++) {
                 const struct config_plugin *other = &config->plugins[i];
 
                 if (other != p->config && other->enabled && streq(other->name, p->name))
-                        plugin_refuse(p, "two drop-ins enable a plugin named \"%s\", %s and %s: set "
-                                      "enabled = false in one of them", p->name, p->config->from,
-                                      other->from);
+                        plugin_refuse(p,
+                                      "two drop-ins enable a plugin named \"%s\", %s and %s: set "
+                                      "enabled = false in one of them",
+                                      p->name, p->config->from, other->from);
         }
 }
 
-/* Before the note is read, and for a file that is not there: what the folder in "providers/x.so" says,
- * so that whoever needs provider x finds the reason why there is none. */
+/* Before the note is read, and for a file that is not there: what the folder in "providers/x.so"
+ * says, so that whoever needs provider x finds the reason why there is none. */
 static int guess_kind(struct plugin *p)
 {
         const char *file = p->config->file ? p->config->file : "", *slash = strchr(file, '/');
@@ -189,7 +193,8 @@ static int guess_kind(struct plugin *p)
         return plugin_kind_known(kind) ? take(&p->kind, kind) : 0;
 }
 
-static int load_one(struct plugin *p, const struct config *config, const char *kinds, uint32_t flags)
+static int load_one(struct plugin *p, const struct config *config, const char *kinds,
+                    uint32_t flags)
 {
         int r;
 

@@ -8,8 +8,9 @@
 #include <elf.h>
 #include <sys/mman.h>
 
-#define TEXT "{\"abi\":\"1.0\",\"kind\":\"provider\",\"id\":\"a.b\",\"name\":\"n\",\"version\":\"1\"," \
-             "\"requires\":[],\"isolation\":\"none\"}"
+#define TEXT                                                                                       \
+        "{\"abi\":\"1.0\",\"kind\":\"provider\",\"id\":\"a.b\",\"name\":\"n\",\"version\":\"1\","  \
+        "\"requires\":[],\"isolation\":\"none\"}"
 
 /* A shared object of nothing but its headers and a note. */
 struct image64 {

@@ -52,8 +52,8 @@ static void expect(const char *path, const char *a, const char *b)
 {
         _cleanup_(cleanup_free) char *reason = reason_for(path);
 
-        cr_assert(reason && strstr(reason, a) && strstr(reason, b), "\"%s\" does not say \"%s\", \"%s\"",
-                  reason ? reason : "(trusted)", a, b);
+        cr_assert(reason && strstr(reason, a) && strstr(reason, b),
+                  "\"%s\" does not say \"%s\", \"%s\"", reason ? reason : "(trusted)", a, b);
 }
 
 Test(trust, own_file_in_a_sticky_folder)

@@ -19,9 +19,11 @@ static int distrust(const char *path, const struct stat *st, bool last, char **r
 
         if (st->st_uid != 0 && st->st_uid != geteuid()) {
                 pw = getpwuid(st->st_uid); /* [main] */
-                n = asprintf(&reason, "%s belongs to user %s (%u), who is neither root nor you, and "
-                             "could replace the plugin: sudo chown root %s, if its content is trusted",
-                             path, pw ? pw->pw_name : "unknown", (unsigned int)st->st_uid, path);
+                n = asprintf(
+                        &reason,
+                        "%s belongs to user %s (%u), who is neither root nor you, and "
+                        "could replace the plugin: sudo chown root %s, if its content is trusted",
+                        path, pw ? pw->pw_name : "unknown", (unsigned int)st->st_uid, path);
         } else if (S_ISLNK(st->st_mode)) {
                 n = 0; /* nobody writes to a link */
         } else if (last && !S_ISREG(st->st_mode)) {

@@ -2,6 +2,7 @@
 /* The half of the API that changes something. The other half is query.c. */
 #include "run/process.h"
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "definition/definition.h"
 #include "plan/plan.h"
@@ -61,6 +62,7 @@ static void start(struct engine_process *p, struct request *q, struct submission
         int r;
 
         s->store = p->context->config->store;
+        engine_time(p->engine, clock_boot_ms(), clock_wall_ms()); /* planning may have taken long */
         r = engine_submit(p->engine, s, plan, &run);
         if (r) {
                 process_fail(p, r, p->journal->message);
@@ -106,6 +108,23 @@ static const char **only(const struct body *b)
 
 static const char *const types[] = {"batch", "sequential", "parallel"};
 
+static void describe_logging(const struct definition *d, struct buf *b)
+{
+        BUF_LIT(b, "{\"level\":");
+        buf_json(b, d->logging.level);
+        BUF_LIT(b, ",\"path\":");
+        buf_json(b, d->logging.path);
+        BUF_LIT(b, ",\"format\":");
+        buf_json(b, d->logging.format);
+        buf_printf(b, ",\"retention_days\":%u,\"destinations\":[", d->logging.retention_days);
+        for (uint32_t i = 0; i < d->logging.destinations.n; i++) {
+                if (i)
+                        buf_putc(b, ',');
+                buf_json(b, d->logging.destinations.list[i]);
+        }
+        BUF_LIT(b, "]}");
+}
+
 static void start_definition(struct engine_process *p, struct request *q, const struct body *b,
                              const struct definition *d, const struct plan *plan,
                              const struct uid *run)
@@ -129,13 +148,7 @@ static void start_definition(struct engine_process *p, struct request *q, const 
                 r = document_json(b->d, who_node, &who);
         if (!who.n)
                 BUF_LIT(&who, "{}");
-        BUF_LIT(&logging, "{\"level\":");
-        buf_json(&logging, d->logging.level);
-        BUF_LIT(&logging, ",\"path\":");
-        buf_json(&logging, d->logging.path);
-        BUF_LIT(&logging, ",\"format\":");
-        buf_json(&logging, d->logging.format);
-        buf_putc(&logging, '}');
+        describe_logging(d, &logging);
         if (r || buf_error(&logging)) {
                 answer_problems(q, 500, "out of memory", NULL);
                 return;

@@ -57,6 +57,11 @@ static void append(void *userdata, struct run *run, struct record *r)
                 s = stream_of(p, run);
         }
         stream_append(s ? s->stream : p->site_stream, r);
+        if (!s)
+                return;
+        if (!s->log && r->type != RECORD_RUN)
+                s->log = run_log_open(p->context->config, run);
+        run_log_record(s->log, run, r);
 }
 
 static void head(void *userdata, struct run *run, char ret_head[65])
@@ -151,6 +156,12 @@ static struct job *job_new(struct engine_process *p, const struct engine_call *c
                 uid_text(&c->op_id, job->op_id);
         op_call_init(&job->call, c->plugin, job->op_id, c->attempt, c->deadline_ms,
                      p->journal->epoch, c->run, c->task);
+        run_trace_id(&c->run_id, job->trace + 3);
+        snprintf(job->trace + 35, sizeof(job->trace) - 35, "-%02x%02x%02x%02x%02x%02x%02x%02x-01",
+                 c->op_id.bytes[0], c->op_id.bytes[1], c->op_id.bytes[2], c->op_id.bytes[3],
+                 c->op_id.bytes[4], c->op_id.bytes[5], c->op_id.bytes[6], c->op_id.bytes[7] | 1);
+        memcpy(job->trace, "00-", 3);
+        job->call.pub.trace_parent = job->trace;
         job->call.on_progress = on_progress;
         job->call.userdata = p;
         return job;
@@ -264,6 +275,7 @@ static void publish_all(struct engine_process *p)
         for (uint32_t i = 0; i < p->n_streams; i++) {
                 struct run_stream *s = &p->streams[i];
 
+                run_log_flush(s->log);
                 if (s->lines.n)
                         publish(p, s->run, s->first_seq, &s->lines);
                 buf_deinit(&s->lines);
@@ -276,6 +288,7 @@ static void close_ended(struct engine_process *p)
                 if (!p->streams[i].ended)
                         continue;
                 stream_close(p->streams[i].stream);
+                run_log_close(p->streams[i].log);
                 run_unload(p->streams[i].run);
                 p->streams[i] = p->streams[--p->n_streams];
         }

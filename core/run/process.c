@@ -185,6 +185,7 @@ struct engine_process *engine_process_free(struct engine_process *p)
         driver_drop_jobs(p);
         for (uint32_t i = 0; i < p->n_streams; i++) {
                 stream_close(p->streams[i].stream);
+                run_log_close(p->streams[i].log);
                 buf_deinit(&p->streams[i].lines);
         }
         free(p->streams);

@@ -5,6 +5,7 @@
 
 #include "engine/engine.h"
 #include "run/engine-process.h"
+#include "run/log.h"
 #include "run/workers.h"
 
 #include <pthread.h>
@@ -13,6 +14,7 @@
 struct run_stream {
         struct run *run;
         struct stream *stream;
+        struct run_log *log;
         struct buf lines;   /* being committed, for followers */
         uint64_t first_seq; /* of them */
         bool ended;         /* closed after the next commit */

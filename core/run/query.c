@@ -200,7 +200,42 @@ static void add_head(struct buf *b, const struct run *run)
         add_time(b, "accepted_at", run->accepted_ms);
 }
 
-int query_status(const struct run *run, struct buf *json)
+#define LAST_LOGS 10
+
+/* The last lines of the run's log, which are JSON objects. */
+static void add_logs(struct buf *b, const struct context *c, const struct run *run)
+{
+        _cleanup_(cleanup_free) char *folder = host_run_folder(c->config, run->id_text, NULL);
+        char path[PATH_MAX], tail[8192], *line, *lines[LAST_LOGS];
+        unsigned n = 0;
+        int fd;
+
+        BUF_LIT(b, ",\"logs\":[");
+        snprintf(path, sizeof(path), "%s/log.jsonl", folder ?: "");
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd >= 0) {
+                off_t end = lseek(fd, 0, SEEK_END);
+                ssize_t got = pread(fd, tail, sizeof(tail) - 1,
+                                    MAX(end - (off_t)sizeof(tail) + 1, (off_t)0));
+
+                tail[MAX(got, (ssize_t)0)] = 0;
+                line = end < (off_t)sizeof(tail) ? tail : strchr(tail, '\n');
+                for (char *nl; line && (nl = strchr(line, '\n')); line = nl + 1) {
+                        *nl = 0;
+                        if (*line == '{')
+                                lines[n++ % LAST_LOGS] = line;
+                }
+                close(fd);
+        }
+        for (unsigned first = n > LAST_LOGS ? n - LAST_LOGS : 0, i = first; i < n; i++) {
+                if (i > first)
+                        buf_putc(b, ',');
+                buf_puts(b, lines[i % LAST_LOGS]);
+        }
+        buf_putc(b, ']');
+}
+
+int query_status(const struct context *c, const struct run *run, struct buf *json)
 {
         int64_t end = run->ended_ms ?: clock_wall_ms();
 
@@ -216,7 +251,8 @@ int query_status(const struct run *run, struct buf *json)
         buf_i64(json, run->started_ms ? end - run->started_ms : 0);
         buf_printf(json, ",\"records\":%llu,\"drift\":%u}", (unsigned long long)run->seq,
                    run->n_drift);
-        BUF_LIT(json, ",\"logs\":[]}");
+        add_logs(json, c, run);
+        buf_putc(json, '}');
         return buf_error(json);
 }
 
@@ -365,7 +401,7 @@ static int query_run(const struct context *c, struct journal *journal, struct si
         loaded = run->loaded;
         if (streq(rest, "/status") || streq(rest, "/metrics")) {
                 r = journal ? site_load_run(journal, site, run, ret_message) : 0;
-                r = r ?: query_status(run, body);
+                r = r ?: query_status(c, run, body);
                 if (!loaded) /* it has ended: what it holds is not needed again soon */
                         run_unload(run);
         } else if (streq(rest, "/events")) {

@@ -40,7 +40,7 @@ int query(const struct context *c, struct journal *journal, struct site *site, c
           struct buf *body, char **ret_message);
 
 /* The parts of it. */
-int query_status(const struct run *run, struct buf *json);
+int query_status(const struct context *c, const struct run *run, struct buf *json);
 int query_runs(const struct site *site, const char *name, struct buf *json);
 int query_resources(const struct site *site, struct buf *json);
 int query_resource(const struct resource *r, struct buf *json);

@@ -24,6 +24,7 @@ struct job {
         struct op_call call;
         struct op_reply reply;
         char op_id[UID_TEXT];
+        char trace[56]; /* W3C traceparent: the run is the trace, the request the span */
         const char *verb;
         const void *request;
         size_t n_request;

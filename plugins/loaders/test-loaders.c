@@ -27,7 +27,7 @@ static char *load_json(plugin_entry entry, const char *text)
 
 Test(json, positions)
 {
-        static const char text[] = "{\n  \"a\": [1, \"x\\\"\\\\\", true],\n\t\"b\\n\": {\"c\": null, \"d\": 1.5e3}\n}";
+        static const char text[] = "{\n  \"a\": [1, \"x\\\"\\\\\", true],\n\t\"b\\/\": {\"c\": null, \"d\": 1.5e3}\n}";
         _cleanup_(cleanup_problems) struct problems problems = PROBLEMS_NULL;
         _cleanup_(cleanup_document) struct document *d = NULL;
         _cleanup_(cleanup_buf) struct buf json = BUF_NULL;
@@ -44,12 +44,12 @@ Test(json, positions)
                 cr_assert_eq(at.line, places[i].line, "%s: line %u", places[i].path, at.line);
                 cr_assert_eq(at.column, places[i].column, "%s: column %u", places[i].path, at.column);
         }
-        b = document_get(d, 0, "b\n");
+        b = document_get(d, 0, "b/");
         cr_assert_neq(b, DOC_NONE);
         cr_assert_eq(document_position(d, b).column, 9);
         cr_assert_eq(document_json(d, 0, &json), 0);
         cr_assert_str_eq(buf_str(&json),
-                         "{\"a\":[1,\"x\\\"\\\\\",true],\"b\\n\":{\"c\":null,\"d\":1500.0}}");
+                         "{\"a\":[1,\"x\\\"\\\\\",true],\"b/\":{\"c\":null,\"d\":1500.0}}");
 }
 
 Test(json, syntax_errors_have_their_place)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=sh disable=SC2034
 # What the scripts of taskservs share; put before each of them. It runs as root in the server with
-# `sh -e`, in the job's folder; parameters are variables p_NAME, $prvng_taskserv is the taskserv.
+# `sh -e`, in the job's folder; parameters are variables p_NAME, $prvng_taskserv is the taskserv,
+# $prvng_server the server.
 #
 # What a script says to prvng are lines of its output that begin with "::":
 #
@@ -125,10 +126,10 @@ packages_missing() {
         done
 }
 
-# apt ARGUMENT...: apt-get without questions. Several taskservs may work on one server at once: they
-# wait for one another, and for others that hold dpkg's lock. What looks like trouble with the network
-# or a lock ends the script as transient.
-apt() {
+# apt_try ARGUMENT...: apt-get without questions; what it says is in the file apt.log, too. Several
+# taskservs may work on one server at once: they wait for one another, and for others that hold dpkg's
+# lock.
+apt_try() {
         mkdir -p /var/lib/prvng
         rm -f apt.failed
         # A pipe has the exit code of its last command only, hence the file.
@@ -139,23 +140,36 @@ apt() {
                         -o Dpkg::Use-Pty=0 --no-install-recommends "$@" 2>&1 9>&- ||
                         touch apt.failed
         } 9>/var/lib/prvng/apt.lock | tee apt.log
-        if [ ! -e apt.failed ]; then
-                rm -f apt.log
+        [ ! -e apt.failed ]
+}
+
+# apt ARGUMENT...: as apt_try; a failure ends the script: as transient, if it looks like trouble with
+# the network or a lock.
+apt() {
+        if apt_try "$@"; then
                 return 0
         fi
-        rm -f /var/lib/prvng/apt-updated # what they name may be gone from the mirror
         if grep -Eq 'Could not (resolve|connect|get lock)|Temporary failure|Connection (timed out|failed|refused)|Unable to (connect|acquire|lock)|Failed to fetch|Hash Sum mismatch|Network is unreachable' apt.log; then
                 transient "apt-get $1: $(grep -E '^(E|Err)' apt.log | tail -n 1)"
         fi
-        return 1
+        fail "apt-get $1: $(grep '^E' apt.log | tail -n 1)"
 }
 
-# The package lists, not older than an hour.
+# The package lists, not older than an hour, or as fresh as the server.
 packages_update() {
-        if [ -z "$(find /var/lib/prvng/apt-updated -mmin -60 2>/dev/null)" ]; then
-                apt update
-                touch /var/lib/prvng/apt-updated
+        if [ -n "$(find /var/lib/prvng/apt-updated -mmin -60 2>/dev/null)" ]; then
+                return 0
         fi
+        if [ -n "$(find /var/lib/apt/lists -maxdepth 0 -mmin -720)" ] &&
+                [ -n "$(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*')" ]; then
+                return 0
+        fi
+        packages_update_now
+}
+
+packages_update_now() {
+        apt update
+        touch /var/lib/prvng/apt-updated
 }
 
 # packages_install NAME...: those that are missing. Sets changed=1 if there were any.
@@ -170,9 +184,13 @@ packages_install() {
         fi
         changed=1
         packages_update
+        # What the lists name may be gone from the mirror.
         # shellcheck disable=SC2086 # a list
-        apt install $missing
-        apt clean
+        if ! apt_try install $missing; then
+                packages_update_now
+                apt install $missing
+        fi
+        rm -f /var/cache/apt/archives/*.deb
 }
 
 # packages_remove NAME...: with their configuration.
@@ -191,7 +209,7 @@ packages_remove() {
 # background. service_restart likewise.
 service_start() {
         if systemd_runs; then
-                systemctl --quiet enable "$1"
+                service_enable "$1"
                 systemctl start "$1" || { service_why "$1"; return 1; }
         elif ! service_active "$1" && [ $# -gt 1 ]; then
                 mkdir -p /run/prvng
@@ -204,11 +222,17 @@ service_start() {
 
 service_restart() {
         if systemd_runs; then
-                systemctl --quiet enable "$1"
+                service_enable "$1"
                 systemctl restart "$1" || { service_why "$1"; return 1; }
         else
                 service_stop "$1"
                 service_start "$@"
+        fi
+}
+
+service_enable() {
+        if ! systemctl --quiet is-enabled "$1" 2>/dev/null; then
+                systemctl --quiet enable "$1"
         fi
 }
 

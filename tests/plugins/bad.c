@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Deliberately bad plugins, one for each way to be refused: built once for each BAD_x below 100, which
- * replaces one sound part. BAD_NAME is the short name.
+ * Deliberately bad plugins, one for each way to be refused: built once for each BAD_x below 100,
+ * which replaces one sound part. BAD_NAME is the short name.
  */
 #include <prvng/prvng.h>
 
@@ -81,7 +81,8 @@ static int32_t answer(struct prvng_call *call, const void *request, uint64_t n_r
                       struct prvng_sink *token, struct prvng_sink *result)
 {
         static const char block[4096];
-        struct prvng_error e = {.struct_size = sizeof(e), .message = "said so", .retry_after_ms = 5};
+        struct prvng_error e = {
+                .struct_size = sizeof(e), .message = "said so", .retry_after_ms = 5};
         int64_t n = number(request, n_request, "result_blocks=", 0);
         const char *text = memchr(request, '|', n_request);
 

@@ -16,7 +16,8 @@ int32_t prepare(void *, prvng_call *, const char *, const void *task, uint64_t n
         return the_host->sink_write(request, task, n_task) == 0 ? PRVNG_DONE : PRVNG_INTERNAL;
 }
 
-int32_t begin(void *, prvng_call *, const char *, const void *, uint64_t, prvng_sink *, prvng_sink *)
+int32_t begin(void *, prvng_call *, const char *, const void *, uint64_t, prvng_sink *,
+              prvng_sink *)
 {
         return PRVNG_UNCHANGED;
 }
@@ -40,7 +41,8 @@ const void *get_interface(void *, const char *id)
         op.struct_size = sizeof(op);
         op.prepare = prepare;
         op.begin = begin;
-        return std::strcmp(id, PRVNG_OP) == 0 || std::strcmp(id, PRVNG_PROVIDER) == 0 ? &op : nullptr;
+        return std::strcmp(id, PRVNG_OP) == 0 || std::strcmp(id, PRVNG_PROVIDER) == 0 ? &op
+                                                                                      : nullptr;
 }
 
 } // namespace

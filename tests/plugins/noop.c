@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Test provider "noop": everything is DONE at once. For tests of the engine and for benchmarks, where
- * the plugin must cost nothing.
+ * Test provider "noop": everything is DONE at once. For tests of the engine and for benchmarks,
+ * where the plugin must cost nothing.
  */
 #include <prvng/prvng.h>
 

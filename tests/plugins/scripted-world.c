@@ -123,8 +123,9 @@ int32_t scripted_create(const struct scripted *what, const struct prvng_host *ho
                                         json_string_value(json_object_get(c, "folder")));
         json_decref(c);
         if (!w || w->folder < 0) {
-                host->log(host, PRVNG_LOG_ERROR, "create", "the folder for the test world cannot be "
-                                                           "made; name one by config.folder");
+                host->log(host, PRVNG_LOG_ERROR, "create",
+                          "the folder for the test world cannot be "
+                          "made; name one by config.folder");
                 free(w);
                 return PRVNG_PERMANENT;
         }

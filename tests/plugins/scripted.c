@@ -211,8 +211,8 @@ static int set_effect(const struct act *a, const char *state, bool once)
 
         if (!once)
                 effect_state(a, &started, old);
-        e = json_pack("{s:s, s:s, s:O?, s:O?, s:O?, s:I, s:I, s:s}", "op_id", a->call->op_id, "verb",
-                      a->verb, "kind", json_object_get(a->request, "kind"), "name",
+        e = json_pack("{s:s, s:s, s:O?, s:O?, s:O?, s:I, s:I, s:s}", "op_id", a->call->op_id,
+                      "verb", a->verb, "kind", json_object_get(a->request, "kind"), "name",
                       json_object_get(a->request, "name"), "server",
                       json_object_get(a->request, "server"), "attempt",
                       (json_int_t)a->call->attempt, "started", (json_int_t)started, "state", state);
@@ -279,7 +279,8 @@ static int64_t left_ms(const struct act *a, int64_t started)
         return left > 0 ? left : 0;
 }
 
-/* create, update or delete of what is already so; 0 if there is something to do, else the answer. */
+/* create, update or delete of what is already so; 0 if there is something to do, else the answer.
+ */
 static int32_t already(struct act *a)
 {
         json_t *there = world_get(a->w, a->resource);
@@ -296,7 +297,8 @@ static int32_t already(struct act *a)
                 answer = fail(a, PRVNG_CONFLICT, PRVNG_EFFECT_NONE, -1,
                               "something else of this name is there already");
         } else if (strcmp(a->verb, "update") == 0 && !there) {
-                answer = fail(a, PRVNG_NOT_FOUND, PRVNG_EFFECT_NONE, -1, "there is nothing to update");
+                answer = fail(a, PRVNG_NOT_FOUND, PRVNG_EFFECT_NONE, -1,
+                              "there is nothing to update");
         }
         json_decref(there);
         return answer;
@@ -397,7 +399,8 @@ static bool may_act(struct act *a, int32_t *ret_answer)
                 pause();
         if (json_is_true(hang)) {
                 wait_ms(a, -1);
-                *ret_answer = fail(a, PRVNG_CANCELLED, PRVNG_EFFECT_NONE, -1, "hung until cancelled");
+                *ret_answer =
+                        fail(a, PRVNG_CANCELLED, PRVNG_EFFECT_NONE, -1, "hung until cancelled");
                 return false;
         }
         maybe_die(a, "before");
@@ -476,8 +479,8 @@ static int32_t poll_(void *instance, struct prvng_call *call, const char *verb, 
         return finish(&a, complete(&a));
 }
 
-static int32_t cancel(void *instance, struct prvng_call *call, const char *verb, const void *request,
-                      uint64_t n_request, const void *token, uint64_t n_token,
+static int32_t cancel(void *instance, struct prvng_call *call, const char *verb,
+                      const void *request, uint64_t n_request, const void *token, uint64_t n_token,
                       struct prvng_sink *result)
 {
         char state[16] = "";

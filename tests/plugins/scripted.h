@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the test plugins testcloud (provider) and testserv (taskserv) share: a small, deterministic world
- * kept in a folder of files, which does what the task's script says.
+ * What the test plugins testcloud (provider) and testserv (taskserv) share: a small, deterministic
+ * world kept in a folder of files, which does what the task's script says.
  *
  * The folder ("folder" in the plugin's configuration, else the plugin's state folder) holds
  *
  *      effects/OPID.json       one for each op id that acted; made once and for all, then only its
  *                              "state" changes: started, done, partial, failed, cancelled
- *      resources/KIND.NAME     what exists now: {"kind", "name", "op_id", "workflow", "site", "spec",
- *                              "result"}
- *      violations/OPID.N       a begin() for an op id that had acted and was not observed to be PARTIAL:
- *                              a correct engine leaves none
+ *      resources/KIND.NAME     what exists now: {"kind", "name", "op_id", "workflow", "site",
+ *                              "spec", "result"}
+ *      violations/OPID.N       a begin() for an op id that had acted and was not observed to be
+ *                              PARTIAL: a correct engine leaves none
  *      once/OPID.WHAT          what a script does once only has been done
  *      calls.log               a line for each call: FUNCTION VERB KIND NAME OPID ATTEMPT
  *
@@ -20,8 +20,8 @@
  *
  *      "fail": [{"attempt": 1, "class": "TRANSIENT", "effect": "NONE", "in": "begin" | "poll" |
  *                "observe" | "prepare" | "read", "retry_after_ms": n, "message": "..."}]
- *                      without "attempt": every one. COMPLETE acts first, and so does UNKNOWN (a lost
- *                      reply); PARTIAL leaves a part, which the next begin() completes
+ *                      without "attempt": every one. COMPLETE acts first, and so does UNKNOWN (a
+ *                      lost reply); PARTIAL leaves a part, which the next begin() completes
  *      "begin_ms": n   begin() takes that long (cancellable)
  *      "pending_ms": n begin() answers PENDING and the work takes that long
  *      "hang": true    begin() returns only when it is cancelled; "hard": never

@@ -5,6 +5,9 @@
 
 #include <criterion/criterion.h>
 #include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
 
 static const char op_1[] = "0123456789ABCDEFGHJKMNPQRS";
 static const char op_2[] = "1123456789ABCDEFGHJKMNPQRS";
@@ -197,6 +200,67 @@ Test(testcloud, lists_what_it_has)
         cr_assert_eq(c.reply.answer, PRVNG_DONE);
         op_call_deinit(&c.call);
         cloud_end(&c);
+}
+
+static void *cancel_soon(void *call)
+{
+        usleep(20000);
+        op_call_cancel(call);
+        return NULL;
+}
+
+Test(testcloud, what_hangs_is_cancelled)
+{
+        static const char *const scripts[] = {"{\"hang\":true}", "{\"begin_ms\":3600000}"};
+
+        for (size_t i = 0; i < N_ELEMENTS(scripts); i++) {
+                struct cloud c;
+                pthread_t thread;
+
+                cloud_new(&c);
+                prepare(&c, scripts[i]);
+                op_call_init(&c.call, c.p, op_1, 1, INT64_MAX, 1, "run", "t");
+                pthread_create(&thread, NULL, cancel_soon, &c.call);
+                op_begin(&c.call, "create", c.request, c.n_request, &c.reply);
+                pthread_join(thread, NULL);
+                op_call_deinit(&c.call);
+                cr_assert_eq(c.reply.answer, PRVNG_CANCELLED);
+                cr_assert_eq(c.reply.effect, PRVNG_EFFECT_NONE);
+                cr_assert_eq(test_site_count(&c.l.site, "world/effects"), 0);
+                cloud_end(&c);
+        }
+}
+
+/* The engine dies inside begin(), before or after the effect; the next one asks. */
+Test(testcloud, a_killed_engine_finds_out)
+{
+        static const struct {
+                const char *script;
+                int32_t observed;
+        } cases[] = {{"{\"kill\":\"before\"}", PRVNG_OBSERVED_NOT_STARTED},
+                     {"{\"kill\":\"after\"}", PRVNG_OBSERVED_DONE}};
+
+        for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+                struct cloud c;
+                int status;
+                pid_t pid;
+
+                cloud_new(&c);
+                prepare(&c, cases[i].script);
+                pid = fork();
+                if (pid == 0) {
+                        begin(&c, "create", op_1, 1);
+                        _exit(0); /* it should not come to this */
+                }
+                cr_assert_eq(waitpid(pid, &status, 0), pid);
+                cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+                cr_assert_eq(observe(&c, op_1), cases[i].observed);
+                if (cases[i].observed == PRVNG_OBSERVED_NOT_STARTED)
+                        cr_assert_eq(begin(&c, "create", op_1, 2), PRVNG_DONE, "once only");
+                cr_assert_eq(test_site_count(&c.l.site, "world/effects"), 1);
+                cr_assert_eq(test_site_count(&c.l.site, "world/violations"), 0);
+                cloud_end(&c);
+        }
 }
 
 Test(testserv, is_two_taskservs)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Many threads at the border and in the host services: a plain program, since criterion aborts under
- * TSan, which is where this one earns its keep (-Dsanitize=thread).
+ * Many threads at the border and in the host services: a plain program, since criterion aborts
+ * under TSan, which is where this one earns its keep (-Dsanitize=thread).
  */
 #include "base/clock.h"
 #include "host/host.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Test taskservs; scripted.h says what they do. Built more than once: TESTSERV_NAME is the short name,
- * TESTSERV_REQUIRES the taskserv that it requires, if any.
+ * Test taskservs; scripted.h says what they do. Built more than once: TESTSERV_NAME is the short
+ * name, TESTSERV_REQUIRES the taskserv that it requires, if any.
  */
 #include "scripted.h"
 

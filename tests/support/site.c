@@ -98,7 +98,8 @@ static void set(const struct test_site *s, const char *variable, const char *rel
         setenv(variable, path, 1);
 }
 
-void test_site_new(struct test_site *s, const struct test_plugin *plugins, size_t n_plugins, const char *more)
+void test_site_new(struct test_site *s, const struct test_plugin *plugins, size_t n_plugins,
+                   const char *more)
 {
         const char *tmp = getenv("TMPDIR");
 

@@ -229,7 +229,8 @@ def main():
     if options.positions:
         try:  # messages are better with them, and possible without
             write(options.positions, json.dumps(positions(module, options)))
-        except (Failed, KeyError, TypeError, ValueError, IndexError, RecursionError):
+        except (Failed, AttributeError, IndexError, KeyError, RecursionError, TypeError,
+                ValueError):
             pass
     return 0
 

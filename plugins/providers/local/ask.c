@@ -79,6 +79,9 @@ static char *sentence(const json_t *report)
 
 int32_t probe_check(struct local *l, struct prvng_call *call)
 {
+        /* Needs nothing but a base image, whose builder speaks for itself. */
+        if (l->chroot)
+                return PRVNG_DONE;
         pthread_mutex_lock(&l->lock);
         int32_t r = ask_once(l, call);
         _cleanup_(cleanup_free) char *missing = r == PRVNG_DONE ? sentence(l->probe) : NULL;

@@ -121,10 +121,11 @@ static void build(const json_t *recipe, const char *temporary)
         write_inputs(recipe, work);
         pid_t pid = fork();
         if (pid == 0) {
-                /* Mounts of its own: they go with it, however it ends. */
-                if (unshare(CLONE_NEWNS) < 0 ||
+                /* Mounts of its own: they go with it, however it ends. Where that is forbidden, so are
+                 * mounts, and mmdebstrap does without. */
+                if (unshare(CLONE_NEWNS) == 0 &&
                     mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-                        fail("unshare(CLONE_NEWNS): %s", strerror(errno));
+                        fail("making the mounts private: %s", strerror(errno));
                 run_mmdebstrap(recipe, work, root);
         }
         while ((r = waitpid(pid, &status, 0)) < 0 && errno == EINTR)

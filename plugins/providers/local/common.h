@@ -136,6 +136,12 @@ int site_write(const struct site *s, int ip_forward_was, const char *registry);
 /* Forgets the network: site.json, hosts, the registry's file. Call with the site locked. */
 void site_forget(const struct site *s);
 
+/* True if `server` (server.json) is a mere folder, without namespaces: driver = "chroot". */
+static inline bool local_is_chroot(const json_t *server)
+{
+        return streq(local_string(server, "driver", "ns"), "chroot");
+}
+
 char *site_server(const struct site *s, const char *name);
 
 /* "10.77.0.5": the address of host `index` in the subnet. */

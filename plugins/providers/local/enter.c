@@ -27,7 +27,7 @@ static _Noreturn _printf_(1, 2) void fail(const char *format, ...)
         vfprintf(stderr, format, ap);
         va_end(ap);
         fputc('\n', stderr);
-        exit(CANNOT);
+        _exit(CANNOT);
 }
 
 static void forward(int signal)
@@ -67,7 +67,6 @@ static _Noreturn void run(char **argv)
                 (char[]){ "HOME=/root" }, (char[]){ "USER=root" }, (char[]){ "LOGNAME=root" },
                 (char[]){ "SHELL=/bin/bash" }, (char[]){ "LANG=C.UTF-8" }, term, NULL };
 
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
         signal(SIGPIPE, SIG_DFL);
         umask(022);
         if (chdir("/root") < 0 && chdir("/") < 0)
@@ -100,6 +99,12 @@ int main(int argc, char **argv)
         int r = path ? local_read_json(path, &state) : -ENOMEM;
         if (r < 0)
                 fail("there is no server %s: %s: %s", argv[2], path, strerror(-r));
+        const char *root = local_string(state, "chroot", "");
+        if (*root) {
+                if (chroot(root) < 0 || chdir("/") < 0)
+                        fail("%s: %s", root, strerror(errno));
+                run(argv + 4);
+        }
         const json_t *init = json_object_get(state, "init");
         _cleanup_(cleanup_close) int pidfd = json_is_object(init) ? local_process_open(init, NULL) : -1;
         if (pidfd < 0)
@@ -115,6 +120,7 @@ int main(int argc, char **argv)
         if (pid < 0)
                 fail("fork: %s", strerror(errno));
         if (pid == 0) {
+                prctl(PR_SET_PDEATHSIG, SIGKILL);
                 signal(SIGINT, SIG_DFL);
                 signal(SIGQUIT, SIG_DFL);
                 run(argv + 4);
@@ -122,5 +128,7 @@ int main(int argc, char **argv)
         child_pid = pid;
         for (size_t i = 0; i < N_ELEMENTS(forwarded); i++)
                 signal(forwarded[i], forward);
-        return wait_for(pid);
+        /* Nothing is left to be done, and nothing that runs at exit would find its way here, with one
+         * foot in the server. */
+        _exit(wait_for(pid));
 }

@@ -83,6 +83,10 @@ int boot_server(const struct boot *b, pid_t *ret_pid, int *ret_pidfd, char **ret
 /* Puts what is the server's own into the layer over the base image, before its first start. */
 int boot_seed(const struct boot *b, const json_t *server, char **ret_error);
 
+/* The driver without isolation: a copy of the base image, and its end. */
+int chroot_make(const struct boot *b, const json_t *server, char **ret_error);
+void chroot_end(const char *root);
+
 /* Brings the block of names in etc/hosts below `root` (a folder, or /proc/PID/root) up to date. */
 int hosts_update(const char *root, const char *site_folder);
 

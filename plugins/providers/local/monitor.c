@@ -185,6 +185,24 @@ static int start_with(struct monitor *m, char **ret_error)
         return boot_server(&b, &m->pid, &m->pidfd, ret_error);
 }
 
+static void start_chroot(struct monitor *m)
+{
+        struct boot b = { .site = &m->site, .name = m->name, .server = m->server,
+                          .base = local_string(m->made, "base", "") };
+        _cleanup_(cleanup_free) char *error = NULL, *root = local_format("%s/root", m->server);
+        int r = root ? chroot_make(&b, m->made, &error) : -ENOMEM;
+
+        if (r < 0) {
+                set_error(m, error ? error : strerror(-r));
+                m->end = true;
+        } else {
+                m->phase = UP;
+                put(m, "ready", json_true());
+                put(m, "chroot", json_string(root));
+        }
+        save(m);
+}
+
 static void close_fd(int *fd)
 {
         if (*fd >= 0)
@@ -201,6 +219,10 @@ static void start(struct monitor *m)
         put(m, "ready", json_false());
         put(m, "error", json_string(""));
         put(m, "failed", json_string(""));
+        if (local_is_chroot(m->made)) {
+                start_chroot(m);
+                return;
+        }
         int r = start_with(m, &error);
         if (r < 0) {
                 _cleanup_(cleanup_free) char *text = local_format("cannot start server %s: %s", m->name,
@@ -439,7 +461,9 @@ static void step(struct monitor *m)
         if (m->end || m->failed)
                 return;
         if (wants(m, "gone")) {
-                if (m->phase == DOWN)
+                if (*local_string(m->state, "chroot", ""))
+                        chroot_end(local_string(m->state, "chroot", ""));
+                if (m->pidfd < 0)
                         vanish(m);
                 else
                         stop(m, true);
@@ -466,10 +490,13 @@ static void step(struct monitor *m)
                 return;
         }
         if (!streq(op_id, local_string(m->state, "applied", ""))) {
-                apply_limits(m);
+                if (!local_is_chroot(m->made))
+                        apply_limits(m);
                 put(m, "applied", json_string(op_id));
                 save(m);
         }
+        /* Nothing runs that could be watched. */
+        m->end = local_is_chroot(m->made);
 }
 
 static void on_deadline(struct monitor *m)
@@ -525,7 +552,7 @@ static int loop(struct monitor *m)
                 };
 
                 /* A step may have led to the next without an event. */
-                if (m->phase == DOWN)
+                if (m->phase == DOWN || local_is_chroot(m->made))
                         wait = m->failed ? -1 : 0;
                 else if (m->deadline)
                         wait = m->deadline > now ? m->deadline - now : 0;
@@ -555,6 +582,10 @@ static void adopt(struct monitor *m)
 {
         json_t *init = json_object_get(m->state, "init");
 
+        if (local_is_chroot(m->made)) {
+                m->phase = json_is_true(json_object_get(m->state, "ready")) ? UP : DOWN;
+                return;
+        }
         m->pidfd = json_is_object(init) ? local_process_open(init, &m->pid) : -1;
         if (m->pidfd < 0) {
                 m->pid = 0;

@@ -31,7 +31,10 @@ int server_load(const struct local *l, const char *name, struct server *ret)
         ret->wanted = read_part(ret, "wanted.json");
         ret->state = read_part(ret, "state.json");
         const json_t *init = json_object_get(ret->state, "init");
-        ret->alive = json_is_object(init) && local_process_alive(init);
+        /* A folder runs as long as it is there. */
+        ret->alive = local_is_chroot(ret->made)
+                             ? json_is_true(json_object_get(ret->state, "ready"))
+                             : json_is_object(init) && local_process_alive(init);
         ret->monitored = local_monitor_alive(ret->folder);
         return 0;
 }
@@ -88,7 +91,13 @@ static json_t *make_result(const struct local *l, const struct server *s, const 
         struct site site = { .subnet = 0 };
         char address[16] = "";
 
-        if (site_read(&site, local_state(l)) == 0) {
+        if (local_is_chroot(s->made)) {
+                _cleanup_(cleanup_free) char *text = local_format(
+                        "server %s is a folder only (driver = \"chroot\"): no isolation, no address of"
+                        " its own, no limits, no systemd", name);
+                json_array_append_new(notices, json_string(text ? text : "chroot"));
+                strcpy(address, "127.0.0.1");
+        } else if (site_read(&site, local_state(l)) == 0) {
                 site_address(&site, (unsigned)local_integer(s->made, "index", 0), address);
                 site_done(&site);
         }
@@ -97,7 +106,7 @@ static json_t *make_result(const struct local *l, const struct server *s, const 
                         "server %s runs without these limits: %s", name, missing);
                 json_array_append_new(notices, json_string(text ? text : missing));
         }
-        if (s->alive && !s->monitored)
+        if (s->alive && !s->monitored && !local_is_chroot(s->made))
                 json_array_append_new(notices, json_string("its monitor has ended and is replaced by"
                                                            " the next create or update"));
         return json_pack("{s:s, s:s, s:O*, s:O*, s:O*, s:s, s:[s], s:{s:s, s:[s,s,s,s]}, s:o, s:s, s:s,"
@@ -107,7 +116,8 @@ static json_t *make_result(const struct local *l, const struct server *s, const 
                          "disk", json_object_get(spec, "disk"), "hostname", name, "addresses", address,
                          "reach", "method", "exec", "argv", program, local_state(l), name, "--",
                          "notices", notices, "op_id", local_string(s->made, "op_id", ""),
-                         "image", local_string(s->made, "image", ""), "driver", "ns",
+                         "image", local_string(s->made, "image", ""), "driver",
+                         local_string(s->made, "driver", "ns"),
                          "start_ms", json_object_get(s->state, "start_ms"));
 }
 
@@ -132,6 +142,16 @@ static int32_t write_part(struct local *l, struct prvng_call *call, const struct
                 return PRVNG_DONE;
         return local_fail(l, call, PRVNG_TRANSIENT, PRVNG_EFFECT_PARTIAL, NULL, "local: %s: %s",
                           path ? path : name, strerror(-r));
+}
+
+static int32_t refuse_chroot(struct local *l, struct prvng_call *call, const struct server *s,
+                             const char *name, const char *state)
+{
+        if (!local_is_chroot(s->made) || streq(state, "running") || streq(state, "gone"))
+                return PRVNG_DONE;
+        return local_fail(l, call, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE, "spec.state",
+                          "local: server %s is a folder only (driver = \"chroot\") and cannot be %s",
+                          name, state);
 }
 
 /* The last wish counts. `attempt` tells the monitor's answers to two tries of one wish apart. */
@@ -313,8 +333,8 @@ static int32_t found(struct local *l, struct prvng_call *call, const struct requ
                                s->folder, strerror(-r));
         if (k == PRVNG_DONE) {
                 json_t *made = json_pack(
-                        "{s:i, s:s, s:s, s:s, s:s, s:O, s:i, s:s, s:s}", "format", LOCAL_FORMAT,
-                        "op_id", call->op_id, "name", q->name, "workflow", q->workflow, "site", q->site,
+                        "{s:i, s:s, s:s, s:s, s:s, s:s, s:O, s:i, s:s, s:s}", "format",
+                        LOCAL_FORMAT, "driver", l->chroot ? "chroot" : "ns", "op_id", call->op_id, "name", q->name, "workflow", q->workflow, "site", q->site,
                         "spec", q->spec, "index", (int)index, "base", root, "image", image);
                 k = write_part(l, call, s, "server.json", made);
                 s->made = made;
@@ -347,12 +367,14 @@ static int32_t create_existing(struct local *l, struct prvng_call *call, const s
         bool stopped = streq(wanted_state(q->spec), "stopped");
         bool wished = streq(local_string(s->wanted, "op_id", ""), call->op_id);
         if (known && !mine && !wished && (stopped ? !s->alive : streq(case_of(s), "running"))) {
-                if (s->alive && !s->monitored)
+                if (s->alive && !s->monitored && !local_is_chroot(s->made))
                         start_monitor(l, call, s, q->name);
                 return reply(l, call, s, q->name, result, PRVNG_UNCHANGED);
         }
         if (!wished || (first && has_failed(s, call->op_id))) {
-                int32_t r = wish(l, call, s, q->spec, stopped ? "stopped" : "running");
+                int32_t r = refuse_chroot(l, call, s, q->name, stopped ? "stopped" : "running");
+                if (r == PRVNG_DONE)
+                        r = wish(l, call, s, q->spec, stopped ? "stopped" : "running");
                 if (r < 0)
                         return r;
         }
@@ -445,6 +467,8 @@ static int32_t update_locked(struct local *l, struct prvng_call *call, const str
         bool wished = streq(local_string(s.wanted, "op_id", ""), call->op_id);
         if (!wished || (first && has_failed(&s, call->op_id))) {
                 int32_t r = refuse_replacement(l, call, q, &s);
+                if (r == PRVNG_DONE)
+                        r = refuse_chroot(l, call, &s, q->name, wanted_state(q->spec));
                 bool running = !streq(wanted_state(q->spec), "stopped");
 
                 if (r < 0)

@@ -4,7 +4,7 @@
  * core's own plugin loading and border. Needs root, the network and what the provider needs; skips
  * otherwise and says why. Output: TAP, with times.
  *
- *      test-servers PLUGINS LOCAL-LIBEXEC CACHE         (folders of the build)
+ *      test-servers PLUGINS CACHE HELPERS...         (folders of the build)
  */
 #include "base/clock.h"
 #include "base/json.h"
@@ -13,8 +13,10 @@
 #include "plugin/border.h"
 #include "support/site.h"
 
+#include <dirent.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sys/stat.h>
 
 #define N_SERVERS 3
 
@@ -302,6 +304,31 @@ static void skip(const char *why)
         exit(0);
 }
 
+/* Helper programs stand in several folders of the build, and in one when installed. */
+static void gather_helpers(const struct test_site *site, char **folders)
+{
+        _cleanup_(cleanup_free) char *libexec = test_site_path(site, "libexec");
+
+        mkdir(libexec, 0700);
+        for (; *folders; folders++) {
+                DIR *d = opendir(*folders);
+                struct dirent *e;
+
+                while (d && (e = readdir(d))) {
+                        char from[1024], to[1024];
+
+                        snprintf(from, sizeof(from), "%s/%s", *folders, e->d_name);
+                        snprintf(to, sizeof(to), "%s/%s", libexec, e->d_name);
+                        if (startswith(e->d_name, "prvng-") && access(from, X_OK) == 0 &&
+                            !strstr(e->d_name, ".p") && symlink(from, to) < 0)
+                                perror(to);
+                }
+                if (d)
+                        closedir(d);
+        }
+        setenv("PRVNG_LIBEXEC_PATH", libexec, 1);
+}
+
 int main(int argc, char **argv)
 {
         struct server servers[N_SERVERS] = {0};
@@ -309,10 +336,10 @@ int main(int argc, char **argv)
         struct test_plugin list[4];
         struct config *config = NULL;
         struct test_site site;
-        char files[4][1024], local[1200], more[1100];
+        char files[4][1024], more[1100];
         int64_t installed_ms;
 
-        if (argc != 4)
+        if (argc < 4)
                 return 2;
         if (geteuid() != 0)
                 skip("needs root");
@@ -324,10 +351,9 @@ int main(int argc, char **argv)
         }
         if (access(files[0], R_OK) != 0)
                 skip("the provider local was not built");
-        snprintf(local, sizeof(local), "libexec = \"%s\";", argv[2]);
-        list[0].config = local;
-        snprintf(more, sizeof(more), "cache = \"%s\";\n", argv[3]);
+        snprintf(more, sizeof(more), "cache = \"%s\";\n", argv[2]);
         test_site_new(&site, list, 4, more);
+        gather_helpers(&site, argv + 3);
         if (config_load(site.conf, &problems, &config) != 0 || problems.n || !config) {
                 problems_print(&problems, stdout);
                 return 1;

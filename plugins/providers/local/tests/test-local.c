@@ -3,7 +3,7 @@
  * The local provider from end to end, on this machine and with real servers. Needs root and the programs
  * that the probe asks for; skips otherwise, and says why. Output: TAP.
  *
- *      test-local PLUGIN LIBEXEC CACHE
+ *      test-local PLUGIN LIBEXEC CACHE DEPENDENCIES.k
  */
 #include "host.h"
 
@@ -439,6 +439,60 @@ static void test_collision(void)
         test_host(folder, cache);
 }
 
+/* A second site beside the first, with the driver of last resort. */
+static void test_second_site(void)
+{
+        static const char format[] = "{\"libexec\": \"%s\", \"driver\": \"chroot\"}";
+        char config[1200], other[300], first[64], second_subnet[64], out[256];
+        json_t *t = task("web-0", "blog", "{}", NULL), *result = NULL;
+        void *second = NULL;
+
+        snprintf(config, sizeof(config), format, libexec);
+        snprintf(other, sizeof(other), "%s/second", folder);
+        test_host(other, cache);
+        check(plugin->create(host, config, strlen(config), &second) == 0, "a second site, with chroot");
+        check(drive(op, second, "create", OP("190"), t, &result) == PRVNG_DONE,
+              "a server of the same name in another site");
+        check(json_array_size(json_object_get(result, "notices")) == 1, "it says what it is not");
+        json_decref(result);
+        shell(first, sizeof(first), "jq -r .subnet %s/state/site.json", folder);
+        shell(second_subnet, sizeof(second_subnet), "jq -r .subnet %s/state/site.json", other);
+        check(*first && *second_subnet && strcmp(first, second_subnet),
+              "the sites have different subnets (%s, %s)", first, second_subnet);
+        int r = shell(out, sizeof(out), "%s/prvng-local-enter %s/state web-0 -- cat /etc/hostname",
+                      libexec, other);
+        check(r == 0 && strcmp(out, "web-0") == 0, "commands run in the folder");
+        check(drive(op, second, "create", OP("190"), t, &result) == PRVNG_DONE, "it is found again");
+        json_decref(result);
+        check(drive(op, second, "delete", OP("191"), t, &result) == PRVNG_DONE, "and removed");
+        json_decref(result);
+        shell(out, sizeof(out), "find %s/state -mindepth 1", other);
+        check(*out == '\0', "without leaving a file");
+        json_decref(t);
+        plugin->destroy(second);
+        test_host(folder, cache);
+}
+
+/* kcl/dependencies.k says what the plugin says. */
+static void test_dependencies(const char *file)
+{
+        json_t *says = json_loads(plugin->dependencies, 0, NULL), *value;
+        const char *key;
+        char out[256];
+
+        check(json_object_size(says) == 5, "the plugin tells its dependencies");
+        json_object_foreach(says, key, value) {
+                char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+
+                if (json_is_boolean(value))
+                        text[0] = (char)(text[0] - 'a' + 'A');
+                shell(out, sizeof(out), "sed -n 's/^%s = //p' %s", key, file);
+                check(strcmp(out, text) == 0, "%s = %s in dependencies.k too (%s)", key, text, out);
+                free(text);
+        }
+        json_decref(says);
+}
+
 static void test_delete(void)
 {
         static const char *const names[] = { "web-0", "web-1", "web-2", "db-0" };
@@ -540,7 +594,7 @@ int main(int argc, char **argv)
 {
         char hash[64], out[256];
 
-        if (argc != 4)
+        if (argc != 5)
                 return 2;
         snprintf(libexec, sizeof(libexec), "%s", argv[2]);
         snprintf(cache, sizeof(cache), "%s", argv[3]);
@@ -562,6 +616,8 @@ int main(int argc, char **argv)
                 test_engine_dies();
                 test_small();
                 test_collision();
+                test_second_site();
+                test_dependencies(argv[4]);
                 remember_names(hash, sizeof(hash));
                 test_delete();
                 test_nothing_left(hash);

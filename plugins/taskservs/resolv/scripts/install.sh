@@ -37,15 +37,18 @@ LLMNR=no
 MulticastDNS=no
 EOT
 
+configured=$changed
+
 progress 300 "installing systemd-resolved"
-packages_install systemd-resolved libnss-resolve
+changed=0
+packages_install systemd-resolved
 
 progress 800 "starting systemd-resolved"
 if [ "$(readlink /etc/resolv.conf)" != ../run/systemd/resolve/stub-resolv.conf ]; then
         ln -sfn ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf
-        changed=1
 fi
-if [ "$changed" = 1 ]; then
+# A package that is installed now has started with the configuration above.
+if [ "$configured" = 1 ] && [ "$changed" = 0 ]; then
         service_restart systemd-resolved
 else
         service_start systemd-resolved

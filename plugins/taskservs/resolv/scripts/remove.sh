@@ -9,7 +9,7 @@ if [ -e "$conf" ]; then
         nameservers=$(sed -n 's/^DNS=//p' "$conf")
         domains=$(sed -n 's/^Domains=//p' "$conf")
 fi
-packages_remove libnss-resolve systemd-resolved
+packages_remove systemd-resolved
 
 progress 800 "restoring /etc/resolv.conf"
 # The server goes on resolving names with the same servers, without resolved.
