@@ -325,7 +325,6 @@ void engine_answer(struct engine *e, struct flight *f, struct op_reply *reply)
                 observed(f, reply);
         else
                 answered(f, asked, reply);
-        op_reply_deinit(reply);
 }
 
 /* Time */

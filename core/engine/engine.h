@@ -130,7 +130,7 @@ void *engine_call_handle(const struct flight *f);
 /* Goes on with a run of the fold that has not ended. */
 int engine_adopt(struct engine *e, struct run *run);
 
-/* The answer to a call. Takes over the reply's memory. */
+/* The answer to a call. The reply may be changed; its memory stays the caller's. */
 void engine_answer(struct engine *e, struct flight *flight, struct op_reply *reply);
 
 /* The operator's word on a parked task: it is done with these outputs (JSON object), or had not

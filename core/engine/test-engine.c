@@ -170,6 +170,7 @@ static struct engine_call answer_(struct fake *f, enum engine_call_kind kind, st
         reply.message = a.message ? strdup(a.message) : NULL;
         buf_puts(&reply.token, a.token ?: "");
         engine_answer(f->engine, c.flight, &reply);
+        op_reply_deinit(&reply);
         engine_schedule(f->engine);
         return c;
 }

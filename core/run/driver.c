@@ -83,19 +83,18 @@ static void ended(void *userdata, struct run *run)
 
 static void entropy(void *userdata, void *bytes, size_t n)
 {
-        static __thread uint8_t pool[1024];
-        static __thread size_t left;
-        uint8_t *out = bytes;
+        struct engine_process *p = userdata;
 
-        for (; n > 0; n--) {
-                if (!left) {
-                        if (getrandom(pool, sizeof(pool), 0) != sizeof(pool))
-                                process_fail(userdata, -errno, "no random numbers");
-                        left = sizeof(pool);
-                }
-                *out++ = pool[--left];
-                pool[left] = 0;
+        assert(n <= sizeof(p->random));
+        if (p->n_random < n) {
+                for (size_t got = 0; got < sizeof(p->random); got += 256) /* never cut short */
+                        if (getrandom(p->random + got, 256, 0) != 256)
+                                process_fail(p, -errno, "no random numbers");
+                p->n_random = sizeof(p->random);
         }
+        p->n_random -= n;
+        memcpy(bytes, p->random + p->n_random, n);
+        explicit_bzero(p->random + p->n_random, n);
 }
 
 /* Calls */
@@ -147,18 +146,22 @@ static void set_trace(struct job *job, const struct engine_call *c)
 static struct job *job_new(struct engine_process *p, const struct engine_call *c)
 {
         struct job *job = p->free_jobs;
+        struct op_reply reply = OP_REPLY_NULL;
 
-        if (job)
+        if (job) {
                 p->free_jobs = job->next;
-        else
+                reply.result = job->reply.result; /* its memory is used again */
+                reply.token = job->reply.token;
+        } else {
                 job = malloc(sizeof(*job));
+        }
         if (!job)
                 return NULL;
         *job = (struct job){
                 .run = run_job,
                 .owner = c->flight,
                 .kind = (int)c->kind,
-                .reply = OP_REPLY_NULL,
+                .reply = reply,
                 .verb = c->verb,
                 .request = c->request,
                 .n_request = c->n_request,
@@ -218,6 +221,17 @@ const struct engine_ops driver_ops = {
         .ended = ended,
 };
 
+/* Keeps what memory is worth keeping for the next call. */
+static void forget_reply(struct op_reply *r)
+{
+        free(steal(&r->message));
+        free(steal(&r->field));
+        buf_clear(&r->result);
+        buf_clear(&r->token);
+        if (r->result.cap + r->token.cap > 4096)
+                op_reply_deinit(r);
+}
+
 bool driver_collect(struct engine_process *p)
 {
         struct job *job = workers_collect(p->workers), *next;
@@ -228,6 +242,7 @@ bool driver_collect(struct engine_process *p)
                 engine_call_set_handle(job->owner, NULL);
                 engine_answer(p->engine, job->owner, &job->reply);
                 op_call_deinit(&job->call);
+                forget_reply(&job->reply);
                 job->next = p->free_jobs;
                 p->free_jobs = job;
                 p->n_jobs--;
@@ -242,10 +257,12 @@ void driver_drop_jobs(struct engine_process *p)
         for (job = p->held; job; job = next) {
                 next = job->next;
                 op_call_deinit(&job->call);
+                op_reply_deinit(&job->reply);
                 free(job);
         }
         for (job = p->free_jobs; job; job = next) {
                 next = job->next;
+                op_reply_deinit(&job->reply);
                 free(job);
         }
         p->held = p->free_jobs = NULL;
@@ -307,7 +324,6 @@ static void close_ended(struct engine_process *p)
  * made. */
 int driver_commit(struct engine_process *p)
 {
-        struct job *job;
         int r = p->error;
 
         for (uint32_t i = 0; i < p->n_streams && r == 0; i++)
@@ -319,11 +335,8 @@ int driver_commit(struct engine_process *p)
         }
         publish_all(p);
         close_ended(p);
-        while ((job = p->held)) {
-                p->held = job->next;
-                if (!p->held)
-                        p->held_last = &p->held;
-                workers_submit(p->workers, job);
-        }
+        workers_submit(p->workers, p->held);
+        p->held = NULL;
+        p->held_last = &p->held;
         return 0;
 }

@@ -44,6 +44,8 @@ struct engine_process {
         struct job *held, **held_last; /* calls that wait for the next commit */
         struct job *free_jobs;
         uint32_t n_jobs;               /* calls that a plugin has or will get */
+        uint8_t random[2048];          /* from the kernel, not used yet: the first n_random */
+        size_t n_random;
         int epoll, wake, timer;
         int error;                     /* condition of the journal or -errno; ends the loop */
         char *message;

@@ -13,13 +13,13 @@ struct workers {
         pthread_cond_t work;  /* the queue is not empty, or the end */
         pthread_cond_t ended; /* a worker ended */
         struct job *first, **last;   /* the queue */
-        struct job *done, **done_last;
-        uint32_t n_queued, n_done;   /* also read without the lock, as a hint */
+        uint32_t n_queued;    /* also read without the lock, as a hint */
+        struct job *done;     /* a stack that workers push to and the loop takes whole, lock-free */
         uint32_t n_awake, n_idle, n_alive;
         uint32_t n_running;   /* jobs being run */
         uint64_t n_taken, n_taken_seen;
         bool end;
-        bool loop_sleeps;
+        int loop_sleeps;      /* atomic */
         int wake_fd;
         pthread_t threads[];
 };
@@ -32,14 +32,16 @@ static int64_t now_us(void)
         return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
-/* True if *hint became non-zero in time. */
-static bool spin(const uint32_t *hint, int64_t us)
+/* True if there was something to take in time. */
+static bool spin(const uint32_t *n_queued, struct job *const *done, int64_t us)
 {
         int64_t end = now_us() + us;
 
         do {
                 for (int i = 0; i < 50; i++) {
-                        if (__atomic_load_n(hint, __ATOMIC_RELAXED))
+                        if (n_queued && __atomic_load_n(n_queued, __ATOMIC_RELAXED))
+                                return true;
+                        if (done && __atomic_load_n(done, __ATOMIC_RELAXED))
                                 return true;
                         __builtin_ia32_pause();
                 }
@@ -58,21 +60,19 @@ static struct job *take(struct workers *w)
                 w->last = &w->first;
         __atomic_store_n(&w->n_queued, w->n_queued - 1, __ATOMIC_RELAXED);
         w->n_taken++;
-        w->n_running++;
+        __atomic_store_n(&w->n_running, w->n_running + 1, __ATOMIC_RELAXED);
         return job;
 }
 
+/* Sequentially consistent with workers_may_sleep: either the loop sees the job, or we see it asleep. */
 static void give_back(struct workers *w, struct job *job)
 {
-        job->next = NULL;
-        *w->done_last = job;
-        w->done_last = &job->next;
-        w->n_running--;
-        __atomic_store_n(&w->n_done, w->n_done + 1, __ATOMIC_RELAXED);
-        if (w->loop_sleeps) {
-                w->loop_sleeps = false;
+        job->next = __atomic_load_n(&w->done, __ATOMIC_RELAXED);
+        while (!__atomic_compare_exchange_n(&w->done, &job->next, job, true, __ATOMIC_SEQ_CST,
+                                            __ATOMIC_RELAXED))
+                ;
+        if (__atomic_exchange_n(&w->loop_sleeps, 0, __ATOMIC_SEQ_CST))
                 eventfd_write(w->wake_fd, 1);
-        }
 }
 
 static void *work(void *argument)
@@ -87,12 +87,13 @@ static void *work(void *argument)
                 if (job) {
                         pthread_mutex_unlock(&w->lock);
                         job->run(job);
-                        pthread_mutex_lock(&w->lock);
                         give_back(w, job);
+                        pthread_mutex_lock(&w->lock);
+                        __atomic_store_n(&w->n_running, w->n_running - 1, __ATOMIC_RELAXED);
                         continue;
                 }
                 pthread_mutex_unlock(&w->lock);
-                spin(&w->n_queued, SPIN_US);
+                spin(&w->n_queued, NULL, SPIN_US);
                 pthread_mutex_lock(&w->lock);
                 if (w->first || w->end)
                         continue;
@@ -120,7 +121,6 @@ int workers_new(uint32_t n_threads, int wake_fd, struct workers **ret_workers)
         pthread_cond_init(&w->work, NULL);
         pthread_cond_init(&w->ended, NULL);
         w->last = &w->first;
-        w->done_last = &w->done;
         w->wake_fd = wake_fd;
         sigfillset(&all); /* signals belong to the loop */
         pthread_sigmask(SIG_BLOCK, &all, &before);
@@ -167,57 +167,60 @@ struct workers *workers_free(struct workers *w, int64_t wait_ms)
         return NULL;
 }
 
-void workers_submit(struct workers *w, struct job *job)
+void workers_submit(struct workers *w, struct job *first)
 {
+        struct job *last = first;
+        uint32_t n = 1;
+
+        if (!first)
+                return;
+        for (; last->next; last = last->next)
+                n++;
         pthread_mutex_lock(&w->lock);
-        job->next = NULL;
-        *w->last = job;
-        w->last = &job->next;
-        __atomic_store_n(&w->n_queued, w->n_queued + 1, __ATOMIC_RELAXED);
-        if (w->n_awake == w->n_running && w->n_idle > 0 && w->n_queued == 1)
+        *w->last = first;
+        w->last = &last->next;
+        __atomic_store_n(&w->n_queued, w->n_queued + n, __ATOMIC_RELAXED);
+        if (w->n_awake == w->n_running && w->n_idle > 0)
                 pthread_cond_signal(&w->work);
         pthread_mutex_unlock(&w->lock);
 }
 
 struct job *workers_collect(struct workers *w)
 {
-        struct job *done = NULL;
+        struct job *newest, *next, *oldest = NULL;
 
-        if (!__atomic_load_n(&w->n_done, __ATOMIC_RELAXED) &&
-            !__atomic_load_n(&w->n_queued, __ATOMIC_RELAXED))
-                return NULL;
-        pthread_mutex_lock(&w->lock);
-        done = w->done;
-        w->done = NULL;
-        w->done_last = &w->done;
-        __atomic_store_n(&w->n_done, 0, __ATOMIC_RELAXED);
-        if (w->n_queued && w->n_idle && w->n_taken == w->n_taken_seen)
-                pthread_cond_signal(&w->work);
-        w->n_taken_seen = w->n_taken;
-        pthread_mutex_unlock(&w->lock);
-        return done;
+        if (__atomic_load_n(&w->n_queued, __ATOMIC_RELAXED)) {
+                pthread_mutex_lock(&w->lock);
+                if (w->n_queued && w->n_idle && w->n_taken == w->n_taken_seen)
+                        pthread_cond_signal(&w->work);
+                w->n_taken_seen = w->n_taken;
+                pthread_mutex_unlock(&w->lock);
+        }
+        newest = __atomic_exchange_n(&w->done, NULL, __ATOMIC_ACQUIRE);
+        for (; newest; newest = next) {
+                next = newest->next;
+                newest->next = oldest;
+                oldest = newest;
+        }
+        return oldest;
 }
 
 bool workers_may_sleep(struct workers *w, int64_t spin_us)
 {
-        bool may;
-
         if (__atomic_load_n(&w->n_running, __ATOMIC_RELAXED) ||
             __atomic_load_n(&w->n_queued, __ATOMIC_RELAXED))
-                if (spin(&w->n_done, spin_us))
+                if (spin(NULL, &w->done, spin_us))
                         return false;
-        pthread_mutex_lock(&w->lock);
-        may = !w->done;
-        w->loop_sleeps = may;
-        pthread_mutex_unlock(&w->lock);
-        return may;
+        __atomic_store_n(&w->loop_sleeps, 1, __ATOMIC_SEQ_CST);
+        if (!__atomic_load_n(&w->done, __ATOMIC_SEQ_CST))
+                return true;
+        __atomic_store_n(&w->loop_sleeps, 0, __ATOMIC_SEQ_CST);
+        return false;
 }
 
 void workers_awake(struct workers *w)
 {
-        pthread_mutex_lock(&w->lock);
-        w->loop_sleeps = false;
-        pthread_mutex_unlock(&w->lock);
+        __atomic_store_n(&w->loop_sleeps, 0, __ATOMIC_SEQ_CST);
 }
 
 bool workers_backlog(struct workers *w)

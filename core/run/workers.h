@@ -39,9 +39,11 @@ int workers_new(uint32_t n_threads, int wake_fd, struct workers **ret_workers);
  * left to the end of the process. Jobs in the queue are dropped. */
 struct workers *workers_free(struct workers *w, int64_t wait_ms);
 
-void workers_submit(struct workers *w, struct job *job);
+/* Queues a list of jobs, linked by `next`. */
+void workers_submit(struct workers *w, struct job *first);
 
-/* The jobs that are done, oldest first; NULL: none. Wakes another worker if the queue stands still. */
+/* The jobs that are done, about oldest first; NULL: none. Wakes another worker if the queue stands
+ * still. */
 struct job *workers_collect(struct workers *w);
 
 /* The loop is about to sleep: false if there is something to collect (do not sleep then). Spins for
