@@ -116,7 +116,8 @@ static void foreground_end(struct foreground *f, int code)
                 _exit(code); /* a plugin does not return; the next engine finds out what it did */
         }
         daemon_free(f->daemon);
-        context_close(&f->context);
+        if (code != EXIT_DETACHED) /* else a plugin may still be in a call */
+                context_close(&f->context);
 }
 
 /* Submitting */

@@ -204,6 +204,16 @@ static int resolve(struct exchange *e, const struct mail *answer)
         return 0;
 }
 
+static void start_stream(struct exchange *e)
+{
+        e->stage = STAGE_FOLLOW;
+        e->status = 200;
+        e->content_type = e->route->type == ROUTE_EVENTS ? "text/event-stream"
+                                                         : "text/plain; charset=utf-8";
+        e->streaming = true;
+        e->has_response = true;
+}
+
 static void resolved(struct exchange *e, struct mail *answer)
 {
         char message[SEGMENT_MAX + 64];
@@ -211,7 +221,11 @@ static void resolved(struct exchange *e, struct mail *answer)
 
         free(answer);
         e->stage = STAGE_FIRST;
-        if (r == 0 && e->route->type == ROUTE_EVENTS) {
+        if (r == 0 && e->beyond) {
+                e->feed.ended = e->closing;
+                e->feed.resync = true; /* what came meanwhile */
+                start_stream(e);
+        } else if (r == 0 && e->route->type == ROUTE_EVENTS) {
                 ask_events(e);
         } else if (r == 0) {
                 e->last_post = e->closing;
@@ -271,16 +285,6 @@ static void take_log(struct exchange *e, struct mail *answer)
         free(answer);
 }
 
-static void start_stream(struct exchange *e)
-{
-        e->stage = STAGE_FOLLOW;
-        e->status = 200;
-        e->content_type = e->route->type == ROUTE_EVENTS ? "text/event-stream"
-                                                         : "text/plain; charset=utf-8";
-        e->streaming = true;
-        e->has_response = true;
-}
-
 static void respond(struct exchange *e, struct mail *answer)
 {
         e->stage = STAGE_ANSWER;
@@ -313,6 +317,13 @@ void exchange_answer(struct exchange *e, struct mail *answer)
                 free(answer);
                 e->feed.awaiting = false;
                 e->feed.ended = true;
+        } else if (e->stage == STAGE_FIRST && e->route->type == ROUTE_EVENTS && answer->n == 0 &&
+                   e->feed.last > 0) {
+                /* The reader says it has seen more than there is: nothing here tells the end. */
+                free(answer);
+                e->beyond = true;
+                e->feed.awaiting = false;
+                ask_runs(e);
         } else {
                 if (e->stage == STAGE_FIRST)
                         start_stream(e);

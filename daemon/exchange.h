@@ -50,6 +50,7 @@ struct exchange {
         size_t sent;
         struct feed feed; /* events; logs use its run, ended and out */
         int log_fd;           /* -1 */
+        bool beyond;    /* events: ?from= is behind the last record */
         bool closing;   /* logs: the run has ended, one more look is due */
         bool last_post; /* logs: that look is under way */
 };

@@ -129,6 +129,8 @@ static void open_log(const struct config *config)
         }
 }
 
+static bool stopped; /* atomic: by a signal; a plugin may still be in a call */
+
 static void *signal_thread(void *userdata)
 {
         struct timespec patience = {.tv_sec = STOP_MS / 1000,
@@ -142,6 +144,7 @@ static void *signal_thread(void *userdata)
         sigaddset(&set, SIGINT);
         if (sigwait(&set, &number) != 0)
                 return NULL;
+        __atomic_store_n(&stopped, true, __ATOMIC_RELEASE);
         daemon_stop(d);
         /* A call that does not come back must not keep us; what it did is observed at the next start. */
         nanosleep(&patience, NULL);
@@ -210,6 +213,7 @@ int main(int argc, char **argv)
         if (o.on_demand)
                 open_log(c.config);
         r = serve(&o, &c, &o.ready_fd);
-        context_close(&c);
+        if (!__atomic_load_n(&stopped, __ATOMIC_ACQUIRE))
+                context_close(&c);
         return r;
 }
