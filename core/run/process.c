@@ -368,7 +368,7 @@ static void wait(struct engine_process *p, uint32_t idle_s)
 
 int engine_process_run(struct engine_process *p, uint32_t idle_s, char **ret_message)
 {
-        p->idle_since_ms = clock_boot_ms();
+        engine_process_busy(p, 0); /* idle from now on */
         do {
                 while (round_of_work(p) && may_go_on(p, idle_s))
                         ;

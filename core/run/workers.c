@@ -58,7 +58,7 @@ static struct job *take(struct workers *w)
                 w->last = &w->first;
         __atomic_store_n(&w->n_queued, w->n_queued - 1, __ATOMIC_RELAXED);
         w->n_taken++;
-        w->n_running++;
+        __atomic_store_n(&w->n_running, w->n_running + 1, __ATOMIC_RELAXED);
         return job;
 }
 
@@ -67,7 +67,7 @@ static void give_back(struct workers *w, struct job *job)
         job->next = NULL;
         *w->done_last = job;
         w->done_last = &job->next;
-        w->n_running--;
+        __atomic_store_n(&w->n_running, w->n_running - 1, __ATOMIC_RELAXED);
         __atomic_store_n(&w->n_done, w->n_done + 1, __ATOMIC_RELAXED);
         if (w->loop_sleeps) {
                 w->loop_sleeps = false;
