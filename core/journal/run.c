@@ -235,7 +235,11 @@ static int apply_run(struct run *run, const struct record *r)
         run->max_attempts = r->max_attempts;
         run->initial_delay_s = r->initial_delay;
         run->max_delay_s = r->max_delay;
-        if (set_string(&run->name, r->name) || set_string(&run->kind, r->kind) ||
+        if (!run->name && set_string(&run->name, r->name))
+                return error_origin(-ENOMEM);
+        if (!span_eq(r->name, run->name)) /* claims point at the name that the site stream gave */
+                return error_origin(-EBADMSG);
+        if (set_string(&run->kind, r->kind) ||
             set_string(&run->who, r->who) || set_string(&run->folder, r->folder) ||
             set_string(&run->file, r->file) || set_string(&run->backoff, r->backoff) ||
             set_string(&run->logging, r->logging) || set_string(&run->options, r->options) ||
@@ -492,36 +496,6 @@ static size_t keys_of(const char *uses, char *ret, size_t n_ret)
         return n;
 }
 
-static void gone(struct site *site, struct span key)
-{
-        struct strmap_entry *e = strmap_find(&site->inventory.by_key, key.p, key.n);
-        struct resource *r = e ? e->value.pointer : NULL;
-        char name[512];
-
-        /* What stands on it is gone with it: the taskservs of a server. */
-        while (r && r->n_on > 0) {
-                const struct resource *on = NULL;
-
-                snprintf(name, sizeof(name), " %.*s ", (int)key.n, key.p);
-                strmap_foreach (k, &site->inventory.by_key) {
-                        const struct resource *c = k->value.pointer;
-                        char list[2048];
-
-                        if (!c->workflow || !*c->builds_on)
-                                continue;
-                        snprintf(list, sizeof(list), " %s ", c->builds_on);
-                        if (strstr(list, name)) {
-                                on = c;
-                                break;
-                        }
-                }
-                if (!on)
-                        break;
-                gone(site, span_of(on->key));
-        }
-        inventory_gone(&site->inventory, key);
-}
-
 /* What a task did to the inventory. */
 static int change_inventory(struct run *run, struct site *site, const struct task *t,
                             const struct record *r)
@@ -539,7 +513,7 @@ static int change_inventory(struct run *run, struct site *site, const struct tas
         };
 
         if (t->verb == VERB_DELETE) {
-                gone(site, key);
+                inventory_gone(&site->inventory, key);
                 return 0;
         }
         old = inventory_entry(&site->inventory, key);

@@ -139,13 +139,36 @@ static void inventory_tidy(struct inventory *inv, struct resource *r)
         free(r);
 }
 
+/* A resource that stands on that key, or NULL. */
+static const struct resource *find_on(const struct inventory *inv, struct span key)
+{
+        char name[512], list[2048];
+
+        snprintf(name, sizeof(name), " %.*s ", (int)key.n, key.p);
+        strmap_foreach (e, &inv->by_key) {
+                const struct resource *r = e->value.pointer;
+
+                if (!r->workflow || !*r->builds_on)
+                        continue;
+                snprintf(list, sizeof(list), " %s ", r->builds_on);
+                if (strstr(list, name))
+                        return r;
+        }
+        return NULL;
+}
+
+/* What stands on it is gone with it: the taskservs of a server. The same whether a run's own records
+ * say so or, once it has ended, the site stream. */
 void inventory_gone(struct inventory *inv, struct span key)
 {
         struct strmap_entry *e = strmap_find(&inv->by_key, key.p, key.n);
         struct resource *r = e ? e->value.pointer : NULL;
+        const struct resource *on;
 
         if (!r || !r->workflow)
                 return;
+        while (r->n_on > 0 && (on = find_on(inv, key)))
+                inventory_gone(inv, span_of(on->key));
         count_on(inv, r, -1);
         free(steal(&r->workflow));
         inventory_tidy(inv, r);

@@ -107,6 +107,24 @@ static int replay(struct engine_process *p)
         return r ?: p->error;
 }
 
+/* "critical" in a plugin's drop-in. */
+static int check_critical(const struct engine_process *p, char **ret_message)
+{
+        const struct plugins *plugins = p->context->plugins;
+
+        for (size_t i = 0; i < plugins->n; i++) {
+                const struct plugin *plugin = &plugins->list[i];
+
+                if (!plugin->config->critical || plugin->state != PLUGIN_REFUSED)
+                        continue;
+                if (asprintf(ret_message, "the plugin %s is critical (%s) and was refused: %s",
+                             plugin->name, plugin->config->from, plugin->reason) < 0)
+                        *ret_message = NULL;
+                return error_origin(-ENOEXEC);
+        }
+        return 0;
+}
+
 static int open_store(struct engine_process *p, char **ret_message)
 {
         _cleanup_(cleanup_free) char *folder = site_store_folder(p->context->config);
@@ -153,7 +171,8 @@ int engine_process_new(const struct context *c, const struct engine_process_hook
         p->posted_last = &p->posted;
         p->answers_last = &p->answers;
         pthread_mutex_init(&p->lock, NULL);
-        r = open_store(p, &message);
+        r = check_critical(p, &message);
+        r = r ?: open_store(p, &message);
         r = r ?: open_loop(p);
         r = r ?: replay(p);
         if (r) {

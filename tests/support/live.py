@@ -181,11 +181,16 @@ class Site:
     # Commands
 
     def popen(self, *args, env=None, **more):
-        argv = [PRVNG, *args]
-        more.setdefault("stdout", subprocess.PIPE)
-        more.setdefault("stderr", subprocess.PIPE)
-        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, env={**self.env, **(env or {})},
-                                cwd=more.pop("cwd", self.folder), text=True, **more)
+        """Starts a command; what it prints goes to files, so that it never waits for a reader."""
+        out, err = tempfile.TemporaryFile(dir=self.folder), tempfile.TemporaryFile(dir=self.folder)
+        p = subprocess.Popen([PRVNG, *args], stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                             env={**self.env, **(env or {})}, cwd=more.pop("cwd", self.folder), **more)
+        p.out, p.err = out, err
+        return p
+
+    @staticmethod
+    def printed(file):
+        return os.pread(file.fileno(), 1 << 26, 0).decode(errors="replace")
 
     def prvng(self, *args, env=None, timeout=None, **more):
         p = self.popen(*args, env=env, **more)
@@ -193,14 +198,19 @@ class Site:
 
     def finish(self, p, timeout=None):
         """Waits for a command and returns its Result."""
+        limit, late = timeout or PATIENCE, False
         try:
-            out, err = p.communicate(timeout=timeout or PATIENCE)
+            p.wait(limit)
         except subprocess.TimeoutExpired:
             p.kill()
-            out, err = p.communicate()
-            raise Failed(f"a command took longer than {timeout or PATIENCE} s\n" +
-                         str(Result(["prvng", *p.args[1:]], "killed", out, err))) from None
-        return Result(["prvng", *p.args[1:]], p.returncode, out, err)
+            p.wait()
+            late = True
+        r = Result(["prvng", *p.args[1:]], p.returncode, self.printed(p.out), self.printed(p.err))
+        p.out.close()
+        p.err.close()
+        if late:
+            raise Failed(f"a command took longer than {limit} s\n{r}")
+        return r
 
     # The engine
 
@@ -324,6 +334,10 @@ class Site:
     def violations(self):
         return sorted(os.listdir(os.path.join(self.world, "violations"))) \
             if os.path.isdir(os.path.join(self.world, "violations")) else []
+
+    def servers(self):
+        """What stands on a server goes with it, without being asked."""
+        return [r for r in self.existing() if r.startswith("server.")]
 
     def existing(self):
         folder = os.path.join(self.world, "resources")
