@@ -59,11 +59,11 @@ static double disk_syncs_per_s(const char *folder, unsigned n)
 enum shape { INDEPENDENT, DAG, CHAIN };
 
 /* n operations of one server each; DAG: three edges to random earlier operations. */
-static void definition(struct buf *b, enum shape shape, unsigned n, unsigned repeat)
+static void definition(struct buf *b, enum shape shape, unsigned n)
 {
         unsigned seed = 12345;
 
-        BUF_LIT(b, "{\"id\":null,\"definition\":{\"name\":\"bench\",\"type\":\"parallel\","
+        BUF_LIT(b, "{\"definition\":{\"name\":\"bench\",\"type\":\"parallel\","
                    "\"operations\":[");
         if (shape == INDEPENDENT) {
                 BUF_LIT(b, "{\"id\":\"all\",\"type\":\"create\",\"target\":\"server\",\"items\":[");
@@ -136,6 +136,7 @@ static void *loop(void *argument)
         struct bench *b = argument;
         char *message = NULL;
 
+        pthread_setname_np(pthread_self(), "loop");
         if (engine_process_run(b->process, 0, &message))
                 fprintf(stderr, "bench: the engine stopped: %s\n", message);
         return NULL;
@@ -165,6 +166,7 @@ static void open_bench(struct bench *b)
         static const char more[] = "provider = \"noop\";";
         const struct test_plugin plugins[] = {
                 {.name = "noop"},
+                {.name = "testcloud"},
                 {.name = "file", .file = getenv("PRVNG_TEST_STORE")},
                 {.name = "json", .file = getenv("PRVNG_TEST_JSON")},
         };
@@ -183,79 +185,186 @@ static void close_bench(struct bench *b)
         test_site_remove(&b->site);
 }
 
-static double wait_for_end(struct bench *b)
+/* A member of the last answer that is a number. */
+static double number(struct bench *b, const char *name)
 {
-        double duration = 0;
-        const char *p;
+        const char *p = strstr(buf_str(&b->answer), name);
 
-        for (;;) {
-                struct timespec pause = {.tv_nsec = 2000000};
-
-                if (ask(b, "GET", "/workflows", NULL) != 200)
-                        exit(1);
-                if (strstr(buf_str(&b->answer), "\"exit_code\":0"))
-                        break;
-                if (!strstr(buf_str(&b->answer), "\"exit_code\":null")) {
-                        fprintf(stderr, "bench: the run failed\n");
-                        exit(1);
-                }
-                nanosleep(&pause, NULL);
+        if (!p) {
+                fprintf(stderr, "bench: no %s in: %.200s\n", name, buf_str(&b->answer));
+                exit(1);
         }
-        p = strstr(buf_str(&b->answer), "\"duration_ms\":");
-        if (p)
-                duration = strtod(p + strlen("\"duration_ms\":"), NULL);
-        return duration;
+        return strtod(p + strlen(name), NULL);
 }
 
-/* Seconds that a run took from its complete plan to its end, as its records say. */
-static double run_once(enum shape shape, unsigned n, double *ret_bytes)
+static void submit(struct bench *b, const struct buf *body)
+{
+        if (ask(b, "POST", "/workflows/batch", body) == 202)
+                return;
+        fprintf(stderr, "bench: %.2000s\n", buf_str(&b->answer));
+        exit(1);
+}
+
+static void wait_for_end(struct bench *b)
+{
+        struct timespec pause = {.tv_nsec = 2000000};
+
+        for (;; nanosleep(&pause, NULL)) {
+                ask(b, "GET", "/workflows", NULL);
+                if (strstr(buf_str(&b->answer), "\"exit_code\":0"))
+                        return;
+                if (!strstr(buf_str(&b->answer), "\"exit_code\":null")) {
+                        fprintf(stderr, "bench: the run failed: %s\n", buf_str(&b->answer));
+                        exit(1);
+                }
+        }
+}
+
+static double heap(void)
+{
+        struct mallinfo2 m = mallinfo2();
+
+        return (double)m.uordblks + (double)m.hblkhd;
+}
+
+struct result {
+        double seconds;        /* from the complete plan to the end, as the records say */
+        double loop_cpu_seconds; /* of the loop's thread in that time, waiting by spinning included */
+        double bytes_per_task; /* of the heap, when the run is planned and runs */
+};
+
+static struct result run_once(enum shape shape, unsigned n)
 {
         struct buf body = BUF_NULL;
+        struct timespec from, to;
+        struct result result;
         struct bench b;
-        size_t before, after;
-        double s;
+        double before;
+        clockid_t clock;
 
         open_bench(&b);
         start_engine(&b);
-        definition(&body, shape, n, 0);
-        malloc_trim(0);
-        before = mallinfo2().uordblks + mallinfo2().hblkhd;
-        if (ask(&b, "POST", "/workflows/batch", &body) != 202) {
-                fprintf(stderr, "bench: %s\n", buf_str(&b.answer));
-                exit(1);
-        }
-        after = mallinfo2().uordblks + mallinfo2().hblkhd;
-        if (ret_bytes)
-                *ret_bytes = ((double)after - (double)before) / n;
+        before = heap();
+        definition(&body, shape, n);
+        submit(&b, &body);
+        buf_deinit(&body);
+        ask(&b, "GET", "/healthz", NULL); /* the request is forgotten by then */
+        result.bytes_per_task = (heap() - before) / n;
+        pthread_getcpuclockid(b.thread, &clock);
+        clock_gettime(clock, &from);
         wait_for_end(&b);
-        s = 0;
-        {
-                const char *from, *to;
-                struct tm tm = {0};
-                double t[2] = {0};
+        clock_gettime(clock, &to);
+        result.loop_cpu_seconds = (double)(to.tv_sec - from.tv_sec) +
+                                  (double)(to.tv_nsec - from.tv_nsec) / 1e9;
+        ask(&b, "GET", "/workflows/bench/status", NULL);
+        result.seconds = number(&b, "\"duration_ms\":") / 1e3;
+        stop_engine(&b);
+        close_bench(&b);
+        return result;
+}
 
-                if (ask(&b, "GET", "/workflows/bench/status", NULL) != 200)
-                        exit(1);
-                from = strstr(buf_str(&b.answer), "\"duration_ms\":");
-                s = strtod(from + strlen("\"duration_ms\":"), NULL) / 1e3;
-                (void)to;
-                (void)tm;
-                (void)t;
+/* The figures */
+
+static void bench_independent(void)
+{
+        print("engine.file.independent_100k.tasks_per_s", 1e5 / run_once(INDEPENDENT, 100000).seconds,
+              "1/s");
+}
+
+static void bench_dag(void)
+{
+        struct result r = run_once(DAG, 100000);
+
+        print("engine.file.dag_100k.tasks_per_s", 1e5 / r.seconds, "1/s");
+        print("engine.file.dag_100k.loop_cpu_us_per_task", r.loop_cpu_seconds * 10, "us");
+        print("engine.bytes_per_task", r.bytes_per_task, "B");
+}
+
+static void bench_chain(void)
+{
+        double before = disk_syncs_per_s("/tmp", 4000), rate = 5000 / run_once(CHAIN, 5000).seconds;
+        double syncs = (before + disk_syncs_per_s("/tmp", 4000)) / 2;
+
+        print("disk.fdatasyncs_per_s", syncs, "1/s");
+        print("engine.file.chain.tasks_per_s", rate, "1/s");
+        print("engine.file.chain.ratio_to_fdatasync", rate / syncs, "1");
+}
+
+static void bench_cost_ratio(void)
+{
+        double small = 0, large;
+
+        for (unsigned i = 0; i < 5; i++)
+                small += run_once(DAG, 1000).seconds / 5 / 1e3;
+        large = run_once(DAG, 1000000).seconds / 1e6;
+        print("engine.cost_us_per_task_1k", small * 1e6, "us");
+        print("engine.cost_us_per_task_1m", large * 1e6, "us");
+        print("engine.cost_ratio_1m_over_1k", large / small, "1");
+}
+
+/* 100,000 finished tasks and 10,000 that wait for one that is pending when the engine ends. */
+static void restart_definition(struct buf *b)
+{
+        BUF_LIT(b, "{\"definition\":{\"name\":\"bench\",\"type\":\"parallel\",\"servers\":[{\"name\":"
+                   "\"hold\",\"provider\":\"testcloud\",\"testcloud\":{\"pending_ms\":3600000}}],"
+                   "\"operations\":[");
+        for (unsigned i = 0; i < 2; i++) {
+                buf_printf(b, "{\"id\":\"%s\",\"type\":\"create\",\"target\":\"server\",%s\"items\":[",
+                           i ? "open" : "finished", i ? "\"depends_on\":[\"hold\"]," : "");
+                for (unsigned k = 0; k < (i ? 10000u : 100000u); k++)
+                        buf_printf(b, "%s\"%c%u\"", k ? "," : "", i ? 'o' : 'f', k);
+                BUF_LIT(b, "]},");
         }
+        BUF_LIT(b, "{\"id\":\"hold\",\"type\":\"create\",\"target\":\"server\",\"timeout\":7200,"
+                   "\"items\":[\"hold\"]}]}}");
+}
+
+static void bench_restart(void)
+{
+        struct timespec pause = {.tv_nsec = 20000000};
+        struct buf body = BUF_NULL;
+        struct bench b;
+        double start;
+
+        open_bench(&b);
+        start_engine(&b);
+        restart_definition(&body);
+        submit(&b, &body);
+        do {
+                nanosleep(&pause, NULL);
+                ask(&b, "GET", "/workflows/bench/status", NULL);
+        } while (number(&b, "\"succeeded\":") < 100000);
+        stop_engine(&b);
+        start = seconds();
+        start_engine(&b);
+        ask(&b, "GET", "/healthz", NULL); /* answered when the first calls have left */
+        print("engine.restart_100k.ms", (seconds() - start) * 1e3, "ms");
         stop_engine(&b);
         close_bench(&b);
         buf_deinit(&body);
-        return s;
 }
+
+static const struct {
+        const char *name;
+        void (*run)(void);
+} benches[] = {
+        {"engine.file.independent_100k", bench_independent},
+        {"engine.file.dag_100k engine.bytes_per_task", bench_dag},
+        {"engine.file.chain disk", bench_chain},
+        {"engine.cost", bench_cost_ratio},
+        {"engine.restart_100k", bench_restart},
+};
 
 int main(int argc, char **argv)
 {
-        double syncs = disk_syncs_per_s("/tmp", 4000), bytes;
+        for (unsigned i = 0; i < N_ELEMENTS(benches); i++) {
+                bool wanted = argc == 1;
 
-        print("disk.fdatasyncs_per_s", syncs, "1/s");
-        print("engine.file.independent_100k.tasks_per_s", 1e5 / run_once(INDEPENDENT, 100000, NULL), "1/s");
-        print("engine.file.dag_100k.tasks_per_s", 1e5 / run_once(DAG, 100000, &bytes), "1/s");
-        print("engine.bytes_per_task", bytes, "B");
-        print("engine.file.chain.ratio_to_fdatasync", 5000 / run_once(CHAIN, 5000, NULL) / syncs, "1");
+                for (int k = 1; k < argc; k++)
+                        wanted |= strstr(benches[i].name, argv[k]) != NULL ||
+                                  startswith(argv[k], benches[i].name) != NULL;
+                if (wanted)
+                        benches[i].run();
+        }
         return 0;
 }

@@ -2,11 +2,11 @@
 /* prvng batch graph: of a file its plan, of a run its tasks with their states. */
 #include "submit.h"
 
-#include <sys/wait.h>
-
 #define EDGES_MAX 20000u
 
 enum output { OUTPUT_DOT, OUTPUT_SVG, OUTPUT_MERMAID };
+
+static const char *const names[] = {"dot", "svg", "mermaid"};
 
 struct drawing {
         const struct run *run;
@@ -83,7 +83,7 @@ static void draw_edges(struct drawing *d, uint32_t from, uint32_t at)
         const struct run *run = d->run;
 
         for (uint32_t k = run->tasks[at].first_next; k < run->tasks[at + 1].first_next; k++) {
-                uint32_t to = run->next[k];
+                uint32_t to = run_next(run, k);
 
                 if (task_is_join(&run->tasks[to]))
                         draw_edges(d, from, to);
@@ -130,25 +130,79 @@ static void draw_run(const struct run *run, enum output output, struct buf *out)
                 BUF_LIT(out, "}\n");
 }
 
-static int print_svg(const struct cli *cli, const struct buf *dot)
+/*
+ * The picture is laid out by the plan's own drawer (core/plan/svg.c), so that file and run look the
+ * same: the run is given to it as a plan whose resources tell their state.
+ */
+static int turn_dependencies(const struct run *run, struct plan *p)
 {
-        FILE *f;
-        int status;
+        uint32_t *at = calloc(run->n_tasks + (size_t)1, sizeof(*at)), *deps, sum = 0;
 
-        fflush(stdout);
-        f = popen("dot -Tsvg", "we");
-        if (!f) {
-                complain(cli, "cannot start dot: %s", strerror(errno));
-                return EXIT_UNUSABLE;
+        p->n_deps = run->n_deps;
+        p->deps = deps = malloc(MAX(run->n_deps, 1u) * sizeof(*deps));
+        if (!at || !deps) {
+                free(at);
+                return error_origin(-ENOMEM);
         }
-        fwrite(buf_str(dot), 1, dot->n, f);
-        status = pclose(f);
-        if (status == 0)
+        for (uint32_t k = 0; k < run->n_deps; k++)
+                p->tasks[run_next(run, k)].n_deps++;
+        for (uint32_t i = 0; i < run->n_tasks; i++) {
+                at[i] = p->tasks[i].first_dep = sum;
+                sum += p->tasks[i].n_deps;
+        }
+        for (uint32_t i = 0; i < run->n_tasks; i++)
+                for (uint32_t k = run->tasks[i].first_next; k < run->tasks[i + 1].first_next; k++)
+                        deps[at[run_next(run, k)]++] = i;
+        free(at);
+        return 0;
+}
+
+static void free_as_plan(struct plan *p)
+{
+        for (uint32_t i = 0; p->tasks && i < p->n_tasks; i++)
+                free((char *)(uintptr_t)p->tasks[i].resource);
+        free(p->tasks);
+        free(p->operations);
+        free(p->deps);
+}
+
+static int make_as_plan(const struct run *run, struct plan *p)
+{
+        *p = (struct plan){.name = run->name, .type = run->kind,
+                                .n_tasks = run->n_tasks, .n_operations = run->n_operations};
+        p->tasks = calloc(run->n_tasks + (size_t)1, sizeof(*p->tasks));
+        p->operations = calloc(run->n_operations + (size_t)1, sizeof(*p->operations));
+        if (!p->tasks || !p->operations)
+                return error_origin(-ENOMEM);
+        for (uint32_t i = 0; i < run->n_operations; i++)
+                p->operations[i] = (struct plan_operation){
+                        .id = operation_id(run, &run->operations[i]),
+                        .type = run->operations[i].verb,
+                        .target = run->operations[i].target,
+                        .implied = run->operations[i].implied};
+        for (uint32_t i = 0; i < run->n_tasks; i++) {
+                const struct task *t = &run->tasks[i];
+                char *resource = NULL;
+
+                if (asprintf(&resource, "%s %s", task_key(run, t), task_status_name(t->status)) < 0)
+                        return error_origin(-ENOMEM);
+                p->tasks[i] = (struct plan_task){.id = task_id(run, t), .resource = resource,
+                                                      .operation = t->operation, .verb = t->verb,
+                                                      .implied = t->implied};
+        }
+        return turn_dependencies(run, p);
+}
+
+static int draw_svg(const struct cli *cli, const struct run *run, struct buf *out)
+{
+        struct plan p = {0};
+        int r = run->planned ? make_as_plan(run, &p) : 0;
+
+        r = r ?: plan_graph(&p, "svg", out);
+        free_as_plan(&p);
+        if (r == 0)
                 return 0;
-        if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
-                complain(cli, "svg needs the program dot: apt install graphviz");
-        else
-                complain(cli, "dot failed");
+        complain(cli, "no picture could be made: %s", strerror(-r));
         return EXIT_UNUSABLE;
 }
 
@@ -163,7 +217,7 @@ static int draw_file(struct cli *cli, enum output output, struct buf *out)
         r = r ?: source_plan(&source, &look);
         if (r)
                 return r;
-        plan_graph(source.plan, output == OUTPUT_MERMAID ? "mermaid" : "dot", out);
+        plan_graph(source.plan, names[output], out);
         return 0;
 }
 
@@ -178,13 +232,14 @@ static int draw_id(struct cli *cli, enum output output, struct buf *out)
         run = look_run(&look, cli->args[0], true);
         if (!run)
                 return EXIT_RUN_FAILED;
+        if (output == OUTPUT_SVG)
+                return draw_svg(cli, run, out);
         draw_run(run, output, out);
         return 0;
 }
 
 int batch_graph(struct cli *cli)
 {
-        static const char *const names[] = {"dot", "svg", "mermaid"};
         _cleanup_(cleanup_buf) struct buf out = BUF_NULL;
         const char *name = option_value(cli, "output") ?: "dot";
         int output = -1, r;
@@ -200,8 +255,6 @@ int batch_graph(struct cli *cli)
                                             : draw_id(cli, (enum output)output, &out);
         if (r)
                 return r;
-        if (output == OUTPUT_SVG)
-                return print_svg(cli, &out);
         fwrite(buf_str(&out), 1, out.n, stdout);
         return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* prvng batch list, status, logs, events, attach: looking at runs, and following them. */
 #include "base/clock.h"
+#include "base/problem.h"
 #include "follow.h"
 #include "look.h"
 #include "view.h"
@@ -149,6 +150,28 @@ int batch_status(struct cli *cli)
 
 /* logs */
 
+static int check_task(const struct cli *cli, const struct run *run, const char *id)
+{
+        const char **ids = calloc(run->n_tasks + (size_t)1, sizeof(*ids));
+        const char *hint = NULL;
+        bool known = false;
+        size_t n = 0;
+
+        for (uint32_t i = 0; ids && i < run->n_tasks; i++)
+                if (!task_is_join(&run->tasks[i])) {
+                        ids[n++] = task_id(run, &run->tasks[i]);
+                        known |= streq(ids[n - 1], id);
+                }
+        if (!known && ids)
+                hint = did_you_mean(id, ids, n);
+        free(ids);
+        if (known)
+                return 0;
+        complain(cli, "the run %s has no task %s%s%s", run->id_text, id,
+                 hint ? "; did you mean " : "", hint ? hint : "");
+        return EXIT_RUN_FAILED;
+}
+
 int batch_logs(struct cli *cli)
 {
         _cleanup_(cleanup_look) struct look look = {0};
@@ -162,11 +185,14 @@ int batch_logs(struct cli *cli)
         r = look_open(&look, cli, "");
         if (r)
                 return r;
-        run = look_run(&look, cli->args[0], false);
+        run = look_run(&look, cli->args[0], cli->n_args > 1);
         if (!run)
                 return EXIT_RUN_FAILED;
         buf_printf(&path, "/workflows/%s/logs", run->id_text);
         if (cli->n_args > 1) {
+                r = check_task(cli, run, cli->args[1]);
+                if (r)
+                        return r;
                 BUF_LIT(&path, "?task=");
                 put_escaped(&path, cli->args[1]);
         }
@@ -182,13 +208,14 @@ int batch_logs(struct cli *cli)
                         print_document(cli, doc);
         } else if (r == 200) {
                 fwrite(buf_str(&text), 1, text.n, stdout);
+        } else if (r == 404 && cli->n_args > 1) {
+                fprintf(stderr, "%s has printed nothing\n", cli->args[1]);
         } else if (r > 0) {
-                if (json_parse(text.data, text.n, &doc, NULL) == 0)
-                        complain(cli, "%s", client_message(doc));
-                else
-                        complain(cli, "there is no such log");
+                complain(cli, "%s", json_parse(text.data, text.n, &doc, NULL) == 0
+                                            ? client_message(doc)
+                                            : "there is no such log");
         }
-        return r == 200 ? 0 : r < 0 ? EXIT_UNUSABLE : EXIT_RUN_FAILED;
+        return r == 200 || r == 404 ? 0 : r < 0 ? EXIT_UNUSABLE : EXIT_RUN_FAILED;
 }
 
 /* events */

@@ -41,7 +41,7 @@ const struct command commands[] = {
          "batch events shop\nbatch events shop --follow --format json",
          OPTIONS({"follow", 'f', NULL, "go on until the run has ended"}), batch_events},
         {"batch graph", "ID|FILE", 1, 1, "Draws the tasks and what depends on what",
-         "Of a run: with the states of its tasks. svg needs the program dot (package graphviz).",
+         "Of a run: with the states of its tasks.",
          "batch graph workflows.k --output dot\nbatch graph shop --output svg > shop.svg",
          OPTIONS({"output", 'o', "dot|svg|mermaid", "default: dot"},
                  {"workflow", 0, "NAME", "which one, if the file holds several"},

@@ -252,7 +252,9 @@ static void begin(struct story *s)
         tell_task(s, "servers/web-1", 0, "", false);
         tell_task(s, "servers/", 0, "[0,1]", true);
         tell_task(s, "base/os@web-0", 1, "[2]", false);
-        tell_task(s, "base/os@web-1", 1, "[2]", false);
+        tell(s, RECORD(.type = RECORD_TASK, .id = span_of("base/os@web-1"), .operation = 1,
+                       .verb = span_of("create"), .key = span_of("taskserv.os@web-1"),
+                       .deps = span_of("[2]"), .soft = 1, .doc = span_of("{}")));
         tell(s, RECORD(.type = RECORD_PLANNED, .n_tasks = 5, .n_deps = 4));
 }
 

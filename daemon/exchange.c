@@ -299,6 +299,11 @@ void exchange_answer(struct exchange *e, struct mail *answer)
                 free(answer);
                 return;
         }
+        /* A task that has printed nothing yet: its log will come. */
+        if (e->stage == STAGE_FIRST && e->task && answer->status == 404) {
+                answer->status = 200;
+                answer->n = 0;
+        }
         if (e->stage == STAGE_RESOLVE) {
                 resolved(e, answer);
         } else if (e->stage == STAGE_ANSWER || (e->stage == STAGE_FIRST && answer->status != 200)) {

@@ -205,7 +205,7 @@ int main(int argc, char **argv)
                 tell(&o.ready_fd, "the site's configuration is not usable (see above)");
                 return r;
         }
-        if (o.on_demand && mkdir(c.config->state, 0700) < 0 && errno != EEXIST)
+        if (o.on_demand && site_make_folder(c.config->state) < 0)
                 note("the folder of the site's state cannot be made");
         if (o.on_demand)
                 open_log(c.config);

@@ -97,18 +97,24 @@ void buf_i64(struct buf *b, int64_t v)
         buf_u64(b, v < 0 ? -(uint64_t)v : (uint64_t)v);
 }
 
-void buf_hex(struct buf *b, const void *data, size_t n)
+void hex_text(const void *data, size_t n, char *ret_text)
 {
         static const char digits[] = "0123456789abcdef";
         const uint8_t *d = data;
+
+        for (size_t i = 0; i < n; i++) {
+                ret_text[2 * i] = digits[d[i] >> 4];
+                ret_text[2 * i + 1] = digits[d[i] & 15];
+        }
+}
+
+void buf_hex(struct buf *b, const void *data, size_t n)
+{
         char *p = buf_reserve(b, 2 * n);
 
         if (!p)
                 return;
-        for (size_t i = 0; i < n; i++) {
-                p[2 * i] = digits[d[i] >> 4];
-                p[2 * i + 1] = digits[d[i] & 15];
-        }
+        hex_text(data, n, p);
         buf_advance(b, 2 * n);
 }
 

@@ -39,6 +39,9 @@ void buf_puts(struct buf *b, const char *s);
 void buf_putc(struct buf *b, char c);
 void buf_u64(struct buf *b, uint64_t v); /* decimal */
 void buf_i64(struct buf *b, int64_t v);
+/* n bytes as 2n lower-case hex digits, without a NUL. */
+void hex_text(const void *data, size_t n, char *ret_text);
+
 void buf_hex(struct buf *b, const void *data, size_t n); /* lower case */
 void buf_printf(struct buf *b, const char *format, ...) _printf_(2, 3);
 

@@ -219,6 +219,12 @@ static inline const struct task_note *run_note(const struct run *run, uint32_t t
         return i ? &run->notes[i - 1] : NULL;
 }
 
+/* The task behind entry `i` of run->next, whose top bit says that the edge is soft. */
+static inline uint32_t run_next(const struct run *run, uint32_t i)
+{
+        return run->next[i] & ~(UINT32_C(1) << 31);
+}
+
 const char *run_status_name(enum run_status s);   /* "running" */
 const char *task_status_name(enum task_status s); /* "in_doubt" */
 

@@ -2,6 +2,7 @@
 /* The half of the API that changes something. The other half is query.c. */
 #include "run/process.h"
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "definition/definition.h"
 #include "plan/plan.h"
@@ -61,6 +62,7 @@ static void start(struct engine_process *p, struct request *q, struct submission
         int r;
 
         s->store = p->context->config->store;
+        engine_time(p->engine, clock_boot_ms(), clock_wall_ms()); /* planning may have taken long */
         r = engine_submit(p->engine, s, plan, &run);
         if (r) {
                 process_fail(p, r, p->journal->message);

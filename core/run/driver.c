@@ -66,10 +66,11 @@ static void append(void *userdata, struct run *run, struct record *r)
 
 static void head(void *userdata, struct run *run, char ret_head[65])
 {
-        struct run_stream *s = stream_of(userdata, run);
+        static const uint8_t none[32];
+        const struct run_stream *s = stream_of(userdata, run);
 
-        for (unsigned i = 0; i < 32; i++)
-                snprintf(ret_head + 2 * i, 3, "%02x", s ? s->stream->digest[i] : 0);
+        hex_text(s ? s->stream->digest : none, 32, ret_head);
+        ret_head[64] = 0;
 }
 
 static void ended(void *userdata, struct run *run)
@@ -131,6 +132,18 @@ static void on_progress(struct op_call *call, uint32_t permille, const char *mes
                 p->hooks.on_progress(p->hooks.userdata, call->run, call->task, permille, message);
 }
 
+/* https://www.w3.org/TR/trace-context/: "00-" trace "-" span "-01" */
+static void set_trace(struct job *job, const struct engine_call *c)
+{
+        char *p = mempcpy(job->trace, "00-", 3);
+
+        hex_text(c->run_id.bytes, 16, p);
+        p[32] = '-';
+        hex_text(c->op_id.bytes, 8, p + 33);
+        memcpy(p + 49, "-01", 4);
+        job->call.pub.trace_parent = job->trace;
+}
+
 static struct job *job_new(struct engine_process *p, const struct engine_call *c)
 {
         struct job *job = p->free_jobs;
@@ -156,12 +169,7 @@ static struct job *job_new(struct engine_process *p, const struct engine_call *c
                 uid_text(&c->op_id, job->op_id);
         op_call_init(&job->call, c->plugin, job->op_id, c->attempt, c->deadline_ms,
                      p->journal->epoch, c->run, c->task);
-        run_trace_id(&c->run_id, job->trace + 3);
-        snprintf(job->trace + 35, sizeof(job->trace) - 35, "-%02x%02x%02x%02x%02x%02x%02x%02x-01",
-                 c->op_id.bytes[0], c->op_id.bytes[1], c->op_id.bytes[2], c->op_id.bytes[3],
-                 c->op_id.bytes[4], c->op_id.bytes[5], c->op_id.bytes[6], c->op_id.bytes[7] | 1);
-        memcpy(job->trace, "00-", 3);
-        job->call.pub.trace_parent = job->trace;
+        set_trace(job, c);
         job->call.on_progress = on_progress;
         job->call.userdata = p;
         return job;
@@ -261,21 +269,25 @@ static void publish(struct engine_process *p, const struct run *run, uint64_t fi
 
 static int commit_run(struct engine_process *p, struct run_stream *s)
 {
-        _cleanup_(cleanup_buf) struct buf lines = BUF_NULL;
-        uint64_t first = s->stream->seq - s->stream->n_pending + 1;
-        int r;
-
         if (!s->stream->n_pending)
                 return 0;
+        s->first_seq = s->stream->seq - s->stream->n_pending + 1;
         if (p->hooks.on_record)
-                buf_append(&lines, s->stream->pending.data, s->stream->pending.n);
-        r = stream_commit(s->stream);
-        if (r)
-                return r;
-        run_log_flush(s->log);
-        if (p->hooks.on_record)
-                publish(p, s->run, first, &lines);
-        return 0;
+                buf_append(&s->lines, s->stream->pending.data, s->stream->pending.n);
+        return stream_commit(s->stream);
+}
+
+/* After all streams were committed: who reads that a run has ended finds its claims free. */
+static void publish_all(struct engine_process *p)
+{
+        for (uint32_t i = 0; i < p->n_streams; i++) {
+                struct run_stream *s = &p->streams[i];
+
+                run_log_flush(s->log);
+                if (s->lines.n)
+                        publish(p, s->run, s->first_seq, &s->lines);
+                buf_deinit(&s->lines);
+        }
 }
 
 static void close_ended(struct engine_process *p)
@@ -305,6 +317,7 @@ int driver_commit(struct engine_process *p)
                 process_fail(p, r, p->journal->message);
                 return r;
         }
+        publish_all(p);
         close_ended(p);
         while ((job = p->held)) {
                 p->held = job->next;

@@ -26,8 +26,8 @@ struct run_log {
 
 void run_trace_id(const struct uid *run, char ret_text[33])
 {
-        for (unsigned i = 0; i < 16; i++)
-                snprintf(ret_text + 2 * i, 3, "%02x", run->bytes[i]);
+        hex_text(run->bytes, sizeof(run->bytes), ret_text);
+        ret_text[32] = 0;
 }
 
 /* Opening */

@@ -10,29 +10,11 @@
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/stat.h>
 #include <sys/timerfd.h>
 
 #define SPIN_US 60 /* a wake-up costs about as much */
 
 /* Starting */
-
-static int make_folders(const char *path)
-{
-        char *copy = strdup(path);
-        int r = copy ? 0 : -ENOMEM;
-
-        for (char *p = copy; r == 0 && p && (p = strchr(p + 1, '/'));) {
-                *p = 0;
-                if (mkdir(copy, 0700) < 0 && errno != EEXIST)
-                        r = -errno;
-                *p = '/';
-        }
-        if (r == 0 && mkdir(path, 0700) < 0 && errno != EEXIST)
-                r = -errno;
-        free(copy);
-        return r;
-}
 
 struct replay {
         struct engine_process *process;
@@ -130,7 +112,7 @@ static int open_store(struct engine_process *p, char **ret_message)
         _cleanup_(cleanup_free) char *folder = site_store_folder(p->context->config);
         int r;
 
-        r = folder ? make_folders(folder) : -ENOMEM;
+        r = folder ? site_make_folder(folder) : -ENOMEM;
         if (r < 0) {
                 if (asprintf(ret_message, "cannot make the folder %s: %s", folder, strerror(-r)) < 0)
                         *ret_message = NULL;
@@ -204,6 +186,7 @@ struct engine_process *engine_process_free(struct engine_process *p)
         for (uint32_t i = 0; i < p->n_streams; i++) {
                 stream_close(p->streams[i].stream);
                 run_log_close(p->streams[i].log);
+                buf_deinit(&p->streams[i].lines);
         }
         free(p->streams);
         stream_close(p->site_stream);

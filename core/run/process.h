@@ -15,7 +15,9 @@ struct run_stream {
         struct run *run;
         struct stream *stream;
         struct run_log *log;
-        bool ended; /* closed after the next commit */
+        struct buf lines;   /* being committed, for followers */
+        uint64_t first_seq; /* of them */
+        bool ended;         /* closed after the next commit */
 };
 
 /* A request on its way, from the HTTP thread and back. */

@@ -123,6 +123,23 @@ static int find_store(const struct context *c, struct plugin **ret_store, char *
         return JOURNAL_E_FAILED;
 }
 
+int site_make_folder(const char *path)
+{
+        char *copy = strdup(path);
+        int r = copy ? 0 : -ENOMEM;
+
+        for (char *p = copy; r == 0 && p && (p = strchr(p + 1, '/'));) {
+                *p = 0;
+                if (mkdir(copy, 0700) < 0 && errno != EEXIST)
+                        r = -errno;
+                *p = '/';
+        }
+        if (r == 0 && mkdir(path, 0700) < 0 && errno != EEXIST)
+                r = -errno;
+        free(copy);
+        return r;
+}
+
 int site_open_store(const struct context *c, bool read_only, struct journal **ret_journal,
                     char **ret_message)
 {

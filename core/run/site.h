@@ -51,6 +51,9 @@ int run_exit_code(const struct run *run);
 /* STATE/stores/STORE, caller frees. */
 char *site_store_folder(const struct config *config);
 
+/* Makes a folder of the site, and those above it. 0 or -errno. */
+int site_make_folder(const char *path);
+
 /* Opens the home store: 0, a condition of journal.h with *ret_message, or -errno. */
 int site_open_store(const struct context *c, bool read_only, struct journal **ret_journal,
                     char **ret_message);

@@ -29,16 +29,23 @@ static const char *kcl_python(void)
         return system(command) == 0 ? python : NULL;
 }
 
-#define NEED_KCL()                                                                                  \
+/* criterion shows the reason of a skip only when it is verbose. */
+#define SKIP(reason)                                                                               \
+        do {                                                                                       \
+                fprintf(stderr, "skipped: %s\n", reason);                                          \
+                cr_skip_test("%s", reason);                                                        \
+        } while (0)
+
+#define NEED_KCL()                                                                                 \
         do {                                                                                       \
                 if (!kcl_python())                                                                 \
-                        cr_skip_test("no kcl_lib: set PRVNG_KCL_PYTHON to a python3 that has it"); \
+                        SKIP("no kcl_lib: set PRVNG_KCL_PYTHON to a python3 that has it");         \
         } while (0)
 
 /* A folder for one test. */
 static char *new_folder(void)
 {
-        char *folder = strdup("/tmp/prvng-test-XXXXXX");
+        char *folder = strdup("/tmp/prvng-test-kcl-XXXXXX");
 
         cr_assert_not_null(mkdtemp(folder));
         return folder;
@@ -106,10 +113,10 @@ static const char workflow[] = "import workflows\n"
 
 Test(kcl, imports_of_the_user_work_beside_a_file_called_workflows)
 {
+        NEED_KCL();
         static const char *const names[] = { "workflows.k", "main.k" };
         _cleanup_(cleanup_folder) char *folder = new_folder();
 
-        NEED_KCL();
         for (size_t i = 0; i < N_ELEMENTS(names); i++) {
                 _cleanup_(cleanup_problems) struct problems problems = PROBLEMS_NULL;
                 _cleanup_(cleanup_free) char *sub = NULL, *path = NULL, *more = NULL, *near = NULL;
@@ -134,11 +141,11 @@ Test(kcl, imports_of_the_user_work_beside_a_file_called_workflows)
 
 Test(kcl, errors_have_their_place)
 {
+        NEED_KCL();
         _cleanup_(cleanup_folder) char *folder = new_folder();
         _cleanup_(cleanup_problems) struct problems problems = PROBLEMS_NULL;
         _cleanup_(cleanup_free) char *path = NULL, *printed = NULL, *wanted = NULL;
 
-        NEED_KCL();
         path = put(folder, "workflows.k",
                    "import workflows\nw = workflows.WorkflowDef {\n    nam = \"n\"\n"
                    "    operations = [{id = \"a\", type = \"creat\", target = \"server\", items = [\"s\"]}]\n"
@@ -157,11 +164,11 @@ Test(kcl, errors_have_their_place)
 
 Test(kcl, problems_of_the_definition_have_their_place)
 {
+        NEED_KCL();
         _cleanup_(cleanup_folder) char *folder = new_folder();
         _cleanup_(cleanup_problems) struct problems problems = PROBLEMS_NULL;
         _cleanup_(cleanup_free) char *path = NULL, *printed = NULL, *text = NULL, *wanted = NULL;
 
-        NEED_KCL();
         cr_assert_geq(asprintf(&text, "%s    retry_policy = {\n        max_attempts = 0\n    }\n"
                                "    servers = [\n        {name = \"s\"}\n        {name = \"t\", tier = 1}\n"
                                "    ]\n}\n", workflow), 0);
@@ -187,6 +194,7 @@ Test(kcl, a_missing_one_is_said_with_the_cure)
 
 Test(kcl, cannot_write_nor_read_what_is_not_its_own)
 {
+        NEED_KCL();
         _cleanup_(cleanup_folder) char *folder = new_folder(), *secrets = new_folder();
         _cleanup_(cleanup_free) char *secret = put(secrets, "key", "TOPSECRET"), *target = NULL;
         static const struct { const char *before, *after; } attempts[] = {
@@ -198,7 +206,6 @@ Test(kcl, cannot_write_nor_read_what_is_not_its_own)
                 { "_s = file.read(\"", "/key\")\nprint(_s)" },
         };
 
-        NEED_KCL();
         setenv("PRVNG_TEST_SECRET", "TOPSECRET", 1);
         for (size_t i = 0; i < N_ELEMENTS(attempts); i++) {
                 _cleanup_(cleanup_problems) struct problems problems = PROBLEMS_NULL;
@@ -225,11 +232,11 @@ Test(kcl, cannot_write_nor_read_what_is_not_its_own)
 
 Test(kcl, sees_no_environment)
 {
+        NEED_KCL();
         _cleanup_(cleanup_folder) char *folder = new_folder();
         _cleanup_(cleanup_problems) struct problems problems = PROBLEMS_NULL;
         _cleanup_(cleanup_free) char *path = NULL, *text = NULL, *canonical = NULL, *printed = NULL;
 
-        NEED_KCL();
         setenv("PRVNG_TEST_SECRET", "TOPSECRET", 1);
         cr_assert_geq(asprintf(&text, "import file\n%s    vars = {s = file.read_env(\"PRVNG_TEST_SECRET\"), "
                                "p = file.read_env(\"PATH\")}\n}\n", workflow), 0);
@@ -262,15 +269,15 @@ static bool can_sandbox(void)
 #define NEED_SANDBOX()                                                                             \
         do {                                                                                       \
                 if (!can_sandbox())                                                                \
-                        cr_skip_test("no namespaces here: %d", sandbox("", "exit 7"));             \
+                        SKIP("no namespaces can be made here");                                    \
         } while (0)
 
 Test(sandbox, shows_only_what_it_is_given)
 {
+        NEED_SANDBOX();
         _cleanup_(cleanup_folder) char *own = new_folder(), *other = new_folder();
         _cleanup_(cleanup_free) char *file = put(other, "file", "x"), *options = NULL, *command = NULL;
 
-        NEED_SANDBOX();
         cr_assert_geq(asprintf(&options, "--write %s", own), 0);
         cr_assert_geq(asprintf(&command, "echo x > %s/made && test ! -e %s && test ! -e /proc/1 && "
                                "test ! -e /etc/passwd && ! touch /usr/made && ! touch /made && "
@@ -322,10 +329,10 @@ Test(sandbox, ends_what_does_not_end)
 
 Test(sandbox, without_namespaces_still_forbids)
 {
+        NEED_SANDBOX();
         _cleanup_(cleanup_folder) char *own = new_folder();
         _cleanup_(cleanup_free) char *options = NULL;
 
-        NEED_SANDBOX();
         cr_assert_geq(asprintf(&options, "--no-namespaces --write %s", own), 0);
         cr_assert_neq(sandbox(options, "exec python3 -I -c \"import socket; socket.socket()\""), 0);
         cr_assert_neq(sandbox(options, "exec mount -t tmpfs none /mnt"), 0);

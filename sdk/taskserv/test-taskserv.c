@@ -258,12 +258,13 @@ Test(taskserv, crash_after_begin_and_before_the_end)
         cr_assert_eq(begin("OP1", "create", ""), PRVNG_PENDING, "the token was lost");
         cr_assert_eq(observe("OP1", "create"), PRVNG_OBSERVED_IN_PROGRESS);
         cr_assert_gt(t.reply.token.n, 0);
-        cr_assert_eq(finish("OP1", "create"), PRVNG_DONE);
+        cr_assert_eq(finish("OP1", "create"), PRVNG_DONE, "%s", t.reply.message);
         /* the result was lost: it is still ours, not UNCHANGED */
         cr_assert_eq(observe("OP1", "create"), PRVNG_OBSERVED_IN_PROGRESS);
-        cr_assert_eq(finish("OP1", "create"), PRVNG_DONE);
+        cr_assert_eq(finish("OP1", "create"), PRVNG_DONE, "%s", t.reply.message);
         cr_assert_eq(size_of("times"), 4, "the script ran once");
-        cr_assert_eq(t.log.n, size_of("remote/OP1/output"), "each byte is logged once: %zu, %zu: %s", t.log.n, size_of("remote/OP1/output"), buf_str(&t.log));
+        cr_assert_eq(t.log.n, size_of("remote/OP1/output"), "each byte is logged once: %s",
+                     buf_str(&t.log));
 }
 
 Test(taskserv, killed_job_is_partial_and_begun_again)

@@ -5,7 +5,7 @@
 d=$1/$2
 
 marked() {
-        grep -lzxFs "PRVNG_JOB=$2" /proc/[0-9]*/environ | while read -r f; do
+        grep -lzxFs "PRVNG_JOB=$1/$2" /proc/[0-9]*/environ | while read -r f; do
                 f=${f%/environ}
                 kill "-$3" "${f#/proc/}"
         done

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=sh
-# Keeps one job in a server and writes down its end. $1: folder of the job, $2: its name. Files there:
+# Keeps one job in a server and writes down its end. $1: folder of the job. Files there:
 #
 #       run       the script: `./run` runs it again by hand
 #       lock      held by the keeper while it lives
@@ -19,7 +19,7 @@ echo "$$ $boot $id" >started.new && sync started.new && mv started.new started &
 (
         umask 022
         exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-                HOME=/root LANG=C.UTF-8 PRVNG_JOB="$2" /bin/sh -e ./run
+                HOME=/root LANG=C.UTF-8 PRVNG_JOB="$1" /bin/sh -e ./run
 ) </dev/null >>output 2>&1 9>&-
 code=$?
 if [ "$code" -gt 128 ]; then

@@ -36,9 +36,9 @@ if [ -d /run/systemd/system ] && command -v systemd-run >/dev/null; then
         # The unit may be there already, if somebody else starts the job now: then it starts anyway.
         systemd-run --quiet --collect --unit="prvng-job-$2" --description="prvng job $2" \
                 --property=KillMode=control-group --property=TimeoutStopSec=5s \
-                /bin/sh "$d/keep" "$d" "$2" >launch.log 2>&1 </dev/null || tries=20
+                /bin/sh "$d/keep" "$d" >launch.log 2>&1 </dev/null || tries=20
 else
-        setsid /bin/sh "$d/keep" "$d" "$2" >launch.log 2>&1 </dev/null &
+        setsid /bin/sh "$d/keep" "$d" >launch.log 2>&1 </dev/null &
 fi
 while [ ! -e started ]; do
         tries=$((tries - 1))

@@ -15,7 +15,7 @@ ended() {
 # before anybody is told so, or it would run beside a second start. (systemd does this by itself.)
 died() {
         state=killed
-        grep -lzxFs "PRVNG_JOB=$2" /proc/[0-9]*/environ | while read -r f; do
+        grep -lzxFs "PRVNG_JOB=$1/$2" /proc/[0-9]*/environ | while read -r f; do
                 f=${f%/environ}
                 kill -KILL "${f#/proc/}"
         done

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What can be done on this machine: asked once in a process, from the probe program, and told in one
- * sentence with the cure.
+ * What can be done on this machine: asked once in a process, from the probe program, and told in
+ * one sentence with the cure.
  */
 #include "local.h"
 
@@ -17,11 +17,12 @@ static int32_t ask(struct local *l, struct prvng_call *call, json_t **ret)
                                   "local: the folder for the state of servers cannot be made");
         int fd = mkstemp(output);
         if (fd < 0)
-                return local_fail(l, call, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, NULL, "local: %s: %s",
-                                  output, strerror(errno));
+                return local_fail(l, call, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, NULL,
+                                  "local: %s: %s", output, strerror(errno));
         close(fd);
-        const char *argv[] = { program, state, output, NULL };
-        struct prvng_spawn spawn = { .struct_size = sizeof(spawn), .argv = argv, .timeout_ms = 20000 };
+        const char *argv[] = {program, state, output, NULL};
+        struct prvng_spawn spawn = {
+                .struct_size = sizeof(spawn), .argv = argv, .timeout_ms = 20000};
         int32_t r = l->spawn->run(call, &spawn, NULL, NULL, &code);
         int k = r == PRVNG_DONE && code == 0 ? local_read_json(output, ret) : -EIO;
         unlink(output);
@@ -29,8 +30,8 @@ static int32_t ask(struct local *l, struct prvng_call *call, json_t **ret)
                 return r;
         if (k < 0)
                 return local_fail(l, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, NULL,
-                                  "local: %s %s %s ended with %d: run it to see why", program, state,
-                                  output, code);
+                                  "local: %s %s %s ended with %d: run it to see why", program,
+                                  state, output, code);
         return PRVNG_DONE;
 }
 
@@ -56,7 +57,8 @@ static char *sentence(const json_t *report)
 
         if (!f || !c)
                 return NULL;
-        json_array_foreach(json_object_get(report, "checks"), i, check) {
+        json_array_foreach(json_object_get(report, "checks"), i, check)
+        {
                 const char *cure = local_string(check, "cure", "");
 
                 if (json_is_true(json_object_get(check, "ok")) ||
@@ -93,7 +95,9 @@ int32_t probe_check(struct local *l, struct prvng_call *call)
         pthread_mutex_unlock(&l->lock);
         if (!missing)
                 return r;
-        return local_fail(l, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, NULL,
-                          "local: cannot create servers: %s. Or set driver = \"chroot\" (no isolation, no"
-                          " own address, no limits)", missing);
+        return local_fail(
+                l, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, NULL,
+                "local: cannot create servers: %s. Or set driver = \"chroot\" (no isolation, no"
+                " own address, no limits)",
+                missing);
 }

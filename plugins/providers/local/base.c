@@ -1,40 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * prvng-local-base CACHE DIGEST: builds the base image whose recipe is CACHE/recipes/DIGEST.json, as
- * CACHE/base/DIGEST/root. The folder appears when it is complete, by a rename.
+ * prvng-local-base CACHE DIGEST: builds the base image whose recipe is CACHE/recipes/DIGEST.json,
+ * as CACHE/base/DIGEST/root. The folder appears when it is complete, by a rename.
  */
 #include "helper.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
-/* Run by mmdebstrap at the end, with the new root as $1. */
-static const char hook[] =
-        "set -e\n"
-        /* Each server makes its own. */
-        ": > \"$1/etc/machine-id\"\n"
-        "rm -f \"$1/var/lib/dbus/machine-id\" \"$1\"/etc/ssh/ssh_host_* \"$1/etc/hostname\"\n"
-        "rm -f \"$1/etc/resolv.conf\"\n"
-        /* What is lost when the machine loses power is made again anyway. */
-        "echo force-unsafe-io > \"$1/etc/dpkg/dpkg.cfg.d/prvng\"\n"
-        /* apt in the background would hold the lock that an installation needs; the others have
-         * nothing to act on in a server. */
-        "for unit in console-getty.service getty@tty1.service apt-daily.timer"
-        " apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer"
-        " systemd-udevd.service systemd-udev-trigger.service dev-hugepages.mount"
-        " sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount"
-        " sys-fs-fuse-connections.mount; do\n"
-        " ln -sf /dev/null \"$1/etc/systemd/system/$unit\"\n"
-        "done\n"
-        "for k in /etc/apt/keyrings /usr/share/keyrings /etc/apt/trusted.gpg.d; do\n"
-        " [ -d \"$k\" ] || continue\n"
-        " mkdir -p \"$1$k\"\n"
-        " cp -rn \"$k/.\" \"$1$k/\"\n"
-        "done\n";
+#define PRUNE_S (7 * 24 * 3600)
 
 static _Noreturn _printf_(1, 2) void fail(const char *format, ...)
 {
@@ -54,7 +34,8 @@ static char *joined(const json_t *strings)
         size_t i;
         json_t *s;
 
-        json_array_foreach(strings, i, s) {
+        json_array_foreach(strings, i, s)
+        {
                 char *more = text ? local_format("%s%s%s", text, i ? "," : "", json_string_value(s))
                                   : NULL;
                 free(text);
@@ -71,7 +52,8 @@ static void write_inputs(const json_t *recipe, const char *work)
         json_t *s;
         int r = local_make_folders(work, 0755);
 
-        json_array_foreach(json_object_get(recipe, "sources"), i, s) {
+        json_array_foreach(json_object_get(recipe, "sources"), i, s)
+        {
                 _cleanup_(cleanup_free) char *path =
                         local_format("%s/%s", work, local_string(s, "name", "sources.list"));
                 if (r == 0)
@@ -90,19 +72,23 @@ static void run_mmdebstrap(const json_t *recipe, const char *work, const char *r
         _cleanup_(cleanup_free) char *packages = joined(json_object_get(recipe, "packages"));
         _cleanup_(cleanup_free) char *include = local_format("--include=%s", packages);
         _cleanup_(cleanup_free) char *apt = local_format("--aptopt=%s/90prvng", work);
-        _cleanup_(cleanup_free) char *customize = local_format("--customize-hook=%s", hook);
-        const char *argv[32] = { "mmdebstrap", "--variant=minbase", "--mode=root",
-                                 "--skip=cleanup/apt/lists", include, apt, customize,
-                                 local_string(recipe, "suite", ""), root };
+        _cleanup_(cleanup_free) char *customize =
+                local_format("--customize-hook=%s", local_string(recipe, "hook", "true"));
+        const char *argv[32] = {"mmdebstrap",  "--variant=minbase",
+                                "--mode=root", "--skip=cleanup/apt/lists",
+                                include,       apt,
+                                customize,     local_string(recipe, "suite", ""),
+                                root};
         char *files[16];
         size_t n = 9, n_files = 0, i;
         json_t *s;
 
-        json_array_foreach(json_object_get(recipe, "sources"), i, s)
-                if (n_files < N_ELEMENTS(files)) {
-                        files[n_files] = local_format("%s/%s", work, local_string(s, "name", ""));
-                        argv[n++] = files[n_files++];
-                }
+        json_array_foreach(json_object_get(recipe, "sources"), i,
+                           s) if (n_files < N_ELEMENTS(files))
+        {
+                files[n_files] = local_format("%s/%s", work, local_string(s, "name", ""));
+                argv[n++] = files[n_files++];
+        }
         if (!packages || !include || !apt || !customize)
                 fail("out of memory");
         fflush(stdout);
@@ -121,8 +107,8 @@ static void build(const json_t *recipe, const char *temporary)
         write_inputs(recipe, work);
         pid_t pid = fork();
         if (pid == 0) {
-                /* Mounts of its own: they go with it, however it ends. Where that is forbidden, so are
-                 * mounts, and mmdebstrap does without. */
+                /* Mounts of its own: they go with it, however it ends. Where that is forbidden, so
+                 * are mounts, and mmdebstrap does without. */
                 if (unshare(CLONE_NEWNS) == 0 &&
                     mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
                         fail("making the mounts private: %s", strerror(errno));
@@ -135,6 +121,62 @@ static void build(const json_t *recipe, const char *temporary)
                 fail("mmdebstrap did not succeed, see above");
         }
         local_remove_tree(work);
+}
+
+/* The bases that servers of any site lie on. */
+static json_t *bases_in_use(const char *cache)
+{
+        _cleanup_(cleanup_free) char *registry = local_format("%s/subnets", cache);
+        DIR *d = registry ? opendir(registry) : NULL;
+        json_t *used = json_object();
+
+        for (struct dirent *e; d && (e = readdir(d));) {
+                _cleanup_(cleanup_free) char *path = local_format("%s/%s", registry, e->d_name);
+                _cleanup_(cleanup_json) json_t *j = NULL, *names = NULL;
+                size_t i;
+                json_t *name;
+
+                if (e->d_name[0] == '.' || !path || local_read_json(path, &j) < 0)
+                        continue;
+                struct site site = {.folder = (char *)(uintptr_t)local_string(j, "site", "")};
+                if (site_servers(&site, &names) < 0)
+                        continue;
+                json_array_foreach(names, i, name)
+                {
+                        _cleanup_(cleanup_json) json_t *made = NULL;
+                        _cleanup_(cleanup_free) char *server = local_format(
+                                "%s/servers/%s/server.json", site.folder, json_string_value(name));
+
+                        if (server && local_read_json(server, &made) == 0)
+                                json_object_set_new(used, local_string(made, "base", ""),
+                                                    json_true());
+                }
+        }
+        if (d)
+                closedir(d);
+        return used;
+}
+
+/* Removes images of former recipes that no server lies on and that nobody asked for in a week:
+ * image.c touches an image whenever it is asked for. With the folder locked. */
+static void prune(const char *cache, const char *folder)
+{
+        _cleanup_(cleanup_json) json_t *used = bases_in_use(cache);
+        DIR *d = opendir(folder);
+
+        for (struct dirent *e; d && (e = readdir(d));) {
+                _cleanup_(cleanup_free) char *path = local_format("%s/%s", folder, e->d_name);
+                _cleanup_(cleanup_free) char *root = local_format("%s/%s/root", folder, e->d_name);
+                struct stat st;
+
+                if (e->d_name[0] == '.' || !path || !root || stat(path, &st) < 0 ||
+                    st.st_mtime > time(NULL) - PRUNE_S || json_object_get(used, root))
+                        continue;
+                printf("I: removing %s, unused for a week\n", path);
+                local_remove_tree(path);
+        }
+        if (d)
+                closedir(d);
 }
 
 /* What is said from here on, by us and by mmdebstrap, is read by the plugin. */
@@ -178,6 +220,7 @@ int main(int argc, char **argv)
         build(recipe, temporary);
         if (rename(temporary, final) < 0)
                 fail("%s: %s", final, strerror(errno));
+        prune(argv[1], folder);
         puts("I: base image ready");
         return 0;
 }

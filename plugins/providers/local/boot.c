@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The start of a server: a child in namespaces of its own, with the base image under an overlay as its
- * root, and systemd as its first process.
+ * The start of a server: a child in namespaces of its own, with the base image under an overlay as
+ * its root, and systemd as its first process.
  */
 #include "helper.h"
 
@@ -22,23 +22,24 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-/* What containers in the server put overlays of their own on: an overlay cannot lie on an overlay. */
-static const char *const data_folders[] = { "var/lib/containerd", "var/lib/kubelet", "var/lib/docker",
-                                            "var/lib/rook" };
+/* What containers in the server put overlays of their own on: an overlay cannot lie on an overlay.
+ */
+static const char *const data_folders[] = {"var/lib/containerd", "var/lib/kubelet",
+                                           "var/lib/docker", "var/lib/rook"};
 
 static const struct {
         const char *name;
         unsigned major, minor;
 } devices[] = {
-        { "null", 1, 3 }, { "zero", 1, 5 }, { "full", 1, 7 }, { "random", 1, 8 },
-        { "urandom", 1, 9 }, { "tty", 5, 0 }, { "fuse", 10, 229 }, { "net/tun", 10, 200 },
+        {"null", 1, 3},    {"zero", 1, 5}, {"full", 1, 7},    {"random", 1, 8},
+        {"urandom", 1, 9}, {"tty", 5, 0},  {"fuse", 10, 229}, {"net/tun", 10, 200},
 };
 
 static const struct {
         const char *from, *to;
 } links[] = {
-        { "/proc/self/fd", "fd" }, { "/proc/self/fd/0", "stdin" }, { "/proc/self/fd/1", "stdout" },
-        { "/proc/self/fd/2", "stderr" }, { "pts/ptmx", "ptmx" },
+        {"/proc/self/fd", "fd"},       {"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"},
+        {"/proc/self/fd/2", "stderr"}, {"pts/ptmx", "ptmx"},
 };
 
 /* In the child: the step that fails is told through the pipe, then it ends. */
@@ -85,8 +86,8 @@ static char *escape(const char *path)
 static void mount_root(const struct boot *b)
 {
         _cleanup_(cleanup_free) char *lower = escape(b->base);
-        _cleanup_(cleanup_free) char *options = lower ? local_format(
-                "lowerdir=%s,upperdir=upper,workdir=work", lower) : NULL;
+        _cleanup_(cleanup_free) char *options =
+                lower ? local_format("lowerdir=%s,upperdir=upper,workdir=work", lower) : NULL;
 
         if (!options)
                 fail("memory");
@@ -96,8 +97,8 @@ static void mount_root(const struct boot *b)
 static void mount_read_only(const char *path)
 {
         mount_or_fail(path, path, NULL, MS_BIND, NULL);
-        mount_or_fail(NULL, path, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV |
-                      MS_NOEXEC, NULL);
+        mount_or_fail(NULL, path, NULL,
+                      MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
 }
 
 static void mount_kernel(const struct boot *b)
@@ -105,7 +106,8 @@ static void mount_kernel(const struct boot *b)
         const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
 
         mount_or_fail("proc", "root/proc", "proc", flags, NULL);
-        /* Settings of the whole machine stay out of reach; those of the network are the server's. */
+        /* Settings of the whole machine stay out of reach; those of the network are the server's.
+         */
         mount_read_only("root/proc/sys");
         mount_or_fail("root/proc/sys/net", "root/proc/sys/net", NULL, MS_BIND, NULL);
         mount_or_fail(NULL, "root/proc/sys/net", NULL, MS_BIND | MS_REMOUNT | flags, NULL);
@@ -142,7 +144,8 @@ static void make_devices(void)
         mount_or_fail("devpts", "root/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC,
                       "newinstance,ptmxmode=0666,mode=620,gid=5");
         mount_or_fail("tmpfs", "root/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777");
-        mount_or_fail("mqueue", "root/dev/mqueue", "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+        mount_or_fail("mqueue", "root/dev/mqueue", "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+                      NULL);
         umask(022);
 }
 
@@ -172,11 +175,11 @@ static void enter_root(void)
                 fail("going to the root");
 }
 
-/* What would reach through to the whole machine. The server is no fence against its own root, see the
- * manual, but nothing inside needs these. */
+/* What would reach through to the whole machine. The server is no fence against its own root, see
+ * the manual, but nothing inside needs these. */
 static void drop_capabilities(void)
 {
-        static const int drop[] = { CAP_SYS_MODULE, CAP_SYS_TIME, CAP_SYS_RAWIO, CAP_WAKE_ALARM };
+        static const int drop[] = {CAP_SYS_MODULE, CAP_SYS_TIME, CAP_SYS_RAWIO, CAP_WAKE_ALARM};
 
         for (size_t i = 0; i < N_ELEMENTS(drop); i++)
                 if (prctl(PR_CAPBSET_READ, drop[i], 0, 0, 0) == 1 &&
@@ -186,7 +189,7 @@ static void drop_capabilities(void)
 
 static void bind_notify(int fd)
 {
-        struct sockaddr_un a = { .sun_family = AF_UNIX, .sun_path = "/run/prvng/notify" };
+        struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = "/run/prvng/notify"};
 
         if (mkdir("/run/prvng", 0755) < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
                 fail("binding %s", a.sun_path);
@@ -194,11 +197,11 @@ static void bind_notify(int fd)
 
 static _Noreturn void run_init(const struct boot *b)
 {
-        char *const argv[] = { (char[]){ "/sbin/init" }, NULL };
+        char *const argv[] = {(char[]){"/sbin/init"}, NULL};
         char *const environment[] = {
-                (char[]){ "container=prvng" },
-                (char[]){ "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" },
-                (char[]){ "NOTIFY_SOCKET=/run/prvng/notify" }, NULL };
+                (char[]){"container=prvng"},
+                (char[]){"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+                (char[]){"NOTIFY_SOCKET=/run/prvng/notify"}, NULL};
         sigset_t none;
 
         int null = open("/dev/null", O_RDWR);

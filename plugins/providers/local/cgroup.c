@@ -17,16 +17,23 @@
 /* The controllers of a v1 hierarchy stand among its mount options. */
 static void controllers_of(char *options, char *ret, size_t n_ret)
 {
-        static const char *const not[] = { "rw", "ro", "xattr", "clone_children", "noprefix", "none",
-                                           "cpuset_v2_mode", "nsdelegate", "memory_recursiveprot" };
+        static const char *const not [] = {"rw",
+                                           "ro",
+                                           "xattr",
+                                           "clone_children",
+                                           "noprefix",
+                                           "none",
+                                           "cpuset_v2_mode",
+                                           "nsdelegate",
+                                           "memory_recursiveprot"};
         char *save = NULL;
 
         ret[0] = '\0';
         for (char *o = strtok_r(options, ",", &save); o; o = strtok_r(NULL, ",", &save)) {
                 bool skip = strncmp(o, "release_agent=", 14) == 0;
 
-                for (size_t i = 0; i < N_ELEMENTS(not); i++)
-                        skip = skip || streq(o, not[i]);
+                for (size_t i = 0; i < N_ELEMENTS(not ); i++)
+                        skip = skip || streq(o, not [i]);
                 if (skip || strlen(ret) + strlen(o) + 2 > n_ret)
                         continue;
                 if (*ret)
@@ -93,7 +100,7 @@ static bool has(const struct hierarchy *h, const char *controller)
 /* A new cpuset group is empty until it is filled, and nothing can run in it. */
 static void fill_cpuset(const char *parent, const char *group)
 {
-        static const char *const files[] = { "cpuset.cpus", "cpuset.mems" };
+        static const char *const files[] = {"cpuset.cpus", "cpuset.mems"};
 
         write_in(group, "cgroup.clone_children", "1");
         for (size_t i = 0; i < N_ELEMENTS(files); i++) {
@@ -109,8 +116,8 @@ static void fill_cpuset(const char *parent, const char *group)
 /* Gives a v2 group's children what can be had; each alone, as one that is missing spoils all. */
 static void delegate(const char *group)
 {
-        static const char *const controllers[] = { "+cpu", "+memory", "+pids", "+io", "+cpuset",
-                                                   "+hugetlb" };
+        static const char *const controllers[] = {"+cpu", "+memory", "+pids",
+                                                  "+io",  "+cpuset", "+hugetlb"};
 
         for (size_t i = 0; i < N_ELEMENTS(controllers); i++)
                 write_in(group, "cgroup.subtree_control", "%s", controllers[i]);
@@ -118,7 +125,7 @@ static void delegate(const char *group)
 
 static int make_in(const struct cgroups *c, const struct hierarchy *h)
 {
-        const char *parts[] = { c->site, c->name, "pay" };
+        const char *parts[] = {c->site, c->name, "pay"};
         char path[512];
         size_t n = (size_t)snprintf(path, sizeof(path), "%s", h->path);
 
@@ -146,11 +153,11 @@ int cgroups_make(struct cgroups *c)
         for (size_t i = 0; i < c->n;) {
                 int k = make_in(c, &c->list[i]);
 
-                /* What cannot be used is left out, here and inside; the limits say what is missing. */
+                /* What cannot be used is left out, here and inside; the limits say what is missing.
+                 */
                 if (k < 0) {
                         r = k;
-                        memmove(&c->list[i], &c->list[i + 1],
-                                (--c->n - i) * sizeof(c->list[0]));
+                        memmove(&c->list[i], &c->list[i + 1], (--c->n - i) * sizeof(c->list[0]));
                         continue;
                 }
                 i++;
@@ -176,7 +183,8 @@ static void set(const struct cgroups *c, const char *controller, const char *v1,
         }
         if (r < 0)
                 fprintf(missing, "%s%s (%s)", ftell(missing) > 0 ? ", " : "", controller,
-                        r == -ENOENT || r == -EACCES ? "no such controller to write to" : strerror(-r));
+                        r == -ENOENT || r == -EACCES ? "no such controller to write to"
+                                                     : strerror(-r));
 }
 
 int cgroups_limit(const struct cgroups *c, const struct limits *limits, char **ret_missing)
@@ -268,7 +276,7 @@ int cgroups_remove(const struct cgroups *c)
                 snprintf(group, sizeof(group), "%s/%s/%s", c->list[i].path, c->site, c->name);
                 /* A process that was just killed holds its group for a moment. */
                 while ((r = remove_group(group)) == -EBUSY && helper_now() < until)
-                        nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
+                        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
                 if (r < 0)
                         result = r;
                 rmdir(site); /* fails while it has others */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The driver of last resort, by explicit choice only: a server that is a folder. What runs in it shares
- * everything else with the machine.
+ * The driver of last resort, by explicit choice only: a server that is a folder. What runs in it
+ * shares everything else with the machine.
  */
 #include "helper.h"
 
@@ -15,7 +15,7 @@ int chroot_make(const struct boot *b, const json_t *server, char **ret_error)
         _cleanup_(cleanup_free) char *to = local_format("%s/root", b->server);
         _cleanup_(cleanup_free) char *upper = local_format("%s/upper", b->server);
         _cleanup_(cleanup_free) char *said = NULL;
-        const char *argv[] = { "cp", "-a", "--reflink=auto", from, to, NULL };
+        const char *argv[] = {"cp", "-a", "--reflink=auto", from, to, NULL};
 
         if (!from || !to || !upper)
                 return -ENOMEM;

@@ -75,8 +75,8 @@ static int sync_parent(const char *path)
         if (!slash)
                 return -EINVAL;
         *slash = '\0';
-        _cleanup_(cleanup_close) int fd = open(*folder ? folder : "/",
-                                               O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        _cleanup_(cleanup_close) int fd =
+                open(*folder ? folder : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0 || fsync(fd) < 0)
                 return -errno;
         return 0;
@@ -221,7 +221,7 @@ int local_lock_folder(const char *folder, int *ret_fd)
 int local_lock_monitor(const char *server, int *ret_fd)
 {
         _cleanup_(cleanup_free) char *path = local_format("%s/monitor.lock", server);
-        struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
         if (!path)
                 return -ENOMEM;
@@ -240,10 +240,11 @@ int local_lock_monitor(const char *server, int *ret_fd)
 bool local_monitor_alive(const char *server)
 {
         _cleanup_(cleanup_free) char *path = local_format("%s/monitor.lock", server);
-        struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
         _cleanup_(cleanup_close) int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
 
-        /* Asks for the lock without taking it, so that looking never disturbs a monitor that starts. */
+        /* Asks for the lock without taking it, so that looking never disturbs a monitor that
+         * starts. */
         return fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
@@ -258,8 +259,10 @@ static int64_t process_start(pid_t pid)
                 return -1;
         /* The name in parentheses may hold anything: count from its end. */
         const char *p = strrchr(text, ')');
-        if (!p || sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d"
-                                " %*d %*d %llu", &start) != 1)
+        if (!p || sscanf(p + 1,
+                         " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d"
+                         " %*d %*d %llu",
+                         &start) != 1)
                 return -1;
         return (int64_t)start;
 }
@@ -462,9 +465,7 @@ static bool json_array_has(const json_t *array, const char *text)
         size_t i;
         json_t *v;
 
-        json_array_foreach(array, i, v)
-                if (streq(json_string_value(v), text))
-                        return true;
+        json_array_foreach(array, i, v) if (streq(json_string_value(v), text)) return true;
         return false;
 }
 
@@ -490,7 +491,8 @@ int site_write_hosts(const struct site *s, const char *without)
             !json_array_has(names, machine))
                 fprintf(f, " %s", machine);
         fputc('\n', f);
-        json_array_foreach(names, i, name) {
+        json_array_foreach(names, i, name)
+        {
                 _cleanup_(cleanup_json) json_t *server = NULL;
                 _cleanup_(cleanup_free) char *file = local_format(
                         "%s/servers/%s/server.json", s->folder, json_string_value(name));

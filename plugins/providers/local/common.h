@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the plugin and its helper programs share: where things lie in the site's folder, how they are
- * read and written, and who is alive.
+ * What the plugin and its helper programs share: where things lie in the site's folder, how they
+ * are read and written, and who is alive.
  *
  * The folder of a site, SITE:
  *
@@ -16,8 +16,9 @@
  *              upper/ work/    what the server wrote over its base image
  *              data/           folders of the server that must not lie on an overlay
  *
- * The wish and the state are two files with one writer each, so that nobody waits for anybody: whoever
- * dies, the other finds what it needs. SITE itself is locked (flock) while servers come or go.
+ * The wish and the state are two files with one writer each, so that nobody waits for anybody:
+ * whoever dies, the other finds what it needs. SITE itself is locked (flock) while servers come or
+ * go.
  *
  * Functions return 0 or a negative errno unless they say otherwise. Nothing here forks.
  */
@@ -42,8 +43,8 @@
 #define LOCAL_NAME_MAX 63  /* bytes of a server's name: it is a host name too */
 #define LOCAL_FIRST_HOST 2 /* .1 is the bridge */
 #define LOCAL_LAST_HOST 254
-#define LOCAL_STOP_S 20    /* how long a server may take to shut down before it is killed */
-#define LOCAL_START_S 90   /* how long systemd may take to come up */
+#define LOCAL_STOP_S 20  /* how long a server may take to shut down before it is killed */
+#define LOCAL_START_S 90 /* how long systemd may take to come up */
 
 static inline void cleanup_free(void *p)
 {
@@ -74,12 +75,12 @@ static inline bool streq(const char *a, const char *b)
 
 /* The network of a site. */
 struct site {
-        char *folder;      /* absolute */
-        char hash[9];      /* names everything of this site that is not in its folder */
-        uint32_t subnet;   /* host byte order; always a /24 */
-        char bridge[16];   /* interface */
-        char table[24];    /* nft */
-        char cgroup[24];   /* name of its group in each hierarchy */
+        char *folder;    /* absolute */
+        char hash[9];    /* names everything of this site that is not in its folder */
+        uint32_t subnet; /* host byte order; always a /24 */
+        char bridge[16]; /* interface */
+        char table[24];  /* nft */
+        char cgroup[24]; /* name of its group in each hierarchy */
 };
 
 /* Formats into new memory; NULL if there is none. */
@@ -102,7 +103,8 @@ int local_write_proc(const char *path, const char *text);
 
 int local_make_folders(const char *path, mode_t mode);
 
-/* Removes a folder with all that is in it, never crossing into another mount. 0 also if it is absent. */
+/* Removes a folder with all that is in it, never crossing into another mount. 0 also if it is
+ * absent. */
 int local_remove_tree(const char *path);
 
 /* True if it may name a server: a host name of one label, lower case. */

@@ -36,18 +36,21 @@ static void forward(int signal)
                 kill((pid_t)child_pid, signal);
 }
 
-/* The server's limits hold for what is run in it too, so its groups are joined before anything else. */
+/* The server's limits hold for what is run in it too, so its groups are joined before anything
+ * else. */
 static void join_groups(const json_t *groups)
 {
         size_t i;
         json_t *g;
 
-        json_array_foreach(groups, i, g) {
+        json_array_foreach(groups, i, g)
+        {
                 const char *path = local_string(g, "path", "");
                 bool v2 = json_is_true(json_object_get(g, "v2"));
                 /* In v2 only a leaf may hold processes, and the root inside is none. */
                 _cleanup_(cleanup_free) char *leaf = local_format("%s%s", path, v2 ? "/enter" : "");
-                _cleanup_(cleanup_free) char *procs = leaf ? local_format("%s/cgroup.procs", leaf) : NULL;
+                _cleanup_(cleanup_free) char *procs =
+                        leaf ? local_format("%s/cgroup.procs", leaf) : NULL;
                 _cleanup_(cleanup_close) int fd = -1;
 
                 if (!procs || (v2 && mkdir(leaf, 0755) < 0 && errno != EEXIST))
@@ -63,9 +66,14 @@ static _Noreturn void run(char **argv)
         const char *terminal = getenv("TERM");
         _cleanup_(cleanup_free) char *term = local_format("TERM=%s", terminal ? terminal : "dumb");
         char *environment[] = {
-                (char[]){ "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" },
-                (char[]){ "HOME=/root" }, (char[]){ "USER=root" }, (char[]){ "LOGNAME=root" },
-                (char[]){ "SHELL=/bin/bash" }, (char[]){ "LANG=C.UTF-8" }, term, NULL };
+                (char[]){"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+                (char[]){"HOME=/root"},
+                (char[]){"USER=root"},
+                (char[]){"LOGNAME=root"},
+                (char[]){"SHELL=/bin/bash"},
+                (char[]){"LANG=C.UTF-8"},
+                term,
+                NULL};
 
         signal(SIGPIPE, SIG_DFL);
         umask(022);
@@ -88,14 +96,16 @@ static int wait_for(pid_t pid)
 
 int main(int argc, char **argv)
 {
-        static const int forwarded[] = { SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH };
+        static const int forwarded[] = {SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH};
         _cleanup_(cleanup_json) json_t *state = NULL;
 
         if (argc < 5 || !streq(argv[3], "--") || !local_valid_name(argv[2])) {
-                fputs("usage: prvng-local-enter SITE-FOLDER NAME -- COMMAND [ARGUMENT...]\n", stderr);
+                fputs("usage: prvng-local-enter SITE-FOLDER NAME -- COMMAND [ARGUMENT...]\n",
+                      stderr);
                 return CANNOT;
         }
-        _cleanup_(cleanup_free) char *path = local_format("%s/servers/%s/state.json", argv[1], argv[2]);
+        _cleanup_(cleanup_free) char *path =
+                local_format("%s/servers/%s/state.json", argv[1], argv[2]);
         int r = path ? local_read_json(path, &state) : -ENOMEM;
         if (r < 0)
                 fail("there is no server %s: %s: %s", argv[2], path, strerror(-r));
@@ -106,12 +116,13 @@ int main(int argc, char **argv)
                 run(argv + 4);
         }
         const json_t *init = json_object_get(state, "init");
-        _cleanup_(cleanup_close) int pidfd = json_is_object(init) ? local_process_open(init, NULL) : -1;
+        _cleanup_(cleanup_close) int pidfd =
+                json_is_object(init) ? local_process_open(init, NULL) : -1;
         if (pidfd < 0)
                 fail("server %s is not running (%s)", argv[2], local_string(state, "state", "?"));
         join_groups(json_object_get(state, "cgroups"));
         if (setns(pidfd, CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET |
-                         CLONE_NEWCGROUP) < 0)
+                                 CLONE_NEWCGROUP) < 0)
                 fail("server %s cannot be entered: %s", argv[2], strerror(errno));
         /* Keys at the terminal reach the command by themselves, as it is in our process group. */
         signal(SIGINT, SIG_IGN);
@@ -128,7 +139,7 @@ int main(int argc, char **argv)
         child_pid = pid;
         for (size_t i = 0; i < N_ELEMENTS(forwarded); i++)
                 signal(forwarded[i], forward);
-        /* Nothing is left to be done, and nothing that runs at exit would find its way here, with one
-         * foot in the server. */
+        /* Nothing is left to be done, and nothing that runs at exit would find its way here, with
+         * one foot in the server. */
         _exit(wait_for(pid));
 }

@@ -19,8 +19,8 @@ int64_t helper_now(void)
 
 static _Noreturn void child(const char *const *argv, int in, int out)
 {
-        char *const environment[] = { (char[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin" },
-                                             (char[]){ "LANG=C.UTF-8" }, NULL };
+        char *const environment[] = {(char[]){"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},
+                                     (char[]){"LANG=C.UTF-8"}, NULL};
         sigset_t none;
 
         sigemptyset(&none);
@@ -60,7 +60,7 @@ int run_program(const char *const *argv, const char *input, char **ret_output)
                 if (!text)
                         return -ENOMEM;
                 for (ssize_t k; n < (size_t)size &&
-                     (k = pread(out, text + n, (size_t)size - n, (off_t)n)) > 0;)
+                                (k = pread(out, text + n, (size_t)size - n, (off_t)n)) > 0;)
                         n += (size_t)k;
                 while (n > 0 && text[n - 1] == '\n')
                         text[--n] = '\0';

@@ -3,8 +3,8 @@
  * What the helper programs do to the machine: children, cgroups, the network, and the start of a
  * server. Never part of the plugin itself, which must not fork.
  *
- * Functions return 0 or a negative errno; those with `ret_error` then also give a sentence for people,
- * which the caller frees.
+ * Functions return 0 or a negative errno; those with `ret_error` then also give a sentence for
+ * people, which the caller frees.
  */
 #ifndef PRVNG_LOCAL_HELPER_H
 #define PRVNG_LOCAL_HELPER_H
@@ -24,13 +24,13 @@ struct cgroups {
         struct hierarchy list[CGROUP_MAX];
         size_t n;
         char site[24]; /* group of the site in each hierarchy, */
-        char name[64]; /* and in that the server's, which carries the limits; in that "pay", the root
-                        * of what the server sees, so that it cannot widen its own limits */
+        char name[64]; /* and in that the server's, which carries the limits; in that "pay", the
+                        * root of what the server sees, so that it cannot widen its own limits */
 };
 
 struct limits {
-        double cpu;      /* cores */
-        int64_t memory;  /* MiB */
+        double cpu;     /* cores */
+        int64_t memory; /* MiB */
         int64_t pids;
 };
 
@@ -55,7 +55,8 @@ int64_t helper_now(void);
 int cgroups_find(struct cgroups *c, const char *site, const char *name);
 int cgroups_make(struct cgroups *c);
 
-/* Sets the limits; what could not be set is named in ret_missing ("memory, cpu: why"), else NULL. */
+/* Sets the limits; what could not be set is named in ret_missing ("memory, cpu: why"), else NULL.
+ */
 int cgroups_limit(const struct cgroups *c, const struct limits *limits, char **ret_missing);
 int cgroups_join(const struct cgroups *c, pid_t pid);
 
@@ -65,9 +66,12 @@ int cgroups_remove(const struct cgroups *c);
 /* In the server, before its root is made the root: mounts what it sees of the groups. */
 int cgroups_mount(const struct cgroups *c, const char *root);
 
-/* Bridge, forwarding and address translation of the site; does nothing to what is there. Call with the
- * site locked. */
+/* Bridge, forwarding and address translation of the site; does nothing to what is there. Call with
+ * the site locked. */
 int network_make(const struct site *s, char **ret_error);
+
+/* What other firewalls of the machine do to what servers send: a sentence, to be freed; or NULL. */
+char *network_blocked(const struct site *s);
 
 /* The server's end of a cable to the bridge, put into the network namespace of `pid`. */
 int network_connect(const struct site *s, unsigned index, pid_t pid, char **ret_error);
@@ -86,6 +90,11 @@ int boot_seed(const struct boot *b, const json_t *server, char **ret_error);
 /* The driver without isolation: a copy of the base image, and its end. */
 int chroot_make(const struct boot *b, const json_t *server, char **ret_error);
 void chroot_end(const char *root);
+
+/* Removes a server that does not run, with all that was made for it. May be called again after a
+ * failure or a crash. */
+int remove_server(const struct site *s, const char *name, unsigned index,
+                  const struct cgroups *cgroups);
 
 /* Brings the block of names in etc/hosts below `root` (a folder, or /proc/PID/root) up to date. */
 int hosts_update(const char *root, const char *site_folder);

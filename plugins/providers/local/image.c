@@ -1,20 +1,49 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The base image: which one a server gets, and that it is there. A recipe is all that decides what is in
- * the image; the image is named by the recipe's digest, so a changed recipe is another image.
+ * The base image: which one a server gets, and that it is there. A recipe is all that decides what
+ * is in the image; the image is named by the recipe's digest, so a changed recipe is another image.
  */
 #include "local.h"
 
 #include <ctype.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <openssl/evp.h>
 #include <sys/stat.h>
 
 #define BUILD_ASK_MS 300
 
 /* What every server has: enough to boot systemd, to be on the network and to install more. */
-static const char *const packages[] = { "systemd-sysv", "dbus", "udev", "iproute2", "ca-certificates",
-                                        "kmod", "procps" };
+static const char *const packages[] = {"systemd-sysv",    "dbus", "udev",  "iproute2",
+                                       "ca-certificates", "kmod", "procps"};
+
+/* Run by mmdebstrap at the end, with the new root as $1. */
+static const char hook[] =
+        "set -e\n"
+        /* Each server makes its own. */
+        ": > \"$1/etc/machine-id\"\n"
+        "rm -f \"$1/var/lib/dbus/machine-id\" \"$1\"/etc/ssh/ssh_host_* \"$1/etc/hostname\"\n"
+        "rm -f \"$1/etc/resolv.conf\"\n"
+        /* What is lost when the machine loses power is made again anyway. */
+        "echo force-unsafe-io > \"$1/etc/dpkg/dpkg.cfg.d/prvng\"\n"
+        /* apt in the background would hold the lock that an installation needs; the others have
+         * nothing to act on in a server, or its start has done their work. */
+        "for unit in console-getty.service getty@tty1.service apt-daily.timer"
+        " apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer"
+        " systemd-udevd.service systemd-udev-trigger.service dev-hugepages.mount"
+        " sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount"
+        " sys-fs-fuse-connections.mount systemd-remount-fs.service kmod-static-nodes.service"
+        " systemd-tmpfiles-setup-dev.service systemd-sysusers.service systemd-random-seed.service"
+        " systemd-update-utmp.service systemd-update-utmp-runlevel.service systemd-pstore.service"
+        " systemd-modules-load.service systemd-firstboot.service systemd-repart.service; do\n"
+        " ln -sf /dev/null \"$1/etc/systemd/system/$unit\"\n"
+        "done\n"
+        "ln -sf /lib/systemd/system/multi-user.target \"$1/etc/systemd/system/default.target\"\n"
+        "for k in /etc/apt/keyrings /usr/share/keyrings /etc/apt/trusted.gpg.d; do\n"
+        " [ -d \"$k\" ] || continue\n"
+        " mkdir -p \"$1$k\"\n"
+        " cp -rn \"$k/.\" \"$1$k/\"\n"
+        "done\n";
 
 /* A value of /etc/os-release; to be freed. */
 static char *os_release(const char *key)
@@ -116,8 +145,9 @@ static json_t *make_recipe(const struct local *l, const char *suite)
         } else {
                 sources = machine_sources();
         }
-        return json_pack("{s:i, s:s, s:o, s:o, s:s}", "format", LOCAL_FORMAT, "suite", suite,
-                         "packages", names, "sources", sources, "apt_conf", settings ? settings : "");
+        return json_pack("{s:i, s:s, s:o, s:o, s:s, s:s}", "format", LOCAL_FORMAT, "suite", suite,
+                         "packages", names, "sources", sources, "apt_conf",
+                         settings ? settings : "", "hook", hook);
 }
 
 /* 16 hexadecimal digits of the recipe's digest. */
@@ -133,7 +163,8 @@ static char *digest_of(const json_t *recipe)
                             d[6], d[7]);
 }
 
-/* The last lines that the builder wrote, as one; `n` of them. To be freed; NULL if there are none. */
+/* The last lines that the builder wrote, as one; `n` of them. To be freed; NULL if there are none.
+ */
 static char *last_lines(const char *path, int n)
 {
         char *text = NULL;
@@ -157,17 +188,17 @@ static int32_t start_build(struct local *l, struct prvng_call *call, const char 
                            const char *digest, const char *job, const char *log)
 {
         _cleanup_(cleanup_free) char *program = local_program(l, "prvng-local-base");
-        _cleanup_(cleanup_free) char *http = local_format("http_proxy=%s",
-                                                          l->http_proxy ? l->http_proxy : "");
-        _cleanup_(cleanup_free) char *https = local_format("https_proxy=%s",
-                                                           l->https_proxy ? l->https_proxy : "");
-        _cleanup_(cleanup_free) char *none = local_format("no_proxy=%s",
-                                                          l->no_proxy ? l->no_proxy : "");
-        const char *argv[] = { program, cache, digest, NULL };
-        const char *environment[8] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8",
-                                       "HOME=/root" };
-        struct prvng_spawn spawn = { .struct_size = sizeof(spawn), .argv = argv,
-                                     .environment = environment };
+        _cleanup_(cleanup_free) char *http =
+                local_format("http_proxy=%s", l->http_proxy ? l->http_proxy : "");
+        _cleanup_(cleanup_free) char *https =
+                local_format("https_proxy=%s", l->https_proxy ? l->https_proxy : "");
+        _cleanup_(cleanup_free) char *none =
+                local_format("no_proxy=%s", l->no_proxy ? l->no_proxy : "");
+        const char *argv[] = {program, cache, digest, NULL};
+        const char *environment[8] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8",
+                                      "HOME=/root"};
+        struct prvng_spawn spawn = {
+                .struct_size = sizeof(spawn), .argv = argv, .environment = environment};
         size_t n = 3;
 
         if (!program || !http || !https || !none)
@@ -182,22 +213,22 @@ static int32_t start_build(struct local *l, struct prvng_call *call, const char 
         return l->spawn->job_start(call, job, &spawn);
 }
 
-static int32_t build(struct local *l, struct prvng_call *call, const char *cache, const char *digest,
-                     const json_t *recipe)
+static int32_t build(struct local *l, struct prvng_call *call, const char *cache,
+                     const char *digest, const json_t *recipe)
 {
         _cleanup_(cleanup_free) char *folder = local_format("%s/recipes", cache);
         _cleanup_(cleanup_free) char *file = local_format("%s/recipes/%s.json", cache, digest);
         _cleanup_(cleanup_free) char *log = local_format("%s/recipes/%s.log", cache, digest);
         _cleanup_(cleanup_free) char *job = local_format("base.%s", digest);
         _cleanup_(cleanup_free) char *said = log ? last_lines(log, 1) : NULL;
-        struct prvng_job_status status = { .struct_size = sizeof(status) };
+        struct prvng_job_status status = {.struct_size = sizeof(status)};
         int r = folder ? local_make_folders(folder, 0755) : -ENOMEM;
 
         if (r == 0 && access(file, F_OK) < 0)
                 r = local_write_json(file, recipe, false);
         if (r < 0)
-                return local_fail(l, call, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, NULL, "local: %s: %s",
-                                  folder ? folder : cache, strerror(-r));
+                return local_fail(l, call, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, NULL,
+                                  "local: %s: %s", folder ? folder : cache, strerror(-r));
         int32_t k = l->spawn->job_status(call, job, 0, NULL, &status);
         if (k != PRVNG_DONE)
                 return k;
@@ -235,14 +266,16 @@ int32_t image_ready(struct local *l, struct prvng_call *call, const char *wanted
                 return local_fail(l, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, NULL,
                                   "local: the folder for base images cannot be made");
         if (!*codename)
-                return local_fail(l, call, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE, NULL,
-                                  "local: /etc/os-release names no VERSION_CODENAME; servers are built"
-                                  " from the machine's own Debian or Ubuntu release");
+                return local_fail(
+                        l, call, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE, NULL,
+                        "local: /etc/os-release names no VERSION_CODENAME; servers are built"
+                        " from the machine's own Debian or Ubuntu release");
         if (!image_matches(wanted, codename, id, version))
-                return local_fail(l, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, "spec.image",
-                                  "local: image \"%s\" cannot be had here: servers are built from the"
-                                  " machine's own release; write \"%s\" or \"%s-%s\", or leave it out",
-                                  wanted, codename, id, version);
+                return local_fail(
+                        l, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, "spec.image",
+                        "local: image \"%s\" cannot be had here: servers are built from the"
+                        " machine's own release; write \"%s\" or \"%s-%s\", or leave it out",
+                        wanted, codename, id, version);
         _cleanup_(cleanup_json) json_t *recipe = make_recipe(l, codename);
         _cleanup_(cleanup_free) char *digest = recipe ? digest_of(recipe) : NULL;
         _cleanup_(cleanup_free) char *root =
@@ -251,6 +284,10 @@ int32_t image_ready(struct local *l, struct prvng_call *call, const char *wanted
                 return PRVNG_INTERNAL;
         if (access(root, F_OK) < 0)
                 return build(l, call, cache, digest, recipe);
+        /* Tells the builder of another image that this one is in use. */
+        _cleanup_(cleanup_free) char *folder = local_format("%s/base/%s", cache, digest);
+        if (folder)
+                utimensat(AT_FDCWD, folder, NULL, 0);
         *ret_root = root;
         *ret_name = codename;
         root = codename = NULL;

@@ -18,9 +18,12 @@ int32_t local_fail(struct local *l, struct prvng_call *call, int32_t class, uint
         va_start(ap, format);
         vsnprintf(message, sizeof(message), format, ap);
         va_end(ap);
-        l->host->error(call, &(struct prvng_error){
-                .struct_size = sizeof(struct prvng_error), .error_class = class,
-                .retry_after_ms = -1, .effect = effect, .message = message, .field = field });
+        l->host->error(call, &(struct prvng_error){.struct_size = sizeof(struct prvng_error),
+                                                   .error_class = class,
+                                                   .retry_after_ms = -1,
+                                                   .effect = effect,
+                                                   .message = message,
+                                                   .field = field});
         return class;
 }
 
@@ -45,7 +48,7 @@ char *local_program(const struct local *l, const char *name)
         return local_format("%s/%s", l->libexec, name);
 }
 
-/* --- calls -------------------------------------------------------------------------------------- */
+/* --- calls --- */
 
 static json_t *parse(struct local *l, struct prvng_call *call, const void *data, uint64_t n)
 {
@@ -66,11 +69,12 @@ static int32_t read_request(struct local *l, struct prvng_call *call, const void
 
         if (!j)
                 return PRVNG_PERMANENT;
-        *ret = (struct request){ .json = j, .name = local_string(j, "name", ""),
-                                 .workflow = local_string(j, "workflow", ""),
-                                 .site = local_string(j, "site", ""),
-                                 .spec = json_object_get(j, "spec"),
-                                 .identity = json_object_get(j, "identity") };
+        *ret = (struct request){.json = j,
+                                .name = local_string(j, "name", ""),
+                                .workflow = local_string(j, "workflow", ""),
+                                .site = local_string(j, "site", ""),
+                                .spec = json_object_get(j, "spec"),
+                                .identity = json_object_get(j, "identity")};
         if (local_integer(j, "format", 0) == LOCAL_FORMAT && local_valid_name(ret->name) &&
             json_is_object(ret->spec))
                 return PRVNG_DONE;
@@ -94,13 +98,13 @@ static bool no_state(struct local *l, struct prvng_call *call)
 
 static int32_t unknown_verb(struct local *l, struct prvng_call *call, const char *verb)
 {
-        return local_fail(l, call, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE, NULL,
-                          "local: servers know no verb %s; there are create, update, delete and check",
-                          verb);
+        return local_fail(
+                l, call, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE, NULL,
+                "local: servers know no verb %s; there are create, update, delete and check", verb);
 }
 
-static int32_t op_prepare(void *instance, struct prvng_call *call, const char *verb, const void *task,
-                          uint64_t n_task, struct prvng_sink *request)
+static int32_t op_prepare(void *instance, struct prvng_call *call, const char *verb,
+                          const void *task, uint64_t n_task, struct prvng_sink *request)
 {
         struct local *l = instance;
         _cleanup_(cleanup_json) json_t *j = parse(l, call, task, n_task);
@@ -115,11 +119,12 @@ static int32_t op_prepare(void *instance, struct prvng_call *call, const char *v
         return server_prepare(l, call, verb, j, request);
 }
 
-static int32_t op_begin(void *instance, struct prvng_call *call, const char *verb, const void *request,
-                        uint64_t n_request, struct prvng_sink *token, struct prvng_sink *result)
+static int32_t op_begin(void *instance, struct prvng_call *call, const char *verb,
+                        const void *request, uint64_t n_request, struct prvng_sink *token,
+                        struct prvng_sink *result)
 {
         struct local *l = instance;
-        _cleanup_(cleanup_request) struct request q = { 0 };
+        _cleanup_(cleanup_request) struct request q = {0};
         int32_t r = read_request(l, call, request, n_request, &q);
 
         if (r < 0 || no_state(l, call))
@@ -141,7 +146,8 @@ static const char job_characters[] =
 /* "1 VERB [JOB]". The job is "" if there is none; to be freed. NULL: not our token. */
 static char *read_token(const void *token, uint64_t n, const char *verb)
 {
-        _cleanup_(cleanup_free) char *text = n <= PRVNG_TOKEN_MAX ? strndup(token, (size_t)n) : NULL;
+        _cleanup_(cleanup_free) char *text =
+                n <= PRVNG_TOKEN_MAX ? strndup(token, (size_t)n) : NULL;
         _cleanup_(cleanup_free) char *begin = local_format(TOKEN_FORMAT " %s", verb);
         size_t k = begin ? strlen(begin) : 0;
 
@@ -154,12 +160,12 @@ static char *read_token(const void *token, uint64_t n, const char *verb)
         return strdup(text + k + 1);
 }
 
-static int32_t op_poll(void *instance, struct prvng_call *call, const char *verb, const void *request,
-                       uint64_t n_request, const void *token, uint64_t n_token,
+static int32_t op_poll(void *instance, struct prvng_call *call, const char *verb,
+                       const void *request, uint64_t n_request, const void *token, uint64_t n_token,
                        struct prvng_sink *new_token, struct prvng_sink *result)
 {
         struct local *l = instance;
-        _cleanup_(cleanup_request) struct request q = { 0 };
+        _cleanup_(cleanup_request) struct request q = {0};
         _cleanup_(cleanup_free) char *job = read_token(token, n_token, verb);
 
         if (!job)
@@ -177,11 +183,11 @@ static int32_t op_poll(void *instance, struct prvng_call *call, const char *verb
 }
 
 static int32_t op_cancel(void *instance, struct prvng_call *call, const char *verb,
-                         const void *request, uint64_t n_request, const void *token, uint64_t n_token,
-                         struct prvng_sink *result)
+                         const void *request, uint64_t n_request, const void *token,
+                         uint64_t n_token, struct prvng_sink *result)
 {
         struct local *l = instance;
-        _cleanup_(cleanup_request) struct request q = { 0 };
+        _cleanup_(cleanup_request) struct request q = {0};
 
         if (read_request(l, call, request, n_request, &q) < 0 || no_state(l, call))
                 return PRVNG_PERMANENT;
@@ -193,7 +199,7 @@ static int32_t op_observe(void *instance, struct prvng_call *call, const char *v
                           uint64_t n_token, struct prvng_sink *new_token, struct prvng_sink *result)
 {
         struct local *l = instance;
-        _cleanup_(cleanup_request) struct request q = { 0 };
+        _cleanup_(cleanup_request) struct request q = {0};
         /* A token that is not ours says no less than none. */
         _cleanup_(cleanup_free) char *job = n_token ? read_token(token, n_token, verb) : NULL;
 
@@ -213,12 +219,12 @@ static int32_t op_read(void *instance, struct prvng_call *call, const void *task
         return server_read(l, call, j, result);
 }
 
-static int32_t op_list(void *instance, struct prvng_call *call, const void *filter, uint64_t n_filter,
-                       struct prvng_sink *result)
+static int32_t op_list(void *instance, struct prvng_call *call, const void *filter,
+                       uint64_t n_filter, struct prvng_sink *result)
 {
         struct local *l = instance;
-        _cleanup_(cleanup_json) json_t *j = n_filter ? parse(l, call, filter, n_filter)
-                                                     : json_object();
+        _cleanup_(cleanup_json) json_t *j =
+                n_filter ? parse(l, call, filter, n_filter) : json_object();
 
         if (!j || no_state(l, call))
                 return PRVNG_PERMANENT;
@@ -226,7 +232,8 @@ static int32_t op_list(void *instance, struct prvng_call *call, const void *filt
 }
 
 static const char description[] =
-        "{\"resources\":[{\"kind\":\"server\",\"verbs\":[\"create\",\"update\",\"delete\",\"check\"],"
+        "{\"resources\":[{\"kind\":\"server\",\"verbs\":[\"create\",\"update\",\"delete\","
+        "\"check\"],"
         "\"undo\":[\"create\",\"update\"],"
         "\"spec\":{\"type\":\"object\",\"properties\":{"
         "\"name\":{\"type\":\"string\"},"
@@ -244,14 +251,16 @@ static const char description[] =
         "\"pids\":{\"type\":\"integer\",\"minimum\":32,\"default\":4096},"
         "\"state\":{\"enum\":[\"running\",\"stopped\",\"restarted\"]}}}}},"
         "\"update\":{\"cpu\":\"live\",\"memory\":\"live\",\"labels\":\"live\",\"state\":\"live\","
-        "\"local\":\"live\",\"ssh_keys\":\"replace\",\"image\":\"replace\",\"disk\":\"replace\"}}]}";
+        "\"local\":\"live\",\"ssh_keys\":\"replace\",\"image\":\"replace\",\"disk\":\"replace\"}}]"
+        "}";
 
 static int32_t op_describe(void *instance, struct prvng_sink *result)
 {
         struct local *l = instance;
 
-        return l->host->sink_write(result, description, sizeof(description) - 1) == 0 ? PRVNG_DONE
-                                                                                     : PRVNG_INTERNAL;
+        return l->host->sink_write(result, description, sizeof(description) - 1) == 0
+                       ? PRVNG_DONE
+                       : PRVNG_INTERNAL;
 }
 
 static const struct prvng_op op = {
@@ -266,7 +275,7 @@ static const struct prvng_op op = {
         .describe = op_describe,
 };
 
-/* --- the instance ------------------------------------------------------------------------------- */
+/* --- the instance --- */
 
 static void destroy(void *instance)
 {
@@ -306,7 +315,7 @@ static char *copy_string(const json_t *object, const char *key)
 
 static int32_t configure(struct local *l, const json_t *config)
 {
-        static const char *const known[] = { "libexec", "sources", "subnet", "driver" };
+        static const char *const known[] = {"libexec", "sources", "subnet", "driver"};
         const json_t *sources = json_object_get(config, "sources");
         const char *subnet = local_string(config, "subnet", "");
         const char *driver = local_string(config, "driver", "ns");
@@ -314,24 +323,31 @@ static int32_t configure(struct local *l, const json_t *config)
         const char *key;
         json_t *value;
 
-        json_object_foreach((json_t *)(uintptr_t)config, key, value) {
+        json_object_foreach((json_t *)(uintptr_t)config, key, value)
+        {
                 bool ok = false;
 
                 for (size_t i = 0; i < N_ELEMENTS(known); i++)
                         ok = ok || streq(key, known[i]);
                 if (!ok)
-                        return refuse(l->host, "local: unknown key %s in the configuration; there are"
-                                      " subnet and driver", key);
+                        return refuse(l->host,
+                                      "local: unknown key %s in the configuration; there are"
+                                      " subnet and driver",
+                                      key);
         }
         if (*subnet && local_parse_subnet(subnet, &l->subnet) < 0)
-                return refuse(l->host, "local: subnet = \"%s\" is not accepted; write a network of 256"
-                              " addresses, such as \"10.77.0.0/24\"", subnet);
+                return refuse(l->host,
+                              "local: subnet = \"%s\" is not accepted; write a network of 256"
+                              " addresses, such as \"10.77.0.0/24\"",
+                              subnet);
         if (!streq(driver, "ns") && !streq(driver, "chroot"))
-                return refuse(l->host, "local: driver = \"%s\" is not known; there are \"ns\" and"
-                              " \"chroot\"", driver);
+                return refuse(l->host,
+                              "local: driver = \"%s\" is not known; there are \"ns\" and"
+                              " \"chroot\"",
+                              driver);
         if (!libexec || !*libexec)
                 return refuse(l->host, "local: the folder of the helper programs is not known; set"
-                              " PRVNG_LIBEXEC_PATH");
+                                       " PRVNG_LIBEXEC_PATH");
         l->chroot = streq(driver, "chroot");
         l->libexec = strdup(libexec);
         l->apt_mirror = copy_string(sources, "apt_mirror");
@@ -344,8 +360,8 @@ static int32_t configure(struct local *l, const json_t *config)
 static int32_t create(const struct prvng_host *host, const void *config, uint64_t n_config,
                       void **ret_instance)
 {
-        _cleanup_(cleanup_json) json_t *j = json_loadb(config, (size_t)n_config,
-                                                       JSON_REJECT_DUPLICATES, NULL);
+        _cleanup_(cleanup_json) json_t *j =
+                json_loadb(config, (size_t)n_config, JSON_REJECT_DUPLICATES, NULL);
         struct local *l;
         int32_t r;
 
@@ -359,8 +375,8 @@ static int32_t create(const struct prvng_host *host, const void *config, uint64_
         l->spawn = host->get_interface(host, PRVNG_HOST_SPAWN);
         l->workdir = host->get_interface(host, PRVNG_HOST_WORKDIR);
         if (!l->spawn || !l->workdir)
-                r = refuse(host, "local: needs %s of the core", l->spawn ? PRVNG_HOST_WORKDIR
-                                                                         : PRVNG_HOST_SPAWN);
+                r = refuse(host, "local: needs %s of the core",
+                           l->spawn ? PRVNG_HOST_WORKDIR : PRVNG_HOST_SPAWN);
         else
                 r = configure(l, j);
         if (r < 0) {

@@ -15,7 +15,7 @@ static void cable_name(const struct site *s, unsigned index, char ret[static IFN
 /* Runs `ip -batch -`; what it says on failure becomes the error. */
 static int ip_batch(const char *commands, char **ret_error)
 {
-        static const char *const argv[] = { "ip", "-batch", "-", NULL };
+        static const char *const argv[] = {"ip", "-batch", "-", NULL};
         _cleanup_(cleanup_free) char *said = NULL;
         int r = run_program(argv, commands, &said);
 
@@ -28,7 +28,7 @@ static int ip_batch(const char *commands, char **ret_error)
 
 static int nft(const char *rules, char **ret_error)
 {
-        static const char *const argv[] = { "nft", "-f", "-", NULL };
+        static const char *const argv[] = {"nft", "-f", "-", NULL};
         _cleanup_(cleanup_free) char *said = NULL;
         int r = run_program(argv, rules, &said);
 
@@ -54,7 +54,8 @@ static int make_rules(const struct site *s, char **ret_error)
                 " chain forw { type filter hook forward priority filter; policy accept;"
                 " iifname \"%3$s\" accept;"
                 " oifname \"%3$s\" ct state established,related accept; }\n"
-                "}\n", s->table, subnet, s->bridge);
+                "}\n",
+                s->table, subnet, s->bridge);
         return rules ? nft(rules, ret_error) : -ENOMEM;
 }
 
@@ -65,10 +66,11 @@ int network_make(const struct site *s, char **ret_error)
 
         site_address(s, 1, gateway);
         if (if_nametoindex(s->bridge) == 0) {
-                _cleanup_(cleanup_free) char *commands = local_format(
-                        "link add name %1$s type bridge forward_delay 0\n"
-                        "address add %2$s/24 dev %1$s\n"
-                        "link set %1$s up\n", s->bridge, gateway);
+                _cleanup_(cleanup_free) char *commands =
+                        local_format("link add name %1$s type bridge forward_delay 0\n"
+                                     "address add %2$s/24 dev %1$s\n"
+                                     "link set %1$s up\n",
+                                     s->bridge, gateway);
                 r = commands ? ip_batch(commands, ret_error) : -ENOMEM;
                 if (r < 0) {
                         network_remove(s);
@@ -81,6 +83,26 @@ int network_make(const struct site *s, char **ret_error)
                 return r;
         }
         return make_rules(s, ret_error);
+}
+
+char *network_blocked(const struct site *s)
+{
+        static const char *const argv[] = {"nft", "list", "chains", NULL};
+        _cleanup_(cleanup_free) char *said = NULL;
+
+        /* What we accept another chain may still drop. */
+        if (run_program(argv, NULL, &said) != 0 || !said)
+                return NULL;
+        for (char *save = NULL, *line = strtok_r(said, "\n", &save); line;
+             line = strtok_r(NULL, "\n", &save))
+                if (strstr(line, "hook forward") && strstr(line, "policy drop"))
+                        return local_format(
+                                "a firewall of this machine drops what it forwards, so servers"
+                                " may not reach the outside; let %1$s pass, e.g. nft insert"
+                                " rule ip filter FORWARD iifname %1$s accept, and the same"
+                                " with oifname",
+                                s->bridge);
+        return NULL;
 }
 
 int network_connect(const struct site *s, unsigned index, pid_t pid, char **ret_error)
@@ -107,11 +129,11 @@ int network_configure(const struct site *s, unsigned index)
 
         site_address(s, index, address);
         site_address(s, 1, gateway);
-        _cleanup_(cleanup_free) char *commands = local_format(
-                "link set lo up\n"
-                "address add %s/24 dev eth0\n"
-                "link set eth0 up\n"
-                "route add default via %s\n", address, gateway);
+        _cleanup_(cleanup_free) char *commands = local_format("link set lo up\n"
+                                                              "address add %s/24 dev eth0\n"
+                                                              "link set eth0 up\n"
+                                                              "route add default via %s\n",
+                                                              address, gateway);
         return commands ? ip_batch(commands, NULL) : -ENOMEM;
 }
 
@@ -122,7 +144,7 @@ int network_disconnect(const struct site *s, unsigned index)
         cable_name(s, index, cable);
         if (if_nametoindex(cable) == 0)
                 return 0;
-        const char *argv[] = { "ip", "link", "delete", cable, NULL };
+        const char *argv[] = {"ip", "link", "delete", cable, NULL};
         /* It may go by itself, with the server's network namespace, while we look. */
         int r = run_program(argv, NULL, NULL);
         return r == 0 || if_nametoindex(cable) == 0 ? 0 : -EIO;
@@ -130,9 +152,9 @@ int network_disconnect(const struct site *s, unsigned index)
 
 int network_remove(const struct site *s)
 {
-        const char *list[] = { "nft", "list", "table", "ip", s->table, NULL };
-        const char *delete[] = { "nft", "delete", "table", "ip", s->table, NULL };
-        const char *bridge[] = { "ip", "link", "delete", s->bridge, NULL };
+        const char *list[] = {"nft", "list", "table", "ip", s->table, NULL};
+        const char *delete[] = {"nft", "delete", "table", "ip", s->table, NULL};
+        const char *bridge[] = {"ip", "link", "delete", s->bridge, NULL};
         int r = 0;
 
         if (if_nametoindex(s->bridge) != 0 && run_program(bridge, NULL, NULL) != 0)

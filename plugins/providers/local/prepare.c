@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From a task to a request: checks what is asked for, fills in what is left out, and leaves away what
- * means nothing here. Pure: the same task gives the same bytes.
+ * From a task to a request: checks what is asked for, fills in what is left out, and leaves away
+ * what means nothing here. Pure: the same task gives the same bytes.
  */
 #include "local.h"
 
@@ -50,7 +50,8 @@ static int32_t sizes(struct local *l, struct prvng_call *call, const char *name,
         const json_t *disk = json_object_get(spec, "disk");
         double cores = present(spec, "cpu") ? json_number_value(cpu) : 1;
 
-        if (present(spec, "cpu") && (!json_is_number(cpu) || !(cores >= CPU_MIN && cores <= CPU_MAX)))
+        if (present(spec, "cpu") &&
+            (!json_is_number(cpu) || !(cores >= CPU_MIN && cores <= CPU_MAX)))
                 return bad(l, call, "spec.cpu", name, cpu, "write cores, 0.01 to 4096");
         if (present(spec, "memory") &&
             (!json_is_integer(memory) || json_integer_value(memory) < MEMORY_MIN ||
@@ -60,7 +61,8 @@ static int32_t sizes(struct local *l, struct prvng_call *call, const char *name,
         if (present(spec, "disk") && (!json_is_integer(disk) || json_integer_value(disk) < 1))
                 return bad(l, call, "spec.disk", name, disk,
                            "write GiB as a whole number, 1 at least");
-        json_object_set_new(out, "cpu", present(spec, "cpu") ? json_deep_copy(cpu) : json_integer(1));
+        json_object_set_new(out, "cpu",
+                            present(spec, "cpu") ? json_deep_copy(cpu) : json_integer(1));
         json_object_set_new(out, "memory", json_integer(local_integer(spec, "memory", 1024)));
         if (present(spec, "disk"))
                 json_object_set_new(out, "disk", json_integer(json_integer_value(disk)));
@@ -76,22 +78,22 @@ static int32_t own_block(struct local *l, struct prvng_call *call, const char *n
 
         if (block && !json_is_null(block) && !json_is_object(block))
                 return bad(l, call, "spec.local", name, block, "write a block with pids or state");
-        json_object_foreach((json_t *)(uintptr_t)block, key, value)
-                if (!streq(key, "pids") && !streq(key, "state")) {
-                        char field[128];
+        json_object_foreach((json_t *)(uintptr_t)block, key,
+                            value) if (!streq(key, "pids") && !streq(key, "state"))
+        {
+                char field[128];
 
-                        snprintf(field, sizeof(field), "spec.local.%.64s", key);
-                        return bad(l, call, field, name, value,
-                                   "the block local knows pids and state");
-                }
+                snprintf(field, sizeof(field), "spec.local.%.64s", key);
+                return bad(l, call, field, name, value, "the block local knows pids and state");
+        }
         if (present(block, "pids") &&
             (!json_is_integer(pids) || json_integer_value(pids) < PIDS_MIN ||
              json_integer_value(pids) > PIDS_MAX))
                 return bad(l, call, "spec.local.pids", name, pids,
                            "write the most processes it may have, 32 at least");
-        json_object_set_new(out, "local",
-                            json_pack("{s:I}", "pids",
-                                      (json_int_t)local_integer(block, "pids", PIDS_DEFAULT)));
+        json_object_set_new(
+                out, "local",
+                json_pack("{s:I}", "pids", (json_int_t)local_integer(block, "pids", PIDS_DEFAULT)));
         return PRVNG_DONE;
 }
 
@@ -105,12 +107,13 @@ static int32_t keys(struct local *l, struct prvng_call *call, const char *name, 
                 return PRVNG_DONE;
         if (!json_is_array(list))
                 return bad(l, call, "spec.ssh_keys", name, list, "write a list of public keys");
-        json_array_foreach(list, i, key)
-                if (!json_is_string(key) || !is_key(json_string_value(key)) ||
-                    strpbrk(json_string_value(key), "\r\n"))
-                        return bad(l, call, "spec.ssh_keys", name, key,
-                                   "write public keys as they stand in authorized_keys, e.g."
-                                   " \"ssh-ed25519 AAAA... me\"");
+        json_array_foreach(list, i,
+                           key) if (!json_is_string(key) || !is_key(json_string_value(key)) ||
+                                    strpbrk(json_string_value(key),
+                                            "\r\n")) return bad(l, call, "spec.ssh_keys", name, key,
+                                                                "write public keys as they stand "
+                                                                "in authorized_keys, e.g."
+                                                                " \"ssh-ed25519 AAAA... me\"");
         json_object_set(out, "ssh_keys", (json_t *)(uintptr_t)list);
         return PRVNG_DONE;
 }
@@ -144,7 +147,7 @@ static int32_t normalise(struct local *l, struct prvng_call *call, const char *n
 int32_t server_prepare(struct local *l, struct prvng_call *call, const char *verb,
                        const json_t *task, struct prvng_sink *request)
 {
-        static const char *const verbs[] = { "create", "update", "delete", "check" };
+        static const char *const verbs[] = {"create", "update", "delete", "check"};
         const char *name = local_string(task, "name", "");
         const json_t *identity = json_object_get(task, "identity");
         _cleanup_(cleanup_json) json_t *spec = json_object();
@@ -153,27 +156,32 @@ int32_t server_prepare(struct local *l, struct prvng_call *call, const char *ver
         for (size_t i = 0; i < N_ELEMENTS(verbs); i++)
                 known = known || streq(verb, verbs[i]);
         if (!known)
-                return local_fail(l, call, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE, NULL,
-                                  "local: servers know no verb %s; there are create, update, delete and"
-                                  " check", verb);
+                return local_fail(
+                        l, call, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE, NULL,
+                        "local: servers know no verb %s; there are create, update, delete and"
+                        " check",
+                        verb);
         if (!local_valid_name(name))
-                return local_fail(l, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, "name",
-                                  "local: \"%s\" cannot be a server's name, which is its host name too;"
-                                  " write a to z, 0 to 9 and -, at most 63 of them", name);
+                return local_fail(
+                        l, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, "name",
+                        "local: \"%s\" cannot be a server's name, which is its host name too;"
+                        " write a to z, 0 to 9 and -, at most 63 of them",
+                        name);
         /* What is deleted need not be well defined. */
-        int32_t r = streq(verb, "delete") ? PRVNG_DONE
-                                          : normalise(l, call, name, json_object_get(task, "spec"),
-                                                      spec);
+        int32_t r = streq(verb, "delete")
+                            ? PRVNG_DONE
+                            : normalise(l, call, name, json_object_get(task, "spec"), spec);
         if (r < 0)
                 return r;
-        _cleanup_(cleanup_json) json_t *q = json_pack(
-                "{s:i, s:s, s:s, s:s, s:s, s:O}", "format", LOCAL_FORMAT, "kind", "server", "name", name,
-                "workflow", local_string(task, "workflow", ""), "site",
-                local_string(task, "site", ""), "spec", spec);
+        _cleanup_(cleanup_json) json_t *q =
+                json_pack("{s:i, s:s, s:s, s:s, s:s, s:O}", "format", LOCAL_FORMAT, "kind",
+                          "server", "name", name, "workflow", local_string(task, "workflow", ""),
+                          "site", local_string(task, "site", ""), "spec", spec);
         if (!q)
                 return PRVNG_INTERNAL;
         if (json_is_object(identity) && *local_string(identity, "op_id", ""))
-                json_object_set_new(q, "identity", json_pack("{s:s}", "op_id",
-                                                             local_string(identity, "op_id", "")));
+                json_object_set_new(
+                        q, "identity",
+                        json_pack("{s:s}", "op_id", local_string(identity, "op_id", "")));
         return local_reply(l, call, request, q);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * prvng-local-probe STATE OUTPUT: finds out what this machine lets us do, by doing each step in a child
- * that is thrown away, never by looking at user ids or versions. Writes to OUTPUT
+ * prvng-local-probe STATE OUTPUT: finds out what this machine lets us do, by doing each step in a
+ * child that is thrown away, never by looking at user ids or versions. Writes to OUTPUT
  *
  *      {"checks": [{"name", "ok", "needed", "message", "cure"}]}
  */
@@ -20,8 +20,7 @@
 #define DOCKER                                                                                     \
         "in Docker add: --cap-add SYS_ADMIN --cap-add NET_ADMIN --security-opt seccomp=unconfined" \
         " --security-opt systempaths=unconfined -v prvng:/var/lib/prvng"
-#define NAMESPACES                                                                                 \
-        (CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET)
+#define NAMESPACES (CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET)
 
 static const char *folder; /* of ours in the state, for the overlay */
 static int told = -1;      /* in a child: where the reason goes */
@@ -40,7 +39,7 @@ static _Noreturn _printf_(1, 2) void cannot(const char *format, ...)
 /* Runs `step` in a child in namespaces of its own; NULL if it went well, else why it did not. */
 static char *in_child(uint64_t namespaces, void (*step)(void))
 {
-        struct clone_args args = { .flags = namespaces, .exit_signal = SIGCHLD };
+        struct clone_args args = {.flags = namespaces, .exit_signal = SIGCHLD};
         char text[512];
         int pipes[2], status = 0;
 
@@ -84,8 +83,8 @@ static void step_proc(void)
 
 static void step_overlay(void)
 {
-        if (chdir(folder) < 0 ||
-            mount("overlay", "root", "overlay", 0, "lowerdir=lower,upperdir=upper,workdir=work") < 0)
+        if (chdir(folder) < 0 || mount("overlay", "root", "overlay", 0,
+                                       "lowerdir=lower,upperdir=upper,workdir=work") < 0)
                 cannot("mounting an overlay in %s: %s", folder, strerror(errno));
 }
 
@@ -103,17 +102,21 @@ static void step_devices(void)
 
 static void step_network(void)
 {
-        static const char *const ip[] = { "ip", "-batch", "-", NULL };
-        static const char *const nft[] = { "nft", "-f", "-", NULL };
+        static const char *const ip[] = {"ip", "-batch", "-", NULL};
+        static const char *const nft[] = {"nft", "-f", "-", NULL};
         char *text = NULL;
 
-        if (run_program(ip, "link add name prvng0 type bridge\n"
-                            "link add prvng1 type veth peer name prvng2\n"
-                            "link set prvng1 master prvng0 up\n", &text) != 0)
+        if (run_program(ip,
+                        "link add name prvng0 type bridge\n"
+                        "link add prvng1 type veth peer name prvng2\n"
+                        "link set prvng1 master prvng0 up\n",
+                        &text) != 0)
                 cannot("a bridge with a cable: %s", text ? text : "?");
-        if (run_program(nft, "table ip prvng { chain postr { type nat hook postrouting priority srcnat;"
-                             " masquerade; }\n chain forw { type filter hook forward priority filter;"
-                             " ct state established accept; }\n }\n", &text) != 0)
+        if (run_program(nft,
+                        "table ip prvng { chain postr { type nat hook postrouting priority srcnat;"
+                        " masquerade; }\n chain forw { type filter hook forward priority filter;"
+                        " ct state established accept; }\n }\n",
+                        &text) != 0)
                 cannot("address translation: nft: %s", text ? text : "?");
 }
 
@@ -128,7 +131,7 @@ static void step_forwarding(void)
 
 static void step_limits(void)
 {
-        struct limits l = { .cpu = 1, .memory = 64, .pids = 32 };
+        struct limits l = {.cpu = 1, .memory = 64, .pids = 32};
         struct cgroups c;
         char name[64], *missing = NULL;
 
@@ -149,8 +152,8 @@ static char *missing_programs(void)
 {
         static const struct {
                 const char *program, *package;
-        } list[] = { { "mmdebstrap", "mmdebstrap" }, { "ip", "iproute2" }, { "nft", "nftables" } };
-        static const char *const folders[] = { "/usr/sbin", "/usr/bin", "/sbin", "/bin" };
+        } list[] = {{"mmdebstrap", "mmdebstrap"}, {"ip", "iproute2"}, {"nft", "nftables"}};
+        static const char *const folders[] = {"/usr/sbin", "/usr/bin", "/sbin", "/bin"};
         char *names = NULL;
 
         for (size_t i = 0; i < N_ELEMENTS(list); i++) {
@@ -173,17 +176,17 @@ static char *missing_programs(void)
 
 static void add(json_t *checks, const char *name, bool needed, char *why, const char *cure)
 {
-        json_array_append_new(checks, json_pack("{s:s, s:b, s:b, s:s, s:s}", "name", name, "ok", !why,
-                                                "needed", needed, "message", why ? why : "ok", "cure",
-                                                why ? cure : ""));
+        json_array_append_new(checks, json_pack("{s:s, s:b, s:b, s:s, s:s}", "name", name, "ok",
+                                                !why, "needed", needed, "message", why ? why : "ok",
+                                                "cure", why ? cure : ""));
         free(why);
 }
 
 static void probe(json_t *checks)
 {
         char *packages = missing_programs();
-        _cleanup_(cleanup_free) char *cure = local_format("apt-get install -y %s",
-                                                          packages ? packages : "");
+        _cleanup_(cleanup_free) char *cure =
+                local_format("apt-get install -y %s", packages ? packages : "");
         char *why = in_child(NAMESPACES, step_namespaces);
         bool go_on = !why;
 
@@ -194,7 +197,8 @@ static void probe(json_t *checks)
         if (go_on) {
                 add(checks, "proc", true, in_child(NAMESPACES, step_proc), DOCKER);
                 add(checks, "overlay", true, in_child(NAMESPACES, step_overlay),
-                    "put the state on a file system that can carry an overlay (ext4, xfs, btrfs), in"
+                    "put the state on a file system that can carry an overlay (ext4, xfs, btrfs), "
+                    "in"
                     " Docker on a volume: -v prvng:/var/lib/prvng");
                 add(checks, "devices", true, in_child(NAMESPACES, step_devices), DOCKER);
         }
@@ -211,7 +215,7 @@ static void probe(json_t *checks)
 
 int main(int argc, char **argv)
 {
-        static const char *const parts[] = { "lower", "upper", "work", "root" };
+        static const char *const parts[] = {"lower", "upper", "work", "root"};
         _cleanup_(cleanup_json) json_t *report = json_pack("{s:[]}", "checks");
 
         if (argc != 3 || !report) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a server has of its own from its first start on: name, names of the others, name servers, keys.
+ * What a server has of its own from its first start on: name, names of the others, name servers,
+ * keys.
  */
 #include "helper.h"
 
@@ -12,11 +13,11 @@
 #define HOSTS_BEGIN "# prvng: servers of this site (kept up to date; other lines are left alone)\n"
 #define HOSTS_END "# prvng: end\n"
 
-/* The machine's name servers as the server can use them: a resolver on the machine's own loopback is
- * out of its reach, so what that one asks is taken instead. */
+/* The machine's name servers as the server can use them: a resolver on the machine's own loopback
+ * is out of its reach, so what that one asks is taken instead. */
 static char *name_servers(void)
 {
-        static const char *const files[] = { "/etc/resolv.conf", "/run/systemd/resolve/resolv.conf" };
+        static const char *const files[] = {"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"};
         char *text = NULL;
         size_t n = 0, found = 0;
         FILE *out = open_memstream(&text, &n);
@@ -45,7 +46,7 @@ static char *name_servers(void)
 /* Opens below `root` as if it were the root: nothing inside can lead out of it. */
 static int open_in(int root, const char *path, uint64_t flags)
 {
-        struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT };
+        struct open_how how = {.flags = flags | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT};
         int fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
 
         return fd < 0 ? -errno : fd;
@@ -123,7 +124,8 @@ int hosts_update(const char *root, const char *site_folder)
 static int seed_keys(const char *server, const json_t *keys)
 {
         _cleanup_(cleanup_free) char *folder = local_format("%s/upper/root/.ssh", server);
-        _cleanup_(cleanup_free) char *file = local_format("%s/upper/root/.ssh/authorized_keys", server);
+        _cleanup_(cleanup_free) char *file =
+                local_format("%s/upper/root/.ssh/authorized_keys", server);
         _cleanup_(cleanup_free) char *text = strdup("");
         size_t i;
         json_t *key;
@@ -133,7 +135,8 @@ static int seed_keys(const char *server, const json_t *keys)
                 return -ENOMEM;
         if (json_array_size(keys) == 0)
                 return 0;
-        json_array_foreach(keys, i, key) {
+        json_array_foreach(keys, i, key)
+        {
                 char *more = local_format("%s%s\n", text, json_string_value(key));
 
                 free(text);
@@ -145,9 +148,27 @@ static int seed_keys(const char *server, const json_t *keys)
         return r < 0 ? r : local_write_text(file, text, 0600, false);
 }
 
+/* An id of its own. With an empty one systemd would take its start for the first of all and go
+ * through every unit. */
+static int seed_machine_id(const char *server)
+{
+        _cleanup_(cleanup_free) char *file = local_format("%s/upper/etc/machine-id", server);
+        _cleanup_(cleanup_free) char *uuid = NULL;
+        char id[34] = "";
+        size_t n = 0;
+
+        if (!file || local_read_text("/proc/sys/kernel/random/uuid", &uuid) < 0)
+                return -EIO;
+        for (const char *p = uuid; *p && n < 32; p++)
+                if (*p != '-' && *p != '\n')
+                        id[n++] = *p;
+        id[n] = '\n';
+        return local_write_text(file, id, 0444, false);
+}
+
 int boot_seed(const struct boot *b, const json_t *server, char **ret_error)
 {
-        static const char *const folders[] = { "upper/etc", "work", "root", "data" };
+        static const char *const folders[] = {"upper/etc", "work", "root", "data"};
         _cleanup_(cleanup_free) char *servers = name_servers();
         _cleanup_(cleanup_free) char *upper = local_format("%s/upper", b->server);
         _cleanup_(cleanup_free) char *hostname = local_format("%s/upper/etc/hostname", b->server);
@@ -161,12 +182,15 @@ int boot_seed(const struct boot *b, const json_t *server, char **ret_error)
                 _cleanup_(cleanup_free) char *path = local_format("%s/%s", b->server, folders[i]);
                 r = path ? local_make_folders(path, 0755) : -ENOMEM;
         }
-        /* Written once: from then on they are the server's, and what is installed there may change them. */
+        /* Written once: from then on they are the server's, and what is installed there may change
+         * them. */
         if (r == 0 && access(hostname, F_OK) < 0) {
                 r = local_write_text(resolv, servers, 0644, false);
                 if (r == 0)
-                        r = seed_keys(b->server, json_object_get(json_object_get(server, "spec"),
-                                                                 "ssh_keys"));
+                        r = seed_machine_id(b->server);
+                if (r == 0)
+                        r = seed_keys(b->server,
+                                      json_object_get(json_object_get(server, "spec"), "ssh_keys"));
                 if (r == 0)
                         r = local_write_text(hostname, name, 0644, false);
         }

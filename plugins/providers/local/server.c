@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Servers: what is asked of the monitor, and what is said of the case. Nothing here waits: begin and
- * poll look at the files, do the next thing that is missing, and say PENDING.
+ * Servers: what is asked of the monitor, and what is said of the case. Nothing here waits: begin
+ * and poll look at the files, do the next thing that is missing, and say PENDING.
  */
 #include "server.h"
 
 #include <math.h>
 #include <sys/stat.h>
 
-#define ASK_MS 40 /* while a server starts or stops */
-
-/* --- what is there ------------------------------------------------------------------------------ */
+/* --- what is there --- */
 
 static json_t *read_part(const struct server *s, const char *name)
 {
@@ -24,7 +22,7 @@ static json_t *read_part(const struct server *s, const char *name)
 
 int server_load(const struct local *l, const char *name, struct server *ret)
 {
-        *ret = (struct server){ .folder = local_format("%s/servers/%s", local_state(l), name) };
+        *ret = (struct server){.folder = local_format("%s/servers/%s", local_state(l), name)};
         if (!ret->folder)
                 return -ENOMEM;
         ret->made = read_part(ret, "server.json");
@@ -32,9 +30,8 @@ int server_load(const struct local *l, const char *name, struct server *ret)
         ret->state = read_part(ret, "state.json");
         const json_t *init = json_object_get(ret->state, "init");
         /* A folder runs as long as it is there. */
-        ret->alive = local_is_chroot(ret->made)
-                             ? json_is_true(json_object_get(ret->state, "ready"))
-                             : json_is_object(init) && local_process_alive(init);
+        ret->alive = local_is_chroot(ret->made) ? json_is_true(json_object_get(ret->state, "ready"))
+                                                : json_is_object(init) && local_process_alive(init);
         ret->monitored = local_monitor_alive(ret->folder);
         return 0;
 }
@@ -47,54 +44,58 @@ void server_done(struct server *s)
         json_decref(s->state);
 }
 
-static const char *case_of(const struct server *s)
+const char *server_case_of(const struct server *s)
 {
         if (s->alive)
                 return json_is_true(json_object_get(s->state, "ready")) ? "running" : "starting";
         return "stopped";
 }
 
-static bool leaves(const struct server *s)
+bool server_leaves(const struct server *s)
 {
         return streq(local_string(s->wanted, "state", ""), "gone");
 }
 
 /* Ours by the op id that made it, or by the workflow that it belongs to. */
-static bool is_owned(const struct server *s, const struct request *q)
+bool server_is_owned(const struct server *s, const struct request *q)
 {
         return streq(local_string(s->made, "workflow", ""), q->workflow) &&
                streq(local_string(s->made, "site", ""), q->site);
 }
 
-static bool made_by(const struct server *s, const char *op_id)
+bool server_made_by(const struct server *s, const char *op_id)
 {
         return *op_id && streq(local_string(s->made, "op_id", ""), op_id);
 }
 
-static int32_t owned_by_other(struct local *l, struct prvng_call *call, const struct server *s,
+int32_t server_owned_by_other(struct local *l, struct prvng_call *call, const struct server *s,
                               const struct request *q)
 {
-        return local_fail(l, call, PRVNG_CONFLICT, PRVNG_EFFECT_NONE, "name",
-                          "local: server %s is there already and belongs to workflow %s (made by"
-                          " operation %s); choose another name, or remove it with prvng batch destroy"
-                          " %s", q->name, local_string(s->made, "workflow", "?"),
-                          local_string(s->made, "op_id", "?"), local_string(s->made, "workflow", "?"));
+        return local_fail(
+                l, call, PRVNG_CONFLICT, PRVNG_EFFECT_NONE, "name",
+                "local: server %s is there already and belongs to workflow %s (made by"
+                " operation %s); choose another name, or remove it with prvng batch destroy"
+                " %s",
+                q->name, local_string(s->made, "workflow", "?"),
+                local_string(s->made, "op_id", "?"), local_string(s->made, "workflow", "?"));
 }
 
 /* The resource's outputs. */
-static json_t *make_result(const struct local *l, const struct server *s, const char *name)
+json_t *server_make_result(const struct local *l, const struct server *s, const char *name)
 {
         const json_t *spec = json_object_get(s->made, "spec");
         const char *missing = local_string(s->state, "missing", "");
         _cleanup_(cleanup_free) char *program = local_program(l, "prvng-local-enter");
         json_t *notices = json_array();
-        struct site site = { .subnet = 0 };
+        struct site site = {.subnet = 0};
         char address[16] = "";
 
         if (local_is_chroot(s->made)) {
-                _cleanup_(cleanup_free) char *text = local_format(
-                        "server %s is a folder only (driver = \"chroot\"): no isolation, no address of"
-                        " its own, no limits, no systemd", name);
+                _cleanup_(cleanup_free) char *text =
+                        local_format("server %s is a folder only (driver = \"chroot\"): no "
+                                     "isolation, no address of"
+                                     " its own, no limits, no systemd",
+                                     name);
                 json_array_append_new(notices, json_string(text ? text : "chroot"));
                 strcpy(address, "127.0.0.1");
         } else if (site_read(&site, local_state(l)) == 0) {
@@ -102,35 +103,38 @@ static json_t *make_result(const struct local *l, const struct server *s, const 
                 site_done(&site);
         }
         if (*missing) {
-                _cleanup_(cleanup_free) char *text = local_format(
-                        "server %s runs without these limits: %s", name, missing);
+                _cleanup_(cleanup_free) char *text =
+                        local_format("server %s runs without these limits: %s", name, missing);
                 json_array_append_new(notices, json_string(text ? text : missing));
         }
+        if (*local_string(s->state, "blocked", ""))
+                json_array_append_new(notices, json_string(local_string(s->state, "blocked", "")));
         if (s->alive && !s->monitored && !local_is_chroot(s->made))
-                json_array_append_new(notices, json_string("its monitor has ended and is replaced by"
-                                                           " the next create or update"));
-        return json_pack("{s:s, s:s, s:O*, s:O*, s:O*, s:s, s:[s], s:{s:s, s:[s,s,s,s]}, s:o, s:s, s:s,"
-                         " s:s, s:O*}",
-                         "name", name, "state", case_of(s),
-                         "cpu", json_object_get(spec, "cpu"), "memory", json_object_get(spec, "memory"),
-                         "disk", json_object_get(spec, "disk"), "hostname", name, "addresses", address,
-                         "reach", "method", "exec", "argv", program, local_state(l), name, "--",
-                         "notices", notices, "op_id", local_string(s->made, "op_id", ""),
-                         "image", local_string(s->made, "image", ""), "driver",
-                         local_string(s->made, "driver", "ns"),
-                         "start_ms", json_object_get(s->state, "start_ms"));
+                json_array_append_new(notices,
+                                      json_string("its monitor has ended and is replaced by"
+                                                  " the next create or update"));
+        return json_pack(
+                "{s:s, s:s, s:O*, s:O*, s:O*, s:s, s:[s], s:{s:s, s:[s,s,s,s]}, s:o, s:s, s:s,"
+                " s:s, s:O*}",
+                "name", name, "state", server_case_of(s), "cpu", json_object_get(spec, "cpu"),
+                "memory", json_object_get(spec, "memory"), "disk", json_object_get(spec, "disk"),
+                "hostname", name, "addresses", address, "reach", "method", "exec", "argv", program,
+                local_state(l), name, "--", "notices", notices, "op_id",
+                local_string(s->made, "op_id", ""), "image", local_string(s->made, "image", ""),
+                "driver", local_string(s->made, "driver", "ns"), "start_ms",
+                json_object_get(s->state, "start_ms"));
 }
 
-static int32_t reply(struct local *l, struct prvng_call *call, const struct server *s, const char *name,
-                     struct prvng_sink *result, int32_t class)
+int32_t server_reply(struct local *l, struct prvng_call *call, const struct server *s,
+                     const char *name, struct prvng_sink *result, int32_t class)
 {
-        _cleanup_(cleanup_json) json_t *j = make_result(l, s, name);
+        _cleanup_(cleanup_json) json_t *j = server_make_result(l, s, name);
         int32_t r = local_reply(l, call, result, j);
 
         return r < 0 ? r : class;
 }
 
-/* --- wishes ------------------------------------------------------------------------------------- */
+/* --- wishes --- */
 
 static int32_t write_part(struct local *l, struct prvng_call *call, const struct server *s,
                           const char *name, const json_t *value)
@@ -149,9 +153,10 @@ static int32_t refuse_chroot(struct local *l, struct prvng_call *call, const str
 {
         if (!local_is_chroot(s->made) || streq(state, "running") || streq(state, "gone"))
                 return PRVNG_DONE;
-        return local_fail(l, call, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE, "spec.state",
-                          "local: server %s is a folder only (driver = \"chroot\") and cannot be %s",
-                          name, state);
+        return local_fail(
+                l, call, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE, "spec.state",
+                "local: server %s is a folder only (driver = \"chroot\") and cannot be %s", name,
+                state);
 }
 
 /* The last wish counts. `attempt` tells the monitor's answers to two tries of one wish apart. */
@@ -164,10 +169,9 @@ static int32_t wish(struct local *l, struct prvng_call *call, struct server *s, 
         const char *former = local_string(s->wanted, "restart", "");
         const json_t *pids = json_object_get(json_object_get(spec, "local"), "pids");
         json_t *j = json_pack("{s:i, s:s, s:I, s:s, s:s, s:O, s:O, s:O}", "format", LOCAL_FORMAT,
-                              "op_id", call->op_id, "attempt", (json_int_t)attempt,
-                              "state", restart ? "running" : state,
-                              "restart", restart ? call->op_id : former,
-                              "cpu", json_object_get(spec, "cpu"),
+                              "op_id", call->op_id, "attempt", (json_int_t)attempt, "state",
+                              restart ? "running" : state, "restart",
+                              restart ? call->op_id : former, "cpu", json_object_get(spec, "cpu"),
                               "memory", json_object_get(spec, "memory"), "pids", pids);
         int32_t r = write_part(l, call, s, "wanted.json", j);
 
@@ -176,8 +180,9 @@ static int32_t wish(struct local *l, struct prvng_call *call, struct server *s, 
         return r;
 }
 
-/* The monitor is a job named by the op id that made the server; the next one takes the same name. */
-static char *monitor_job(const struct server *s)
+/* The monitor is a job named by the op id that made the server; the next one takes the same name.
+ */
+char *server_monitor_job(const struct server *s)
 {
         return local_format("%s.monitor", local_string(s->made, "op_id", ""));
 }
@@ -185,11 +190,11 @@ static char *monitor_job(const struct server *s)
 static int32_t start_monitor(struct local *l, struct prvng_call *call, const struct server *s,
                              const char *name)
 {
-        _cleanup_(cleanup_free) char *job = monitor_job(s);
+        _cleanup_(cleanup_free) char *job = server_monitor_job(s);
         _cleanup_(cleanup_free) char *program = local_program(l, "prvng-local-monitor");
-        const char *argv[] = { program, local_state(l), name, NULL };
-        struct prvng_spawn spawn = { .struct_size = sizeof(spawn), .argv = argv };
-        struct prvng_job_status status = { .struct_size = sizeof(status) };
+        const char *argv[] = {program, local_state(l), name, NULL};
+        struct prvng_spawn spawn = {.struct_size = sizeof(spawn), .argv = argv};
+        struct prvng_job_status status = {.struct_size = sizeof(status)};
 
         if (!job || !program)
                 return PRVNG_INTERNAL;
@@ -203,19 +208,20 @@ static int32_t start_monitor(struct local *l, struct prvng_call *call, const str
                 l->spawn->job_forget(call, job);
                 return local_fail(l, call, PRVNG_TRANSIENT, PRVNG_EFFECT_PARTIAL, NULL,
                                   "local: the monitor of server %s ended with %d; see"
-                                  " %s/monitor.log", name, status.exit_code, s->folder);
+                                  " %s/monitor.log",
+                                  name, status.exit_code, s->folder);
         }
         if (status.state != PRVNG_JOB_UNKNOWN)
                 r = l->spawn->job_forget(call, job);
         return r == PRVNG_DONE ? l->spawn->job_start(call, job, &spawn) : r;
 }
 
-static bool is_fulfilled(const struct server *s, const char *op_id)
+bool server_is_fulfilled(const struct server *s, const char *op_id)
 {
         return streq(local_string(s->state, "applied", ""), op_id);
 }
 
-static bool has_failed(const struct server *s, const char *op_id)
+bool server_has_failed(const struct server *s, const char *op_id)
 {
         return streq(local_string(s->state, "failed", ""), op_id) &&
                local_integer(s->state, "attempt", 0) == local_integer(s->wanted, "attempt", 0);
@@ -225,9 +231,9 @@ static bool has_failed(const struct server *s, const char *op_id)
 static int32_t settle(struct local *l, struct prvng_call *call, struct server *s, const char *name,
                       struct prvng_sink *result)
 {
-        if (is_fulfilled(s, call->op_id))
-                return reply(l, call, s, name, result, PRVNG_DONE);
-        if (has_failed(s, call->op_id))
+        if (server_is_fulfilled(s, call->op_id))
+                return server_reply(l, call, s, name, result, PRVNG_DONE);
+        if (server_has_failed(s, call->op_id))
                 return local_fail(l, call, PRVNG_TRANSIENT, PRVNG_EFFECT_PARTIAL, NULL,
                                   "local: %s (more in %s/monitor.log)",
                                   local_string(s->state, "error", "?"), s->folder);
@@ -236,17 +242,19 @@ static int32_t settle(struct local *l, struct prvng_call *call, struct server *s
                 if (r != PRVNG_DONE)
                         return r;
         }
-        l->host->progress(call, 700, streq(local_string(s->wanted, "state", ""), "stopped")
-                                             ? "shutting down" : "starting systemd");
+        l->host->progress(call, 700,
+                          streq(local_string(s->wanted, "state", ""), "stopped")
+                                  ? "shutting down"
+                                  : "starting systemd");
         l->host->ask_again(call, ASK_MS);
         return PRVNG_PENDING;
 }
 
-static int32_t with_token(struct local *l, struct prvng_call *call, int32_t class,
+int32_t server_with_token(struct local *l, struct prvng_call *call, int32_t class,
                           struct prvng_sink *token, const char *verb, const char *job)
 {
-        _cleanup_(cleanup_free) char *text = local_format("1 %s%s%s", verb, job ? " " : "",
-                                                          job ? job : "");
+        _cleanup_(cleanup_free) char *text =
+                local_format("1 %s%s%s", verb, job ? " " : "", job ? job : "");
 
         if ((class != PRVNG_PENDING && class != PRVNG_OBSERVED_IN_PROGRESS) || !token)
                 return class;
@@ -256,7 +264,7 @@ static int32_t with_token(struct local *l, struct prvng_call *call, int32_t clas
                           "local: the token could not be handed over");
 }
 
-static bool differs(const json_t *a, const json_t *b, const char *key)
+bool server_differs(const json_t *a, const json_t *b, const char *key)
 {
         const json_t *x = json_object_get(a, key), *y = json_object_get(b, key);
 
@@ -268,18 +276,18 @@ static bool differs(const json_t *a, const json_t *b, const char *key)
 /* Whether it runs is no part of what a server is. */
 static bool same_spec(const json_t *a, const json_t *b)
 {
-        static const char *const keys[] = { "cpu", "memory", "disk", "image", "ssh_keys", "labels",
-                                            "local" };
+        static const char *const keys[] = {"cpu",      "memory", "disk", "image",
+                                           "ssh_keys", "labels", "local"};
 
         for (size_t i = 0; i < N_ELEMENTS(keys); i++)
-                if (differs(a, b, keys[i]))
+                if (server_differs(a, b, keys[i]))
                         return false;
         return true;
 }
 
-/* --- create ------------------------------------------------------------------------------------- */
+/* --- create --- */
 
-static const char *wanted_state(const json_t *spec)
+const char *server_wanted_state(const json_t *spec)
 {
         return local_string(spec, "state", "running");
 }
@@ -287,14 +295,15 @@ static const char *wanted_state(const json_t *spec)
 /* A number that no other server of the site has; 0 if all are taken. */
 static unsigned free_index(const struct site *site)
 {
-        bool taken[LOCAL_LAST_HOST + 1] = { false };
+        bool taken[LOCAL_LAST_HOST + 1] = {false};
         _cleanup_(cleanup_json) json_t *names = NULL;
         size_t i;
         json_t *name;
 
         if (site_servers(site, &names) < 0)
                 return 0;
-        json_array_foreach(names, i, name) {
+        json_array_foreach(names, i, name)
+        {
                 _cleanup_(cleanup_free) char *path = local_format(
                         "%s/servers/%s/server.json", site->folder, json_string_value(name));
                 _cleanup_(cleanup_json) json_t *server = NULL;
@@ -334,8 +343,9 @@ static int32_t found(struct local *l, struct prvng_call *call, const struct requ
         if (k == PRVNG_DONE) {
                 json_t *made = json_pack(
                         "{s:i, s:s, s:s, s:s, s:s, s:s, s:O, s:i, s:s, s:s}", "format",
-                        LOCAL_FORMAT, "driver", l->chroot ? "chroot" : "ns", "op_id", call->op_id, "name", q->name, "workflow", q->workflow, "site", q->site,
-                        "spec", q->spec, "index", (int)index, "base", root, "image", image);
+                        LOCAL_FORMAT, "driver", l->chroot ? "chroot" : "ns", "op_id", call->op_id,
+                        "name", q->name, "workflow", q->workflow, "site", q->site, "spec", q->spec,
+                        "index", (int)index, "base", root, "image", image);
                 k = write_part(l, call, s, "server.json", made);
                 s->made = made;
         }
@@ -349,29 +359,33 @@ static int32_t found(struct local *l, struct prvng_call *call, const struct requ
 static int32_t create_existing(struct local *l, struct prvng_call *call, const struct request *q,
                                struct server *s, bool first, struct prvng_sink *result)
 {
-        bool mine = made_by(s, call->op_id);
-        bool known = made_by(s, local_string(q->identity, "op_id", ""));
+        bool mine = server_made_by(s, call->op_id);
+        bool known = server_made_by(s, local_string(q->identity, "op_id", ""));
 
-        if (leaves(s) && (mine || known || is_owned(s, q))) {
+        if (server_leaves(s) && (mine || known || server_is_owned(s, q))) {
                 l->host->ask_again(call, 200);
-                return local_fail(l, call, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, NULL,
-                                  "local: server %s is being removed; it can be made anew after that",
-                                  q->name);
+                return local_fail(
+                        l, call, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, NULL,
+                        "local: server %s is being removed; it can be made anew after that",
+                        q->name);
         }
-        if (!mine && !(known && is_owned(s, q)))
-                return owned_by_other(l, call, s, q);
+        if (!mine && !(known && server_is_owned(s, q)))
+                return server_owned_by_other(l, call, s, q);
         if (!same_spec(json_object_get(s->made, "spec"), q->spec))
-                return local_fail(l, call, PRVNG_CONFLICT, PRVNG_EFFECT_NONE, "spec",
-                                  "local: server %s is there with another definition; change it with an"
-                                  " operation of type update", q->name);
-        bool stopped = streq(wanted_state(q->spec), "stopped");
+                return local_fail(
+                        l, call, PRVNG_CONFLICT, PRVNG_EFFECT_NONE, "spec",
+                        "local: server %s is there with another definition; change it with an"
+                        " operation of type update",
+                        q->name);
+        bool stopped = streq(server_wanted_state(q->spec), "stopped");
         bool wished = streq(local_string(s->wanted, "op_id", ""), call->op_id);
-        if (known && !mine && !wished && (stopped ? !s->alive : streq(case_of(s), "running"))) {
+        if (known && !mine && !wished &&
+            (stopped ? !s->alive : streq(server_case_of(s), "running"))) {
                 if (s->alive && !s->monitored && !local_is_chroot(s->made))
                         start_monitor(l, call, s, q->name);
-                return reply(l, call, s, q->name, result, PRVNG_UNCHANGED);
+                return server_reply(l, call, s, q->name, result, PRVNG_UNCHANGED);
         }
-        if (!wished || (first && has_failed(s, call->op_id))) {
+        if (!wished || (first && server_has_failed(s, call->op_id))) {
                 int32_t r = refuse_chroot(l, call, s, q->name, stopped ? "stopped" : "running");
                 if (r == PRVNG_DONE)
                         r = wish(l, call, s, q->spec, stopped ? "stopped" : "running");
@@ -384,7 +398,7 @@ static int32_t create_existing(struct local *l, struct prvng_call *call, const s
 static int32_t create_locked(struct local *l, struct prvng_call *call, const struct request *q,
                              bool first, struct prvng_sink *result)
 {
-        _cleanup_(cleanup_server) struct server s = { 0 };
+        _cleanup_(cleanup_server) struct server s = {0};
         _cleanup_(cleanup_free) char *root = NULL, *image = NULL;
 
         if (server_load(l, q->name, &s) < 0)
@@ -425,29 +439,32 @@ int32_t server_create(struct local *l, struct prvng_call *call, const struct req
                 return r;
         _cleanup_(cleanup_close) int lock = lock_site(l);
         if (lock < 0)
-                return local_fail(l, call, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, NULL, "local: %s: %s",
-                                  local_state(l), strerror(-lock));
-        return with_token(l, call, create_locked(l, call, q, first, result), token, "create", NULL);
+                return local_fail(l, call, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, NULL,
+                                  "local: %s: %s", local_state(l), strerror(-lock));
+        return server_with_token(l, call, create_locked(l, call, q, first, result), token, "create",
+                                 NULL);
 }
 
-/* --- update ------------------------------------------------------------------------------------- */
+/* --- update --- */
 
 /* What only a new server can have. */
 static int32_t refuse_replacement(struct local *l, struct prvng_call *call, const struct request *q,
                                   const struct server *s)
 {
-        static const char *const fixed[] = { "image", "disk", "ssh_keys" };
+        static const char *const fixed[] = {"image", "disk", "ssh_keys"};
         const json_t *former = json_object_get(s->made, "spec");
 
         for (size_t i = 0; i < N_ELEMENTS(fixed); i++) {
                 char field[32];
 
-                if (!differs(former, q->spec, fixed[i]))
+                if (!server_differs(former, q->spec, fixed[i]))
                         continue;
                 snprintf(field, sizeof(field), "spec.%s", fixed[i]);
-                return local_fail(l, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, field,
-                                  "local: %s of server %s cannot be changed while it lives; it needs a"
-                                  " replacement: delete it and create it anew", fixed[i], q->name);
+                return local_fail(
+                        l, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, field,
+                        "local: %s of server %s cannot be changed while it lives; it needs a"
+                        " replacement: delete it and create it anew",
+                        fixed[i], q->name);
         }
         return PRVNG_DONE;
 }
@@ -455,29 +472,29 @@ static int32_t refuse_replacement(struct local *l, struct prvng_call *call, cons
 static int32_t update_locked(struct local *l, struct prvng_call *call, const struct request *q,
                              bool first, struct prvng_sink *result)
 {
-        _cleanup_(cleanup_server) struct server s = { 0 };
+        _cleanup_(cleanup_server) struct server s = {0};
 
         if (server_load(l, q->name, &s) < 0)
                 return PRVNG_INTERNAL;
-        if (!s.made || leaves(&s))
+        if (!s.made || server_leaves(&s))
                 return local_fail(l, call, PRVNG_NOT_FOUND, PRVNG_EFFECT_NONE, NULL,
                                   "local: there is no server %s to update; create it", q->name);
-        if (!is_owned(&s, q))
-                return owned_by_other(l, call, &s, q);
+        if (!server_is_owned(&s, q))
+                return server_owned_by_other(l, call, &s, q);
         bool wished = streq(local_string(s.wanted, "op_id", ""), call->op_id);
-        if (!wished || (first && has_failed(&s, call->op_id))) {
+        if (!wished || (first && server_has_failed(&s, call->op_id))) {
                 int32_t r = refuse_replacement(l, call, q, &s);
                 if (r == PRVNG_DONE)
-                        r = refuse_chroot(l, call, &s, q->name, wanted_state(q->spec));
-                bool running = !streq(wanted_state(q->spec), "stopped");
+                        r = refuse_chroot(l, call, &s, q->name, server_wanted_state(q->spec));
+                bool running = !streq(server_wanted_state(q->spec), "stopped");
 
                 if (r < 0)
                         return r;
                 if (!wished && same_spec(json_object_get(s.made, "spec"), q->spec) &&
-                    !streq(wanted_state(q->spec), "restarted") &&
-                    (running ? streq(case_of(&s), "running") : !s.alive))
-                        return reply(l, call, &s, q->name, result, PRVNG_UNCHANGED);
-                r = wish(l, call, &s, q->spec, wanted_state(q->spec));
+                    !streq(server_wanted_state(q->spec), "restarted") &&
+                    (running ? streq(server_case_of(&s), "running") : !s.alive))
+                        return server_reply(l, call, &s, q->name, result, PRVNG_UNCHANGED);
+                r = wish(l, call, &s, q->spec, server_wanted_state(q->spec));
                 if (r < 0)
                         return r;
         }
@@ -496,18 +513,19 @@ int32_t server_update(struct local *l, struct prvng_call *call, const struct req
         _cleanup_(cleanup_close) int lock = lock_site(l);
 
         if (lock < 0)
-                return local_fail(l, call, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, NULL, "local: %s: %s",
-                                  local_state(l), strerror(-lock));
-        return with_token(l, call, update_locked(l, call, q, first, result), token, "update", NULL);
+                return local_fail(l, call, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, NULL,
+                                  "local: %s: %s", local_state(l), strerror(-lock));
+        return server_with_token(l, call, update_locked(l, call, q, first, result), token, "update",
+                                 NULL);
 }
 
-/* --- delete ------------------------------------------------------------------------------------- */
+/* --- delete --- */
 
 /* The folder is gone; what remains is the name of the monitor's job, once that has ended. */
-static int32_t after_removal(struct local *l, struct prvng_call *call, const char *job,
+int32_t server_after_removal(struct local *l, struct prvng_call *call, const char *job,
                              struct prvng_sink *result)
 {
-        struct prvng_job_status status = { .struct_size = sizeof(status) };
+        struct prvng_job_status status = {.struct_size = sizeof(status)};
         _cleanup_(cleanup_json) json_t *j = json_object();
 
         if (job && *job) {
@@ -527,10 +545,10 @@ static int32_t after_removal(struct local *l, struct prvng_call *call, const cha
 static int32_t delete_locked(struct local *l, struct prvng_call *call, const struct request *q,
                              struct server *s, const char *job, struct prvng_sink *result)
 {
-        bool known = made_by(s, local_string(q->identity, "op_id", ""));
+        bool known = server_made_by(s, local_string(q->identity, "op_id", ""));
 
         if (access(s->folder, F_OK) < 0)
-                return after_removal(l, call, job, result);
+                return server_after_removal(l, call, job, result);
         if (!s->made) {
                 /* The last moment of a removal that was interrupted. */
                 if (!s->monitored)
@@ -538,18 +556,18 @@ static int32_t delete_locked(struct local *l, struct prvng_call *call, const str
                 l->host->ask_again(call, ASK_MS);
                 return PRVNG_PENDING;
         }
-        if (!known && !is_owned(s, q)) {
+        if (!known && !server_is_owned(s, q)) {
                 /* Ours is gone, and another has taken the name since. */
                 if (job)
-                        return after_removal(l, call, job, result);
-                return owned_by_other(l, call, s, q);
+                        return server_after_removal(l, call, job, result);
+                return server_owned_by_other(l, call, s, q);
         }
-        if (!leaves(s) || (!job && has_failed(s, call->op_id))) {
+        if (!server_leaves(s) || (!job && server_has_failed(s, call->op_id))) {
                 int32_t r = wish(l, call, s, json_object_get(s->made, "spec"), "gone");
                 if (r < 0)
                         return r;
         }
-        if (has_failed(s, call->op_id))
+        if (server_has_failed(s, call->op_id))
                 return local_fail(l, call, PRVNG_TRANSIENT, PRVNG_EFFECT_PARTIAL, NULL,
                                   "local: %s (more in %s/monitor.log)",
                                   local_string(s->state, "error", "?"), s->folder);
@@ -566,180 +584,17 @@ static int32_t delete_locked(struct local *l, struct prvng_call *call, const str
 int32_t server_delete(struct local *l, struct prvng_call *call, const struct request *q,
                       const char *job, struct prvng_sink *token, struct prvng_sink *result)
 {
-        _cleanup_(cleanup_server) struct server s = { 0 };
+        _cleanup_(cleanup_server) struct server s = {0};
         _cleanup_(cleanup_free) char *own = NULL;
         _cleanup_(cleanup_close) int lock = -1;
 
         int r = local_lock_folder(local_state(l), &lock);
         if (r < 0)
-                return local_fail(l, call, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN, NULL, "local: %s: %s",
-                                  local_state(l), strerror(-r));
+                return local_fail(l, call, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN, NULL,
+                                  "local: %s: %s", local_state(l), strerror(-r));
         if (server_load(l, q->name, &s) < 0)
                 return PRVNG_INTERNAL;
-        own = s.made ? monitor_job(&s) : NULL;
-        return with_token(l, call, delete_locked(l, call, q, &s, job, result), token, "delete", own);
-}
-
-/* --- check, observe, read, list ----------------------------------------------------------------- */
-
-static void add_drift(json_t *drift, const char *attribute, json_t *wanted, json_t *found)
-{
-        json_array_append_new(drift, json_pack("{s:s, s:o, s:o}", "attribute", attribute, "wanted",
-                                               wanted ? wanted : json_null(), "found",
-                                               found ? found : json_null()));
-}
-
-static json_t *drift_of(const struct server *s, const struct request *q)
-{
-        static const char *const keys[] = { "cpu", "memory", "image", "disk", "local" };
-        const json_t *former = json_object_get(s->made, "spec");
-        json_t *drift = json_array();
-        bool stopped = streq(wanted_state(q->spec), "stopped");
-
-        if (!s->made || leaves(s)) {
-                add_drift(drift, "state", json_string(stopped ? "stopped" : "running"),
-                          json_string("absent"));
-                return drift;
-        }
-        if (stopped ? s->alive : !streq(case_of(s), "running"))
-                add_drift(drift, "state", json_string(stopped ? "stopped" : "running"),
-                          json_string(case_of(s)));
-        for (size_t i = 0; i < N_ELEMENTS(keys); i++)
-                if (differs(former, q->spec, keys[i]))
-                        add_drift(drift, keys[i], json_incref(json_object_get(q->spec, keys[i])),
-                                  json_incref(json_object_get(former, keys[i])));
-        return drift;
-}
-
-int32_t server_check(struct local *l, struct prvng_call *call, const struct request *q,
-                     struct prvng_sink *result)
-{
-        _cleanup_(cleanup_server) struct server s = { 0 };
-        _cleanup_(cleanup_json) json_t *j = NULL, *drift = NULL;
-
-        if (server_load(l, q->name, &s) < 0)
-                return PRVNG_INTERNAL;
-        if (s.made && !is_owned(&s, q))
-                return owned_by_other(l, call, &s, q);
-        drift = drift_of(&s, q);
-        j = s.made ? make_result(l, &s, q->name) : json_object();
-        if (json_array_size(drift) > 0)
-                json_object_set(j, "drift", drift);
-        int32_t r = local_reply(l, call, result, j);
-        if (r < 0)
-                return r;
-        return json_array_size(drift) > 0 ? PRVNG_DONE : PRVNG_UNCHANGED;
-}
-
-int32_t server_observe(struct local *l, struct prvng_call *call, const struct request *q,
-                       const char *verb, const char *job, struct prvng_sink *token,
-                       struct prvng_sink *result)
-{
-        _cleanup_(cleanup_server) struct server s = { 0 };
-        bool create = streq(verb, "create");
-
-        if (streq(verb, "check"))
-                return PRVNG_OBSERVED_NOT_STARTED; /* has no effect that could be lost */
-        if (server_load(l, q->name, &s) < 0)
-                return PRVNG_INTERNAL;
-        bool wished = s.made && streq(local_string(s.wanted, "op_id", ""), call->op_id);
-        if (streq(verb, "delete")) {
-                if (access(s.folder, F_OK) < 0 || (s.made && !is_owned(&s, q))) {
-                        int32_t r = after_removal(l, call, job, result);
-                        if (r == PRVNG_PENDING)
-                                return with_token(l, call, PRVNG_OBSERVED_IN_PROGRESS, token, verb, job);
-                        return r < 0 ? r : PRVNG_OBSERVED_DONE;
-                }
-                if (!wished && !leaves(&s))
-                        return PRVNG_OBSERVED_NOT_STARTED;
-                if (!s.monitored)
-                        return PRVNG_OBSERVED_PARTIAL;
-                _cleanup_(cleanup_free) char *own = s.made ? monitor_job(&s) : NULL;
-                l->host->ask_again(call, ASK_MS);
-                return with_token(l, call, PRVNG_OBSERVED_IN_PROGRESS, token, verb, own);
-        }
-        /* A later operation may have changed what this one made: made it was. */
-        bool later = create && made_by(&s, call->op_id) && s.wanted && !wished;
-        if (later || is_fulfilled(&s, call->op_id)) {
-                int32_t r = reply(l, call, &s, q->name, result, PRVNG_DONE);
-                return r < 0 ? r : PRVNG_OBSERVED_DONE;
-        }
-        if (!wished && !(create && made_by(&s, call->op_id)))
-                return PRVNG_OBSERVED_NOT_STARTED;
-        if (!s.monitored || has_failed(&s, call->op_id))
-                return PRVNG_OBSERVED_PARTIAL;
-        l->host->ask_again(call, ASK_MS);
-        return with_token(l, call, PRVNG_OBSERVED_IN_PROGRESS, token, verb, NULL);
-}
-
-int32_t server_read(struct local *l, struct prvng_call *call, const json_t *task,
-                    struct prvng_sink *result)
-{
-        _cleanup_(cleanup_server) struct server s = { 0 };
-        const char *name = local_string(task, "name", "");
-
-        if (!local_valid_name(name) || server_load(l, name, &s) < 0 || !s.made || leaves(&s))
-                return local_fail(l, call, PRVNG_NOT_FOUND, PRVNG_EFFECT_NONE, NULL,
-                                  "local: there is no server %s", name);
-        return reply(l, call, &s, name, result, PRVNG_DONE);
-}
-
-static bool passes(const struct server *s, const json_t *filter)
-{
-        static const char *const keys[] = { "op_id", "workflow", "site" };
-
-        for (size_t i = 0; i < N_ELEMENTS(keys); i++) {
-                const char *want = local_string(filter, keys[i], NULL);
-                if (want && !streq(want, local_string(s->made, keys[i], "")))
-                        return false;
-        }
-        return streq(local_string(filter, "kind", "server"), "server");
-}
-
-int32_t server_list(struct local *l, struct prvng_call *call, const json_t *filter,
-                    struct prvng_sink *result)
-{
-        struct site site = { .folder = (char *)(uintptr_t)local_state(l) };
-        _cleanup_(cleanup_json) json_t *names = NULL;
-        _cleanup_(cleanup_json) json_t *j = json_pack("{s:[]}", "resources");
-        size_t i;
-        json_t *name;
-
-        if (!j || site_servers(&site, &names) < 0)
-                return PRVNG_INTERNAL;
-        json_array_foreach(names, i, name) {
-                _cleanup_(cleanup_server) struct server s = { 0 };
-
-                if (server_load(l, json_string_value(name), &s) < 0)
-                        return PRVNG_INTERNAL;
-                if (!s.made || !passes(&s, filter))
-                        continue;
-                json_array_append_new(
-                        json_object_get(j, "resources"),
-                        json_pack("{s:s, s:O, s:s, s:s, s:s, s:o}", "kind", "server", "name", name,
-                                  "op_id", local_string(s.made, "op_id", ""), "workflow",
-                                  local_string(s.made, "workflow", ""), "site",
-                                  local_string(s.made, "site", ""), "identity",
-                                  make_result(l, &s, json_string_value(name))));
-        }
-        return local_reply(l, call, result, j);
-}
-
-int32_t server_cancel(struct local *l, struct prvng_call *call, const struct request *q,
-                      const char *verb, struct prvng_sink *result)
-{
-        _cleanup_(cleanup_server) struct server s = { 0 };
-
-        if (server_load(l, q->name, &s) < 0)
-                return PRVNG_INTERNAL;
-        /* Before the server exists there is nothing to end: a base image serves others too. All else is
-         * a matter of seconds, and ends by itself. */
-        if (streq(verb, "create") && !made_by(&s, call->op_id) &&
-            !streq(local_string(s.wanted, "op_id", ""), call->op_id))
-                return local_fail(l, call, PRVNG_CANCELLED, PRVNG_EFFECT_NONE, NULL,
-                                  "local: server %s was not begun", q->name);
-        if (is_fulfilled(&s, call->op_id))
-                return reply(l, call, &s, q->name, result, PRVNG_DONE);
-        l->host->ask_again(call, ASK_MS);
-        return PRVNG_PENDING;
+        own = s.made ? server_monitor_job(&s) : NULL;
+        return server_with_token(l, call, delete_locked(l, call, q, &s, job, result), token,
+                                 "delete", own);
 }

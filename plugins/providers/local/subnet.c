@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The subnet of a site: chosen when its first server is made, away from every address and route of the
- * machine and from the subnets of other sites, and kept until the last server is gone.
+ * The subnet of a site: chosen when its first server is made, away from every address and route of
+ * the machine and from the subnets of other sites, and kept until the last server is gone.
  */
 #include "local.h"
 
@@ -31,7 +31,8 @@ static void collision(uint32_t subnet, const char *own, char ret[static 64])
 
         ret[0] = '\0';
         while (f && fgets(line, sizeof(line), f)) {
-                if (sscanf(line, "%63s %x %*x %*x %*d %*d %*d %x", device, &destination, &mask) != 3 ||
+                if (sscanf(line, "%63s %x %*x %*x %*d %*d %*d %x", device, &destination, &mask) !=
+                            3 ||
                     mask == 0 || streq(device, own))
                         continue;
                 if (overlap(subnet, MASK, ntohl(destination), ntohl(mask)))
@@ -43,7 +44,8 @@ static void collision(uint32_t subnet, const char *own, char ret[static 64])
                 if (!a->ifa_addr || a->ifa_addr->sa_family != AF_INET || !a->ifa_netmask ||
                     streq(a->ifa_name, own))
                         continue;
-                uint32_t address = ntohl(((struct sockaddr_in *)(void *)a->ifa_addr)->sin_addr.s_addr);
+                uint32_t address =
+                        ntohl(((struct sockaddr_in *)(void *)a->ifa_addr)->sin_addr.s_addr);
                 uint32_t m = ntohl(((struct sockaddr_in *)(void *)a->ifa_netmask)->sin_addr.s_addr);
                 if (overlap(subnet, MASK, address, m))
                         snprintf(ret, 64, "an address of %.32s", a->ifa_name);
@@ -51,8 +53,8 @@ static void collision(uint32_t subnet, const char *own, char ret[static 64])
         freeifaddrs(list);
 }
 
-/* Subnets that other sites hold: files of the cache, as that is shared by all sites. A file whose site
- * is gone is forgotten. */
+/* Subnets that other sites hold: files of the cache, as that is shared by all sites. A file whose
+ * site is gone is forgotten. */
 static void other_site(const char *registry, uint32_t subnet, const char *own, char ret[static 64])
 {
         DIR *d = opendir(registry);
@@ -89,19 +91,22 @@ static int32_t take(struct local *l, struct prvng_call *call, struct site *s, co
         site_address(s, 0, subnet);
         strcat(subnet, "/24");
         local_read_text("/proc/sys/net/ipv4/ip_forward", &forward);
-        _cleanup_(cleanup_json) json_t *j = json_pack("{s:s, s:s}", "site", s->folder, "subnet", subnet);
-        /* Our own file first: a registry that names a site without network is cleared by the next. */
+        _cleanup_(cleanup_json) json_t *j =
+                json_pack("{s:s, s:s}", "site", s->folder, "subnet", subnet);
+        /* Our own file first: a registry that names a site without network is cleared by the next.
+         */
         int r = path && j ? site_write(s, forward && forward[0] == '0' ? 0 : 1, path) : -ENOMEM;
         if (r == 0)
                 r = local_write_json(path, j, false);
         if (r == 0)
                 return PRVNG_DONE;
         return local_fail(l, call, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, NULL,
-                          "local: the network of the site cannot be written down in %s: %s", s->folder,
-                          strerror(-r));
+                          "local: the network of the site cannot be written down in %s: %s",
+                          s->folder, strerror(-r));
 }
 
-static int32_t choose(struct local *l, struct prvng_call *call, struct site *s, const char *registry)
+static int32_t choose(struct local *l, struct prvng_call *call, struct site *s,
+                      const char *registry)
 {
         char machine[64], site[64];
 
@@ -118,12 +123,15 @@ static int32_t choose(struct local *l, struct prvng_call *call, struct site *s, 
         char text[16];
         site_address(s, 0, text);
         if (l->subnet)
-                return local_fail(l, call, PRVNG_CONFLICT, PRVNG_EFFECT_NONE, NULL,
-                                  "local: the configured subnet %s/24 collides with %s; choose another"
-                                  " (key subnet of the plugin local)", text, *machine ? machine : site);
-        return local_fail(l, call, PRVNG_CONFLICT, PRVNG_EFFECT_NONE, NULL,
-                          "local: no subnet of 10.77.0.0 to 10.80.255.0 is free; name one (key subnet of"
-                          " the plugin local)");
+                return local_fail(
+                        l, call, PRVNG_CONFLICT, PRVNG_EFFECT_NONE, NULL,
+                        "local: the configured subnet %s/24 collides with %s; choose another"
+                        " (key subnet of the plugin local)",
+                        text, *machine ? machine : site);
+        return local_fail(
+                l, call, PRVNG_CONFLICT, PRVNG_EFFECT_NONE, NULL,
+                "local: no subnet of 10.77.0.0 to 10.80.255.0 is free; name one (key subnet of"
+                " the plugin local)");
 }
 
 int32_t subnet_choose(struct local *l, struct prvng_call *call, struct site *ret_site)
@@ -142,8 +150,8 @@ int32_t subnet_choose(struct local *l, struct prvng_call *call, struct site *ret
         if (r == 0)
                 r = site_init(ret_site, state, 0);
         if (r < 0)
-                return local_fail(l, call, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, NULL, "local: %s: %s",
-                                  registry ? registry : state, strerror(-r));
+                return local_fail(l, call, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, NULL,
+                                  "local: %s: %s", registry ? registry : state, strerror(-r));
         int32_t k = choose(l, call, ret_site, registry);
         if (k < 0)
                 site_done(ret_site);

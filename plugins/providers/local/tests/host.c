@@ -16,7 +16,8 @@
 struct said said;
 static char root[512], state_folder[600], cache_folder[600];
 
-static void put_log(const struct prvng_host *host, int32_t level, const char *topic, const char *text)
+static void put_log(const struct prvng_host *host, int32_t level, const char *topic,
+                    const char *text)
 {
         fprintf(stderr, "[%d %s] %s\n", level, topic, text);
 }
@@ -74,12 +75,12 @@ static int64_t monotonic_ms(void)
         return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* --- spawn -------------------------------------------------------------------------------------- */
+/* --- spawn --- */
 
 static int spawn_it(const char *const *argv, const char *const *environment, pid_t *ret)
 {
-        static const char *const plain[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8",
-                                             "HOME=/root", NULL };
+        static const char *const plain[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8",
+                                            "HOME=/root", NULL};
         posix_spawnattr_t a;
 
         posix_spawnattr_init(&a);
@@ -90,8 +91,8 @@ static int spawn_it(const char *const *argv, const char *const *environment, pid
         return -r;
 }
 
-static int32_t run(struct prvng_call *call, const struct prvng_spawn *spawn, struct prvng_sink *output,
-                   struct prvng_sink *errors, int32_t *ret_exit_code)
+static int32_t run(struct prvng_call *call, const struct prvng_spawn *spawn,
+                   struct prvng_sink *output, struct prvng_sink *errors, int32_t *ret_exit_code)
 {
         pid_t pid;
         int status;
@@ -132,9 +133,10 @@ static int32_t job_status(struct prvng_call *call, const char *job, uint64_t off
         job_path(job, "pid", path, sizeof(path));
         long pid = read_number(path);
         ret->exit_code = (int32_t)code;
-        ret->state = code >= 0 ? PRVNG_JOB_EXITED
-                     : pid < 0 ? PRVNG_JOB_UNKNOWN
-                     : kill((pid_t)pid, 0) == 0 ? PRVNG_JOB_RUNNING : PRVNG_JOB_KILLED;
+        ret->state = code >= 0                  ? PRVNG_JOB_EXITED
+                     : pid < 0                  ? PRVNG_JOB_UNKNOWN
+                     : kill((pid_t)pid, 0) == 0 ? PRVNG_JOB_RUNNING
+                                                : PRVNG_JOB_KILLED;
         return PRVNG_DONE;
 }
 
@@ -142,8 +144,8 @@ static int32_t job_start(struct prvng_call *call, const char *job, const struct 
 {
         static const char script[] = "exec > \"$0.out\" 2>&1; \"$@\"; echo $? > \"$0.x\";"
                                      " mv \"$0.x\" \"$0.exit\"";
-        struct prvng_job_status status = { .struct_size = sizeof(status) };
-        const char *argv[32] = { "sh", "-c", script };
+        struct prvng_job_status status = {.struct_size = sizeof(status)};
+        const char *argv[32] = {"sh", "-c", script};
         char path[700];
         pid_t pid;
 
@@ -172,7 +174,7 @@ static int32_t job_end(struct prvng_call *call, const char *job)
 
 static int32_t job_forget(struct prvng_call *call, const char *job)
 {
-        static const char *const parts[] = { "pid", "exit", "out" };
+        static const char *const parts[] = {"pid", "exit", "out"};
         char path[700];
 
         for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
@@ -183,11 +185,15 @@ static int32_t job_forget(struct prvng_call *call, const char *job)
 }
 
 static const struct prvng_host_spawn spawn_table = {
-        .struct_size = sizeof(spawn_table), .run = run, .job_start = job_start,
-        .job_status = job_status, .job_end = job_end, .job_forget = job_forget,
+        .struct_size = sizeof(spawn_table),
+        .run = run,
+        .job_start = job_start,
+        .job_status = job_status,
+        .job_end = job_end,
+        .job_forget = job_forget,
 };
 
-/* --- workdir ------------------------------------------------------------------------------------ */
+/* --- workdir --- */
 
 static const char *work_state(const struct prvng_host *host, const char *plugin)
 {
@@ -205,7 +211,9 @@ static const char *work_task(struct prvng_call *call)
 }
 
 static const struct prvng_host_workdir workdir_table = {
-        .struct_size = sizeof(workdir_table), .state = work_state, .cache = work_cache,
+        .struct_size = sizeof(workdir_table),
+        .state = work_state,
+        .cache = work_cache,
         .task = work_task,
 };
 
@@ -217,10 +225,19 @@ static const void *get_interface(const struct prvng_host *host, const char *id)
 }
 
 static const struct prvng_host table = {
-        .struct_size = sizeof(table), .abi_minor = PRVNG_ABI_MINOR, .core_version = "test",
-        .log = put_log, .error = put_error, .is_cancelled = is_cancelled, .cancel_fd = cancel_fd,
-        .progress = progress, .ask_again = ask_again, .sink_write = sink_write, .intern = intern,
-        .monotonic_ms = monotonic_ms, .get_interface = get_interface,
+        .struct_size = sizeof(table),
+        .abi_minor = PRVNG_ABI_MINOR,
+        .core_version = "test",
+        .log = put_log,
+        .error = put_error,
+        .is_cancelled = is_cancelled,
+        .cancel_fd = cancel_fd,
+        .progress = progress,
+        .ask_again = ask_again,
+        .sink_write = sink_write,
+        .intern = intern,
+        .monotonic_ms = monotonic_ms,
+        .get_interface = get_interface,
 };
 
 const struct prvng_host *test_host(const char *folder, const char *cache)
@@ -238,19 +255,23 @@ const struct prvng_host *test_host(const char *folder, const char *cache)
         return &table;
 }
 
-/* --- driving ------------------------------------------------------------------------------------ */
+/* --- driving --- */
 
 void sink_clear(struct prvng_sink *s)
 {
         free(s->data);
-        *s = (struct prvng_sink){ 0 };
+        *s = (struct prvng_sink){0};
 }
 
 void call_init(struct prvng_call *call, const char *op_id)
 {
-        *call = (struct prvng_call){ .struct_size = sizeof(*call), .op_id = op_id, .attempt = 1,
-                                     .deadline_ms = INT64_MAX, .trace_parent = "", .run = "run",
-                                     .task = "task" };
+        *call = (struct prvng_call){.struct_size = sizeof(*call),
+                                    .op_id = op_id,
+                                    .attempt = 1,
+                                    .deadline_ms = INT64_MAX,
+                                    .trace_parent = "",
+                                    .run = "run",
+                                    .task = "task"};
         memset(&said, 0, sizeof(said));
 }
 
@@ -264,7 +285,7 @@ static void give_json(struct prvng_sink *s, json_t **ret)
 int32_t drive_prepare(const struct prvng_op *op, void *instance, const char *verb,
                       const json_t *task, char **ret_request)
 {
-        struct prvng_sink request = { 0 };
+        struct prvng_sink request = {0};
         struct prvng_call call;
         char *text = json_dumps(task, 0);
 
@@ -278,7 +299,7 @@ int32_t drive_prepare(const struct prvng_op *op, void *instance, const char *ver
 int32_t drive_begin(const struct prvng_op *op, void *instance, const char *verb, const char *op_id,
                     const char *request, char **ret_token, json_t **ret_result)
 {
-        struct prvng_sink token = { 0 }, result = { 0 };
+        struct prvng_sink token = {0}, result = {0};
         struct prvng_call call;
 
         call_init(&call, op_id);
@@ -291,7 +312,7 @@ int32_t drive_begin(const struct prvng_op *op, void *instance, const char *verb,
 int32_t drive_poll(const struct prvng_op *op, void *instance, const char *verb, const char *op_id,
                    const char *request, const char *token, json_t **ret_result)
 {
-        struct prvng_sink next = { 0 }, result = { 0 };
+        struct prvng_sink next = {0}, result = {0};
         struct prvng_call call;
 
         call_init(&call, op_id);
@@ -302,11 +323,11 @@ int32_t drive_poll(const struct prvng_op *op, void *instance, const char *verb, 
         return r;
 }
 
-int32_t drive_observe(const struct prvng_op *op, void *instance, const char *verb, const char *op_id,
-                      const char *request, const char *token, char **ret_token,
+int32_t drive_observe(const struct prvng_op *op, void *instance, const char *verb,
+                      const char *op_id, const char *request, const char *token, char **ret_token,
                       json_t **ret_result)
 {
-        struct prvng_sink next = { 0 }, result = { 0 };
+        struct prvng_sink next = {0}, result = {0};
         struct prvng_call call;
 
         call_init(&call, op_id);
@@ -328,9 +349,10 @@ int32_t drive(const struct prvng_op *op, void *instance, const char *verb, const
 
         if (r == PRVNG_DONE)
                 r = drive_begin(op, instance, verb, op_id, request, &token, ret_result);
-        for (int64_t until = monotonic_ms() + 300000; r == PRVNG_PENDING && monotonic_ms() < until;) {
-                struct timespec t = { .tv_sec = said.ask_ms / 1000,
-                                      .tv_nsec = said.ask_ms % 1000 * 1000000 };
+        for (int64_t until = monotonic_ms() + 300000;
+             r == PRVNG_PENDING && monotonic_ms() < until;) {
+                struct timespec t = {.tv_sec = said.ask_ms / 1000,
+                                     .tv_nsec = said.ask_ms % 1000 * 1000000};
                 if (said.ask_ms <= 0)
                         t.tv_nsec = 10000000;
                 nanosleep(&t, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A small host for the tests of this plugin: the host table, spawn and workdir, with jobs that outlive
- * the process as the real ones do. Not for more than one thread.
+ * A small host for the tests of this plugin: the host table, spawn and workdir, with jobs that
+ * outlive the process as the real ones do. Not for more than one thread.
  */
 #ifndef PRVNG_LOCAL_TEST_HOST_H
 #define PRVNG_LOCAL_TEST_HOST_H
@@ -41,8 +41,8 @@ int32_t drive_begin(const struct prvng_op *op, void *instance, const char *verb,
                     const char *request, char **ret_token, json_t **ret_result);
 int32_t drive_poll(const struct prvng_op *op, void *instance, const char *verb, const char *op_id,
                    const char *request, const char *token, json_t **ret_result);
-int32_t drive_observe(const struct prvng_op *op, void *instance, const char *verb, const char *op_id,
-                      const char *request, const char *token, char **ret_token,
+int32_t drive_observe(const struct prvng_op *op, void *instance, const char *verb,
+                      const char *op_id, const char *request, const char *token, char **ret_token,
                       json_t **ret_result);
 
 #endif

@@ -37,18 +37,17 @@ LLMNR=no
 MulticastDNS=no
 EOT
 
-configured=$changed
 
 progress 300 "installing systemd-resolved"
-changed=0
 packages_install systemd-resolved
 
 progress 800 "starting systemd-resolved"
 if [ "$(readlink /etc/resolv.conf)" != ../run/systemd/resolve/stub-resolv.conf ]; then
         ln -sfn ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf
 fi
-# A package that is installed now has started with the configuration above.
-if [ "$configured" = 1 ] && [ "$changed" = 0 ]; then
+# Also after a fresh installation, which starts it before the message bus knows its name: it would run
+# and answer DNS, but not resolvectl.
+if [ "$changed" = 1 ]; then
         service_restart systemd-resolved
 else
         service_start systemd-resolved

@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine alone, over a fake driver: what each answer of a plugin leads to, what stands in the
+ * journal at that moment, and how a second engine over the same records goes on.
+ */
+#include "engine/engine.h"
+
+#include <criterion/criterion.h>
+
+#define MAX_CALLS 64
+
+struct fake {
+        struct engine *engine;
+        struct site site;
+        struct run *run;
+        struct plugin plugin;
+        struct plugins plugins;
+        struct buf site_lines, run_lines; /* what a store would hold */
+        uint64_t site_seq, run_seq;
+        struct engine_call calls[MAX_CALLS]; /* not answered yet, oldest first */
+        unsigned n_calls;
+        unsigned n_cancels, n_ended;
+        uint64_t random;
+        int64_t now;
+};
+
+static void prepare(void *userdata, const struct engine_call *call, struct op_reply *reply)
+{
+        reply->answer = PRVNG_DONE;
+        buf_append(&reply->result, call->request, call->n_request);
+}
+
+static void append(void *userdata, struct run *run, struct record *r)
+{
+        struct fake *f = userdata;
+
+        r->seq = run ? ++f->run_seq : ++f->site_seq;
+        record_write(run ? &f->run_lines : &f->site_lines, r);
+}
+
+static void call(void *userdata, const struct engine_call *call)
+{
+        struct fake *f = userdata;
+
+        cr_assert_lt(f->n_calls, MAX_CALLS);
+        f->calls[f->n_calls++] = *call;
+}
+
+static void cancel(void *userdata, struct flight *flight)
+{
+        ((struct fake *)userdata)->n_cancels++;
+}
+
+static void entropy(void *userdata, void *bytes, size_t n)
+{
+        struct fake *f = userdata;
+
+        for (uint8_t *p = bytes; n-- > 0;)
+                *p++ = (uint8_t)((f->random = f->random * 6364136223846793005u + 1442695040888963407u) >> 56);
+}
+
+static void head(void *userdata, struct run *run, char ret_head[65])
+{
+        memset(ret_head, '0', 64);
+        ret_head[64] = 0;
+}
+
+static void ended(void *userdata, struct run *run)
+{
+        ((struct fake *)userdata)->n_ended++;
+}
+
+static const struct engine_ops ops = {prepare, append, call, cancel, entropy, head, ended};
+
+static char provider[] = "provider", name[] = "x";
+
+static void fake_init(struct fake *f)
+{
+        *f = (struct fake){.now = 1000000};
+        f->plugin = (struct plugin){.state = PLUGIN_READY, .name = name, .kind = provider};
+        f->plugin.op.struct_size = sizeof(f->plugin.op);
+        f->plugins = (struct plugins){.list = &f->plugin, .n = 1};
+        cr_assert_eq(engine_new(&ops, f, &f->site, &f->plugins, &f->engine), 0);
+        engine_time(f->engine, f->now, f->now);
+}
+
+static void fake_deinit(struct fake *f)
+{
+        engine_free(f->engine);
+        site_deinit(&f->site);
+        buf_deinit(&f->site_lines);
+        buf_deinit(&f->run_lines);
+}
+
+/* A run of n tasks; `chain`: each depends on the one before it. */
+static void submit(struct fake *f, uint32_t n, bool chain, enum on_failure on_failure,
+                   uint32_t batch_size)
+{
+        struct plan_lane lane = {.plugin = "provider/x", .batch_size = batch_size};
+        struct plan_operation operation = {.id = "op", .on_failure = on_failure, .timeout_s = 10};
+        struct plan_task tasks[64] = {{0}};
+        uint32_t deps[64], n_deps = 0;
+        char ids[64][16], keys[64][16];
+        struct plan plan = {.name = "w", .type = "batch", .lanes = &lane, .n_lanes = 1,
+                            .operations = &operation, .n_operations = 1, .tasks = tasks,
+                            .n_tasks = n, .deps = deps};
+        struct submission s = {.kind = "batch", .store = "file", .who = "{}", .max_attempts = 3,
+                               .initial_delay_s = 5, .max_delay_s = 300, .backoff = "exponential",
+                               .logging = "{}"};
+
+        for (uint32_t i = 0; i < n; i++) {
+                snprintf(ids[i], sizeof(ids[i]), "op/t%u", i);
+                snprintf(keys[i], sizeof(keys[i]), "server.t%u", i);
+                tasks[i] = (struct plan_task){.id = ids[i], .resource = keys[i], .item = ids[i] + 3,
+                                              .server = "", .verb = PLAN_CREATE,
+                                              .doc = "{\"kind\":\"server\",\"spec\":{\"cpu\":1}}",
+                                              .spec = "{\"cpu\":1}"};
+                if (chain && i) {
+                        tasks[i].first_dep = n_deps;
+                        tasks[i].n_deps = 1;
+                        deps[n_deps++] = i - 1;
+                }
+        }
+        plan.n_deps = n_deps;
+        entropy(f, &s.run, sizeof(s.run));
+        cr_assert_eq(engine_submit(f->engine, &s, &plan, &f->run), 0);
+        engine_schedule(f->engine);
+}
+
+static void tick(struct fake *f, int64_t ms)
+{
+        f->now += ms;
+        engine_time(f->engine, f->now, f->now);
+        engine_schedule(f->engine);
+}
+
+/* Takes the oldest call, which must be of that kind. */
+static struct engine_call taken(struct fake *f, enum engine_call_kind kind)
+{
+        struct engine_call c = f->calls[0];
+
+        cr_assert_gt(f->n_calls, 0, "no call is waiting");
+        cr_assert_eq(c.kind, kind, "call of kind %d instead of %d", c.kind, kind);
+        memmove(f->calls, f->calls + 1, --f->n_calls * sizeof(*f->calls));
+        return c;
+}
+
+struct answer {
+        int32_t answer;
+        uint32_t effect;
+        int64_t retry_after_ms, ask_again_ms;
+        const char *token, *message;
+        int32_t error_class;
+};
+
+static struct engine_call answer_(struct fake *f, enum engine_call_kind kind, struct answer a)
+{
+        static char token[64]; /* the engine frees its own with the answer */
+        struct engine_call c = taken(f, kind);
+        struct op_reply reply = OP_REPLY_NULL;
+
+        snprintf(token, sizeof(token), "%s", c.token ?: "");
+        c.token = token;
+
+        reply.answer = a.answer;
+        reply.effect = a.effect;
+        reply.retry_after_ms = a.retry_after_ms ?: -1;
+        reply.ask_again_ms = a.ask_again_ms ?: -1;
+        reply.error_class = a.error_class;
+        reply.message = a.message ? strdup(a.message) : NULL;
+        buf_puts(&reply.token, a.token ?: "");
+        engine_answer(f->engine, c.flight, &reply);
+        engine_schedule(f->engine);
+        return c;
+}
+
+#define answer(f, kind, ...) answer_((f), (kind), (struct answer){__VA_ARGS__})
+
+static enum task_status status(const struct fake *f, uint32_t task)
+{
+        return f->run->tasks[task].status;
+}
+
+/* What a crash leaves: the records. A second engine over a fold made from nothing but them. */
+static void crash(struct fake *f)
+{
+        struct record_scratch scratch = RECORD_SCRATCH_NULL;
+        struct record r;
+
+        f->engine = engine_free(f->engine);
+        site_deinit(&f->site);
+        f->n_calls = 0;
+        for (unsigned i = 0; i < 2; i++) {
+                const char *p = buf_str(i ? &f->run_lines : &f->site_lines), *nl;
+
+                for (; (nl = strchr(p, '\n')); p = nl + 1) {
+                        cr_assert_eq(record_read(p, (size_t)(nl - p), &scratch, &r, NULL), 0);
+                        cr_assert_eq(i ? run_apply(f->run, &f->site, &r) : site_apply(&f->site, &r), 0);
+                        record_scratch_clear(&scratch);
+                }
+                if (!i)
+                        f->run = f->site.runs[0];
+        }
+        record_scratch_deinit(&scratch);
+        f->run->loaded = true;
+        cr_assert_eq(engine_new(&ops, f, &f->site, &f->plugins, &f->engine), 0);
+        engine_time(f->engine, f->now, f->now);
+        if (!run_status_ended(f->run->status))
+                cr_assert_eq(engine_adopt(f->engine, f->run), 0);
+        engine_schedule(f->engine);
+}
+
+Test(engine, runs_a_chain_in_order)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 3, true, ON_FAILURE_FAIL, 0);
+        for (uint32_t i = 0; i < 3; i++) {
+                cr_assert_eq(f.n_calls, 1, "one after another");
+                cr_assert_eq(status(&f, i), TASK_RUNNING);
+                answer(&f, CALL_BEGIN, PRVNG_DONE);
+                cr_assert_eq(status(&f, i), TASK_SUCCEEDED);
+        }
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        cr_assert_eq(f.n_ended, 1);
+        cr_assert(inventory_get(&f.site.inventory, "server.t2"));
+        cr_assert_null(inventory_get(&f.site.inventory, "server.t2")->claim);
+        fake_deinit(&f);
+}
+
+/* Promise 1: the intent, with the request and the op id of the call, is in the journal before it. */
+Test(engine, journals_the_intent_before_the_call)
+{
+        char op_id[UID_TEXT];
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        uid_text(&f.calls[0].op_id, op_id);
+        cr_assert(strstr(buf_str(&f.run_lines), "\"type\":\"intent\",\"task\":0,\"op_id\":\""));
+        cr_assert(strstr(strstr(buf_str(&f.run_lines), "\"type\":\"intent\""), op_id));
+        fake_deinit(&f);
+}
+
+/* Promise 6. */
+Test(engine, keeps_to_the_batch_size_over_all_runs)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 10, false, ON_FAILURE_FAIL, 3);
+        cr_assert_eq(f.n_calls, 3);
+        for (unsigned left = 10; left > 0; left--) {
+                cr_assert_eq(f.n_calls, MIN(left, 3u));
+                answer(&f, CALL_BEGIN, PRVNG_DONE);
+        }
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+Test(engine, retries_with_the_same_op_id_and_no_sooner_than_asked)
+{
+        struct engine_call first, second;
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        first = answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, 60000);
+        cr_assert_eq(status(&f, 0), TASK_RETRYING);
+        tick(&f, 59999);
+        cr_assert_eq(f.n_calls, 0, "retry_after_ms is honoured");
+        tick(&f, 1);
+        second = answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE);
+        cr_assert_eq(memcmp(&first.op_id, &second.op_id, sizeof(first.op_id)), 0);
+        cr_assert_eq(second.attempt, 2);
+        tick(&f, 10000); /* full jitter: at most 5 s * 2 */
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, 0, 0, NULL, "still broken");
+        cr_assert_eq(status(&f, 0), TASK_FAILED, "three attempts are all");
+        cr_assert_str_eq(run_note(f.run, 0)->message, "still broken");
+        cr_assert_eq(f.run->status, RUN_FAILED);
+        fake_deinit(&f);
+}
+
+/* Promise 4: an unknown effect is never tried again blindly. */
+Test(engine, observes_before_it_tries_again)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        cr_assert_eq(status(&f, 0), TASK_IN_DOUBT);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_UNCERTAIN, 0, 0, 700);
+        tick(&f, 699);
+        cr_assert_eq(f.n_calls, 0);
+        tick(&f, 1);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_DONE);
+        cr_assert_eq(status(&f, 0), TASK_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+Test(engine, not_started_counts_only_after_the_settling_time)
+{
+        struct fake f;
+
+        fake_init(&f);
+        f.plugin.descriptor.settle_ms = 5000;
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        tick(&f, 1000);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_NOT_STARTED);
+        tick(&f, 3999);
+        cr_assert_eq(f.n_calls, 0);
+        tick(&f, 1);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_NOT_STARTED);
+        tick(&f, 5000);
+        cr_assert_eq(answer(&f, CALL_BEGIN, PRVNG_DONE).attempt, 2);
+        fake_deinit(&f);
+}
+
+Test(engine, journals_a_token_once_and_polls_when_told)
+{
+        const char *first;
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_PENDING, 0, 0, 300, "1 job");
+        first = strstr(buf_str(&f.run_lines), "\"type\":\"token\"");
+        cr_assert(first && strstr(first, "\"token\":\"1 job\""));
+        tick(&f, 300);
+        cr_assert_str_eq(answer(&f, CALL_POLL, PRVNG_PENDING, 0, 0, 300, "1 job").token, "1 job");
+        first = strstr(buf_str(&f.run_lines), "\"type\":\"token\"");
+        cr_assert_null(strstr(first + 1, "\"type\":\"token\""), "unchanged: not written again");
+        tick(&f, 300);
+        /* The server is away: nothing changes but the time of the next question. */
+        answer(&f, CALL_POLL, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        cr_assert_eq(status(&f, 0), TASK_PENDING);
+        tick(&f, 1000);
+        answer(&f, CALL_POLL, PRVNG_DONE);
+        cr_assert_eq(status(&f, 0), TASK_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+Test(engine, a_rejected_token_leads_to_observe)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_PENDING, 0, 0, 1, "old");
+        tick(&f, 1);
+        answer(&f, CALL_POLL, PRVNG_TOKEN_REJECTED, PRVNG_EFFECT_UNKNOWN);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_IN_PROGRESS, 0, 0, 1, "new");
+        tick(&f, 1);
+        cr_assert_str_eq(answer(&f, CALL_POLL, PRVNG_DONE).token, "new");
+        fake_deinit(&f);
+}
+
+Test(engine, a_timeout_cancels_and_then_tries_again)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_PENDING, 0, 0, 60000, "1");
+        tick(&f, 10000);
+        answer(&f, CALL_CANCEL, PRVNG_CANCELLED, PRVNG_EFFECT_PARTIAL);
+        cr_assert_eq(status(&f, 0), TASK_RETRYING);
+        cr_assert(strstr(run_note(f.run, 0)->message, "timed out after 10 s"));
+        tick(&f, 5000);
+        cr_assert_eq(taken(&f, CALL_BEGIN).attempt, 2);
+        fake_deinit(&f);
+}
+
+Test(engine, a_call_that_does_not_come_back_is_parked_and_its_late_answer_counts)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        tick(&f, 10000);
+        cr_assert_eq(f.n_cancels, 1);
+        tick(&f, 30000);
+        cr_assert_eq(status(&f, 0), TASK_PARKED);
+        cr_assert(strstr(run_note(f.run, 0)->message, "prvng batch resolve"));
+        cr_assert_eq(f.n_calls, 1, "never begun again in this process");
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(status(&f, 0), TASK_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+Test(engine, the_operator_resolves_what_no_plugin_can_tell)
+{
+        struct fake f;
+
+        fake_init(&f);
+        f.plugin.descriptor.flags = PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT;
+        submit(&f, 2, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        cr_assert_eq(status(&f, 0), TASK_PARKED);
+        cr_assert_eq(f.n_calls, 0);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, true, "{\"id\":7}"), 0);
+        cr_assert_eq(status(&f, 0), TASK_SUCCEEDED);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, true, "{}"), -ENOENT);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 1, false, "{}"), 0);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        cr_assert_str_eq(inventory_get(&f.site.inventory, "server.t0")->outputs, "{\"id\":7}");
+        fake_deinit(&f);
+}
+
+Test(engine, fail_starts_nothing_more_but_lets_what_runs_end)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 4, false, ON_FAILURE_FAIL, 2);
+        answer(&f, CALL_BEGIN, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, 0, 0, NULL, "no");
+        cr_assert_eq(f.n_calls, 1);
+        cr_assert_eq(f.run->status, RUN_RUNNING);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_FAILED);
+        cr_assert_eq(f.run->n_by_status[TASK_SKIPPED], 2);
+        cr_assert_eq(f.run->n_by_status[TASK_SUCCEEDED], 1);
+        fake_deinit(&f);
+}
+
+Test(engine, continue_goes_on_with_what_does_not_depend_on_it)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 3, false, ON_FAILURE_CONTINUE, 1);
+        answer(&f, CALL_BEGIN, PRVNG_QUOTA, PRVNG_EFFECT_NONE);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_FAILED);
+        cr_assert_eq(f.run->n_by_status[TASK_SUCCEEDED], 2);
+        fake_deinit(&f);
+}
+
+Test(engine, cancel_starts_nothing_more)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 3, true, ON_FAILURE_FAIL, 0);
+        cr_assert_eq(engine_cancel(f.engine, f.run, "{\"user\":\"me\"}"), 0);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_CANCELLED);
+        cr_assert_eq(f.n_calls, 0);
+        fake_deinit(&f);
+}
+
+/* A crash at each point of a task's life: the next engine asks what abi.md says. */
+Test(engine, goes_on_after_a_crash)
+{
+        struct engine_call before, after;
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 2, true, ON_FAILURE_FAIL, 0);
+        before = f.calls[0];
+        crash(&f); /* only the intent is known */
+        after = answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_NOT_STARTED);
+        cr_assert_eq(memcmp(&before.op_id, &after.op_id, sizeof(before.op_id)), 0);
+        after = answer(&f, CALL_BEGIN, PRVNG_PENDING, 0, 0, 100, "1 token");
+        cr_assert_eq(after.attempt, 1, "a crash of ours is not counted against the task");
+        crash(&f); /* the token is known */
+        tick(&f, 0);
+        cr_assert_str_eq(answer(&f, CALL_POLL, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, 500).token, "1 token");
+        crash(&f); /* a retry is due */
+        cr_assert_eq(f.n_calls, 0);
+        tick(&f, 300000);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        crash(&f); /* the second task's intent became durable with the first one's result */
+        cr_assert_eq(status(&f, 0), TASK_SUCCEEDED);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_DONE);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        crash(&f);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        cr_assert(inventory_get(&f.site.inventory, "server.t1"));
+        fake_deinit(&f);
+}
+
+Test(timers, fire_in_order)
+{
+        struct timers t = {0};
+        struct timer timers[200] = {{0}};
+        int64_t last = INT64_MIN;
+        unsigned seed = 1, n = 0;
+
+        for (unsigned i = 0; i < 200; i++)
+                cr_assert_eq(timers_set(&t, &timers[i], rand_r(&seed) % 1000), 0);
+        for (unsigned i = 0; i < 200; i += 3)
+                timers_unset(&t, &timers[i]);
+        for (unsigned i = 1; i < 200; i += 3)
+                cr_assert_eq(timers_set(&t, &timers[i], rand_r(&seed) % 1000), 0);
+        for (struct timer *due; (due = timers_due(&t, 1000)); n++) {
+                cr_assert_geq(due->at, last);
+                last = due->at;
+        }
+        cr_assert_eq(n, 200 - 67);
+        timers_deinit(&t);
+}

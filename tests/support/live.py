@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sites for tests that drive the real programs.
+
+Each Site is a temporary folder of its own with configuration, drop-ins, state and cache; nothing of the
+machine's own configuration is seen. Where the build is comes from the environment, which meson sets:
+
+    PRVNG_TEST_BUILD    the build folder (programs and plugins are found below it)
+    PRVNG_TEST_SOURCE   the source folder
+
+Engines are children of this process (it is a subreaper), are known by the pid in the store's lock file,
+and are ended by that pid when the site is closed: SIGTERM first, which must be enough within 5 s.
+"""
+import ctypes
+import glob
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+BUILD = os.environ.get("PRVNG_TEST_BUILD") or sys.exit("PRVNG_TEST_BUILD is not set; run this by `meson test`")
+SOURCE = os.environ.get("PRVNG_TEST_SOURCE") or sys.exit("PRVNG_TEST_SOURCE is not set")
+PRVNG = os.path.join(BUILD, "cli", "prvng")
+PRVNGD = os.path.join(BUILD, "daemon", "prvngd")
+SANITIZED = os.environ.get("PRVNG_TEST_SANITIZE", "none") != "none"
+PATIENCE = 120 if SANITIZED else 40  # seconds for anything that should happen at once
+WORDS = ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:")
+
+SHIPPED = {"file": "file", "json": "json", "yaml": "yaml", "kcl": "kcl"}
+TESTING = ("testcloud", "testserv", "testtop", "noop", "crashstore")
+
+PR_SET_CHILD_SUBREAPER = 36
+ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+class Failed(AssertionError):
+    pass
+
+
+def check(truth, message, *more):
+    """An expectation; `more` is printed behind the message."""
+    if not truth:
+        raise Failed("\n".join([message] + [str(m) for m in more]))
+
+
+def wait_for(what, truth, seconds=None):
+    """Polls until truth() is true, and returns what it says."""
+    end = time.monotonic() + (seconds or PATIENCE)
+    while True:
+        said = truth()
+        if said:
+            return said
+        if time.monotonic() > end:
+            raise Failed(f"waited {seconds or PATIENCE} s in vain for: {what}")
+        time.sleep(0.01)
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+class Result:
+    """What a command said."""
+
+    def __init__(self, argv, code, out, err):
+        self.argv, self.code, self.out, self.err = argv, code, out, err
+
+    def __str__(self):
+        return (f"$ {' '.join(self.argv)}\nexit code {self.code}\n--- stdout\n{self.out[-6000:]}"
+                f"--- stderr\n{self.err[-6000:]}")
+
+    def json(self):
+        try:
+            return json.loads(self.out)
+        except ValueError as e:
+            raise Failed(f"stdout is not one JSON document ({e})\n{self}") from None
+
+    def expect(self, code, *texts):
+        check(self.code == code, f"expected exit code {code}", self)
+        for text in texts:
+            check(text in self.out + self.err, f"expected to read: {text}", self)
+        for word in WORDS:
+            check(word not in self.err, "a sanitizer complains", self)
+        return self
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("prvng", timeout=PATIENCE)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        here = os.open(os.path.dirname(self.path), os.O_PATH)
+        try:  # the path may be too long for a socket's address
+            self.sock.connect(f"/proc/self/fd/{here}/{os.path.basename(self.path)}")
+        finally:
+            os.close(here)
+
+
+class Site:
+    def __init__(self, conf="", plugins=(), store="file", folder=None, idle=20, dropins=None):
+        """`plugins`: beside store, loaders and test plugins; `conf`: more text of prvng.conf;
+        `dropins`: name -> text of `config: { }` or a whole drop-in text starting with "plugin:"."""
+        self.own = folder is None
+        self.folder = folder or tempfile.mkdtemp(prefix="prvng-live-")
+        self.state = os.path.join(self.folder, "state", "prvng")
+        self.store = store
+        self.world = os.path.join(self.folder, "world")
+        self.spawned = []
+        for name in ("config/prvng/plugins.d", "packaged"):
+            os.makedirs(os.path.join(self.folder, name), exist_ok=True)
+        self.write("config/prvng/prvng.conf",
+                   f'idle_timeout = {idle};\nstore = "{store}";\nworkers = 4;\n' +
+                   ("" if "provider =" in conf else 'provider = "testcloud";\n') + conf)
+        for name, file in SHIPPED.items():
+            self.dropin(name, os.path.join(BUILD, "plugins", file + ".so"))
+        for name in TESTING:
+            self.dropin(name, os.path.join(BUILD, "tests", "plugins", name + ".so"),
+                        f'folder = "{self.world}";' if name.startswith("test") else "")
+        for name in plugins:
+            self.dropin(name, os.path.join(BUILD, "plugins", name + ".so"))
+        for name, text in (dropins or {}).items():
+            self.write(f"packaged/{name}.conf", text)
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("PRVNG_", "XDG_"))}
+        self.env.update({
+            "XDG_CONFIG_HOME": os.path.join(self.folder, "config"),
+            "XDG_STATE_HOME": os.path.join(self.folder, "state"),
+            "XDG_CACHE_HOME": os.path.join(self.folder, "cache"),
+            "PRVNG_DROPIN_PATH": os.path.join(self.folder, "packaged"),
+            "PRVNG_PLUGIN_PATH": os.path.join(self.folder, "plugins"),
+            "PRVNG_LIBEXEC_PATH": self.libexec(),
+            "PRVNG_SCHEMA_PATH": os.path.join(SOURCE, "kcl"),
+            "LC_ALL": "C.UTF-8",
+            "TERM": "dumb",
+        })
+        # What the tests' plugins leave for good is no leak; a failed check is an abort in any case.
+        self.env["ASAN_OPTIONS"] = "abort_on_error=1:detect_leaks=0"
+        self.env["UBSAN_OPTIONS"] = "print_stacktrace=1"
+
+    def libexec(self):
+        """One folder with links to all helper programs of the build."""
+        folder = os.path.join(self.folder, "libexec")
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(BUILD, "meson-info", "intro-installed.json"), encoding="utf-8") as f:
+            for built, installed in json.load(f).items():
+                link = os.path.join(folder, os.path.basename(installed))
+                if "/libexec/prvng/" in installed and not os.path.lexists(link):
+                    os.symlink(built, link)
+        return folder
+
+    def dropin(self, name, file, config="", more=""):
+        self.write(f"packaged/{name}.conf",
+                   f'plugin: {{ name = "{name}"; file = "{file}"; {more}\n'
+                   f"        config: {{ {config} }}; }};\n")
+
+    def path(self, relative):
+        return os.path.join(self.folder, relative)
+
+    def write(self, relative, content):
+        path = self.path(relative)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as f:
+            if isinstance(content, str):
+                f.write(content)
+            else:
+                json.dump(content, f, indent=2)
+        return path
+
+    # Commands
+
+    def popen(self, *args, env=None, **more):
+        argv = [PRVNG, *args]
+        more.setdefault("stdout", subprocess.PIPE)
+        more.setdefault("stderr", subprocess.PIPE)
+        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, env={**self.env, **(env or {})},
+                                cwd=more.pop("cwd", self.folder), text=True, **more)
+
+    def prvng(self, *args, env=None, timeout=None, **more):
+        p = self.popen(*args, env=env, **more)
+        return self.finish(p, timeout)
+
+    def finish(self, p, timeout=None):
+        """Waits for a command and returns its Result."""
+        try:
+            out, err = p.communicate(timeout=timeout or PATIENCE)
+        except subprocess.TimeoutExpired:
+            p.kill()
+            out, err = p.communicate()
+            raise Failed(f"a command took longer than {timeout or PATIENCE} s\n" +
+                         str(Result(["prvng", *p.args[1:]], "killed", out, err))) from None
+        return Result(["prvng", *p.args[1:]], p.returncode, out, err)
+
+    # The engine
+
+    def lock(self):
+        return os.path.join(self.state, "stores", self.store, "lock")
+
+    def engine(self):
+        """The pid of the site's living engine, or 0."""
+        try:
+            with open(self.lock(), encoding="ascii") as f:
+                pid = int(f.read().split()[1])
+        except (OSError, ValueError, IndexError):
+            return 0
+        try:
+            with open(f"/proc/{pid}/comm", encoding="ascii") as f:
+                return pid if f.read().startswith(("prvngd", "prvng")) and alive(pid) else 0
+        except OSError:
+            return 0
+
+    def start_engine(self, *args, env=None, expect_ready=True):
+        """A prvngd of our own. Returns the Popen; with expect_ready its ready line was "ok"."""
+        r, w = os.pipe()
+        p = subprocess.Popen([PRVNGD, "--ready-fd", str(w), *args], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.DEVNULL, stderr=open(self.path("engine.err"), "ab"),
+                             env={**self.env, **(env or {})}, cwd=self.folder, pass_fds=[w])
+        os.close(w)
+        self.spawned.append(p)
+        with os.fdopen(r, encoding="utf-8") as f:
+            p.said = f.readline().strip()
+        if expect_ready:
+            check(p.said == "ok", f"the engine did not start: {p.said}")
+        return p
+
+    def kill_engine(self, number=signal.SIGKILL):
+        pid = self.engine()
+        check(pid, "there is no engine to kill")
+        os.kill(pid, number)
+        self.reap(pid)
+        return pid
+
+    def reap(self, pid, seconds=None):
+        def gone():
+            for p in self.spawned:
+                if p.pid == pid:
+                    return p.poll() is not None
+            try:
+                return os.waitpid(pid, os.WNOHANG)[0] == pid or not alive(pid)
+            except ChildProcessError:
+                return not alive(pid)
+        wait_for(f"the end of process {pid}", gone, seconds)
+
+    def get(self, path, method="GET", body=None):
+        """Asks the running engine: status and document."""
+        c = UnixConnection(os.path.join(self.state, "prvngd.sock"))
+        try:
+            c.request(method, path, body=json.dumps(body) if body is not None else None,
+                      headers={"Content-Type": "application/json"})
+            r = c.getresponse()
+            text = r.read()
+            return r.status, json.loads(text) if text else None
+        finally:
+            c.close()
+
+    def log(self):
+        text = ""
+        for name in (os.path.join(self.state, "prvngd.log"), self.path("engine.err")):
+            try:
+                with open(name, encoding="utf-8", errors="replace") as f:
+                    text += f.read()
+            except OSError:
+                pass
+        return text
+
+    def close(self):
+        pid = self.engine()
+        late = None
+        if pid:
+            os.kill(pid, signal.SIGTERM)
+            try:
+                self.reap(pid, 30 if SANITIZED else 5)
+            except Failed:
+                os.kill(pid, signal.SIGKILL)
+                self.reap(pid)
+                late = f"the engine {pid} did not end within 5 s of SIGTERM"
+        for p in self.spawned:
+            if p.poll() is None:
+                p.kill()
+            p.wait()
+        log = self.log()
+        if self.own and not os.environ.get("PRVNG_TEST_KEEP"):
+            shutil.rmtree(self.folder, ignore_errors=True)
+        check(not late, str(late), log[-4000:])
+        for word in WORDS:
+            check(word not in log, "a sanitizer complains in the engine", log[-8000:])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if kind:
+            log = self.log()
+            if log:
+                print(f"--- log of the engine\n{log[-4000:]}", flush=True)
+            try:
+                self.close()
+            except Failed as e:
+                print(e, flush=True)
+        else:
+            self.close()
+
+    # The world of the test plugins
+
+    def effects(self):
+        """All effects that testcloud, testserv and testtop ever caused."""
+        found = []
+        for path in glob.glob(os.path.join(self.world, "effects", "*.json")):
+            with open(path, encoding="utf-8") as f:
+                found.append(json.load(f))
+        return found
+
+    def violations(self):
+        return sorted(os.listdir(os.path.join(self.world, "violations"))) \
+            if os.path.isdir(os.path.join(self.world, "violations")) else []
+
+    def existing(self):
+        folder = os.path.join(self.world, "resources")
+        return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+
+
+class Skip(Exception):
+    pass
+
+
+def main(tests, parallel=1):
+    """Runs test functions (each named by its first doc line), all or those named by arguments."""
+    wanted = sys.argv[1:]
+    results, printing = [], threading.Lock()
+    todo = [t for t in tests if not wanted or t.__name__ in wanted]
+    todo.reverse()
+
+    def work():
+        while True:
+            try:
+                test = todo.pop()
+            except IndexError:
+                return
+            name = test.__name__
+            what = (test.__doc__ or "").strip().splitlines()[0] if test.__doc__ else ""
+            start = time.monotonic()
+            verdict, text = "ok", ""
+            try:
+                test()
+            except Skip as e:
+                verdict, text = "skip", str(e)
+            except Failed as e:
+                verdict, text = "FAILED", str(e)
+            except Exception:  # pylint: disable=broad-except
+                import traceback
+                verdict, text = "FAILED", traceback.format_exc()
+            with printing:
+                results.append(verdict)
+                print(f"{verdict:6} {time.monotonic() - start:6.2f} s  {name}: {what}", flush=True)
+                if text:
+                    print("        " + text.replace("\n", "\n        "), flush=True)
+
+    threads = [threading.Thread(target=work) for _ in range(parallel)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    print(f"{results.count('ok')} ok, {results.count('FAILED')} failed, {results.count('skip')} skipped")
+    if "FAILED" in results:
+        sys.exit(1)
+    if results and results.count("skip") == len(results):
+        sys.exit(77)
