@@ -199,7 +199,7 @@ Test(dropin, problems)
 Test(dropin, override_file_by_file)
 {
         struct loading l = {0};
-        _cleanup_(cleanup_free) char *user = NULL;
+        _cleanup_(cleanup_free) _unused_ char *user = NULL;
 
         test_site_new(&l.site, NULL, 0, NULL);
         test_site_write(&l.site, "packaged/a.conf", "plugin: { name = \"a\"; file = \"packaged\"; };");

@@ -14,6 +14,9 @@ static const char *const type_names[] = {
 };
 
 static void report(struct check *c, struct position at, uint32_t node, const char *member,
+                   const char *format, va_list ap) _printf_(5, 0);
+
+static void report(struct check *c, struct position at, uint32_t node, const char *member,
                    const char *format, va_list ap)
 {
         _cleanup_(cleanup_free) char *path = NULL, *message = NULL, *full = NULL;

@@ -347,7 +347,7 @@ Test(definition, names_hold_no_surprise)
 Test(definition, keys_do_not_steer_terminals)
 {
         _cleanup_(cleanup_problems) struct problems problems = PROBLEMS_NULL;
-        _cleanup_(cleanup_document) struct document *d = document("{\"x\\u001b[31m\":1}", &problems);
+        _cleanup_(cleanup_document) _unused_ struct document *d = document("{\"x\\u001b[31m\":1}", &problems);
 
         cr_assert_eq(problems.n, 1);
         cr_assert_str_eq(problems.list[0].message, "a key may not contain control characters");

@@ -6,11 +6,11 @@
 #include "journal/state.h"
 
 struct resource_change {
-        struct span key, workflow, plugin, spec, outputs, builds_on, op_id, run;
+        struct span workflow, plugin, spec, outputs, builds_on, op_id, run;
         int64_t changed_ms;
 };
 
-int inventory_put(struct inventory *inv, const struct resource_change *c);
+int inventory_put(struct inventory *inv, struct resource *r, const struct resource_change *c);
 struct resource *inventory_entry(struct inventory *inv, struct span key);
 void inventory_gone(struct inventory *inv, struct span key);
 

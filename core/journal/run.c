@@ -526,11 +526,11 @@ static void gone(struct site *site, struct span key)
 static int change_inventory(struct run *run, struct site *site, const struct task *t,
                             const struct record *r)
 {
-        const struct resource *old = inventory_get(&site->inventory, task_key(run, t));
+        const struct span key = span_n(task_key(run, t), t->n_key);
         const char *doc = task_doc(run, t), *spec = strstr(doc, ",\"spec\":");
         char builds_on[2048], op_id[UID_TEXT] = "";
+        struct resource *old;
         struct resource_change c = {
-                .key = span_n(task_key(run, t), t->n_key),
                 .workflow = span_of(run->name),
                 .plugin = span_of(run->lanes[t->lane].plugin),
                 .outputs = r->outputs,
@@ -539,10 +539,13 @@ static int change_inventory(struct run *run, struct site *site, const struct tas
         };
 
         if (t->verb == VERB_DELETE) {
-                gone(site, c.key);
+                gone(site, key);
                 return 0;
         }
-        if (r->answer == PRVNG_UNCHANGED && old && old->workflow)
+        old = inventory_entry(&site->inventory, key);
+        if (!old)
+                return error_origin(-ENOMEM);
+        if (r->answer == PRVNG_UNCHANGED && old->workflow)
                 snprintf(op_id, sizeof(op_id), "%s", old->op_id);
         else if (r->answer != PRVNG_UNCHANGED && t->attempt)
                 uid_text(&t->attempt->op_id, op_id);
@@ -551,7 +554,7 @@ static int change_inventory(struct run *run, struct site *site, const struct tas
         c.spec = spec ? span_n(spec + 8, (size_t)(doc + t->n_doc - 1 - (spec + 8))) : span_of("{}");
         if (!c.outputs.n)
                 c.outputs = span_of("{}");
-        return inventory_put(&site->inventory, &c);
+        return inventory_put(&site->inventory, old, &c);
 }
 
 static int apply_end_of_task(struct run *run, struct site *site, struct task *t,

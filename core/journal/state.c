@@ -77,17 +77,14 @@ static void count_on(struct inventory *inv, const struct resource *r, int delta)
 
 /* The strings of a resource stand in one piece of memory, which `workflow` points to: with a hundred
  * thousand resources the overhead of one allocation each would be most of it. */
-int inventory_put(struct inventory *inv, const struct resource_change *c)
+int inventory_put(struct inventory *inv, struct resource *r, const struct resource_change *c)
 {
         const struct span parts[] = {c->workflow,  c->plugin, c->spec, c->outputs,
                                      c->builds_on, c->op_id,  c->run};
-        struct resource *r = inventory_entry(inv, c->key);
         char *at[N_ELEMENTS(parts)];
         size_t n = N_ELEMENTS(parts);
         char *p;
 
-        if (!r)
-                return error_origin(-ENOMEM);
         for (size_t i = 0; i < N_ELEMENTS(parts); i++)
                 n += parts[i].n;
         p = malloc(n);
@@ -296,6 +293,7 @@ static int apply_ended(struct site *s, const struct record *r)
 int site_apply(struct site *s, const struct record *r)
 {
         char op_id[UID_TEXT], run[UID_TEXT];
+        struct resource *resource;
         int q = 0;
 
         switch ((unsigned)r->type) {
@@ -314,9 +312,11 @@ int site_apply(struct site *s, const struct record *r)
         case RECORD_RESOURCE:
                 uid_text(&r->op_id, op_id);
                 uid_text(&r->run, run);
-                q = inventory_put(&s->inventory,
-                                  &(struct resource_change){.key = r->key,
-                                                            .workflow = r->workflow,
+                resource = inventory_entry(&s->inventory, r->key);
+                if (!resource)
+                        return error_origin(-ENOMEM);
+                q = inventory_put(&s->inventory, resource,
+                                  &(struct resource_change){.workflow = r->workflow,
                                                             .plugin = r->plugin,
                                                             .spec = r->spec,
                                                             .outputs = r->outputs,

@@ -7,7 +7,7 @@
 #include <ftw.h>
 #include <sys/stat.h>
 
-static void fail(const char *what)
+static _Noreturn void fail(const char *what)
 {
         fprintf(stderr, "test site: %s: %s\n", what, strerror(errno));
         abort();

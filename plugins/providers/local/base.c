@@ -67,7 +67,7 @@ static void write_inputs(const json_t *recipe, const char *work)
                 fail("%s: %s", work, strerror(-r));
 }
 
-static void run_mmdebstrap(const json_t *recipe, const char *work, const char *root)
+static _Noreturn void run_mmdebstrap(const json_t *recipe, const char *work, const char *root)
 {
         _cleanup_(cleanup_free) char *packages = joined(json_object_get(recipe, "packages"));
         _cleanup_(cleanup_free) char *include = local_format("--include=%s", packages);

@@ -60,13 +60,14 @@ static int fill(int fd, uint64_t from, uint64_t to)
         return r;
 }
 
-/* Makes room behind the data. A disk too full for that may still have room for the data itself. */
+/* Makes room behind the data. A disk too full for that may still have room for the data itself. A large
+ * append does without: writing it twice would cost more than the commit that is spared. */
 static void reserve(struct segment *s, uint64_t n)
 {
         uint64_t ahead = s->n < RESERVE_MIN ? RESERVE_MIN : s->n < RESERVE_MAX ? s->n : RESERVE_MAX;
         uint64_t to = s->n + n + ahead;
 
-        if (s->n + n <= s->reserved)
+        if (s->n + n <= s->reserved || n > RESERVE_MIN)
                 return;
         if (fill(s->fd, s->n + n, to) < 0) {
                 if (ftruncate(s->fd, (off_t)s->n) < 0)
