@@ -81,6 +81,10 @@ static char *sentence(const json_t *report)
 
 int32_t probe_check(struct local *l, struct prvng_call *call)
 {
+        if (l->chroot && geteuid() != 0)
+                return local_fail(l, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, NULL,
+                                  "local: driver = \"chroot\" needs root; driver = \"ns\" does"
+                                  " not");
         /* Needs nothing but a base image, whose builder speaks for itself. */
         if (l->chroot)
                 return PRVNG_DONE;
@@ -95,9 +99,11 @@ int32_t probe_check(struct local *l, struct prvng_call *call)
         pthread_mutex_unlock(&l->lock);
         if (!missing)
                 return r;
-        return local_fail(
-                l, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, NULL,
-                "local: cannot create servers: %s. Or set driver = \"chroot\" (no isolation, no"
-                " own address, no limits)",
-                missing);
+        return local_fail(l, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, NULL,
+                          "local: cannot create servers%s: %s%s",
+                          geteuid() == 0 ? "" : " without root", missing,
+                          geteuid() == 0
+                                  ? ". Or set driver = \"chroot\" (no isolation, no own address, no"
+                                    " limits)"
+                                  : ". Or run prvng as root");
 }

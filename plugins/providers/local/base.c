@@ -190,6 +190,16 @@ static void keep_log(const char *cache, const char *digest)
         setvbuf(stdout, NULL, _IOLBF, 0);
 }
 
+/* A user's images belong to the ids that servers have in the user's namespaces. */
+static void become_root(void)
+{
+        _cleanup_(cleanup_free) char *error = NULL, *cure = NULL;
+
+        if (geteuid() != 0 && userns_enter(&error, &cure) < 0)
+                fail("%s%s%s", error ? error : "no user namespace", cure ? "; " : "",
+                     cure ? cure : "");
+}
+
 int main(int argc, char **argv)
 {
         _cleanup_(cleanup_json) json_t *recipe = NULL;
@@ -200,6 +210,7 @@ int main(int argc, char **argv)
                 return 2;
         }
         umask(022);
+        become_root();
         _cleanup_(cleanup_free) char *file = local_format("%s/recipes/%s.json", argv[1], argv[2]);
         _cleanup_(cleanup_free) char *folder = local_format("%s/base", argv[1]);
         _cleanup_(cleanup_free) char *final = local_format("%s/base/%s", argv[1], argv[2]);

@@ -87,7 +87,9 @@ static void mount_root(const struct boot *b)
 {
         _cleanup_(cleanup_free) char *lower = escape(b->base);
         _cleanup_(cleanup_free) char *options =
-                lower ? local_format("lowerdir=%s,upperdir=upper,workdir=work", lower) : NULL;
+                lower ? local_format("lowerdir=%s,upperdir=upper,workdir=work%s", lower,
+                                     helper_rootless ? ",userxattr" : "")
+                      : NULL;
 
         if (!options)
                 fail("memory");
@@ -122,6 +124,23 @@ static void mount_kernel(const struct boot *b)
         }
 }
 
+/* In a user namespace no device can be made; the machine's own are as good. */
+static void bind_device(const char *path, const char *name)
+{
+        _cleanup_(cleanup_free) char *from = local_format("/dev/%s", name);
+        int fd = -1;
+
+        if (!from)
+                fail("memory");
+        if (access(from, F_OK) < 0)
+                return;
+        fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+        if (fd < 0)
+                fail("making %s", path);
+        close(fd);
+        mount_or_fail(from, path, NULL, MS_BIND, NULL);
+}
+
 static void make_devices(void)
 {
         char path[64];
@@ -133,7 +152,10 @@ static void make_devices(void)
                 fail("making folders in /dev");
         for (size_t i = 0; i < N_ELEMENTS(devices); i++) {
                 snprintf(path, sizeof(path), "root/dev/%s", devices[i].name);
-                if (mknod(path, S_IFCHR | 0666, makedev(devices[i].major, devices[i].minor)) < 0)
+                if (helper_rootless)
+                        bind_device(path, devices[i].name);
+                else if (mknod(path, S_IFCHR | 0666, makedev(devices[i].major, devices[i].minor)) <
+                         0)
                         fail("making the device /dev/%s", devices[i].name);
         }
         for (size_t i = 0; i < N_ELEMENTS(links); i++) {
@@ -198,6 +220,7 @@ static void bind_notify(int fd)
 static _Noreturn void run_init(const struct boot *b)
 {
         char *const argv[] = {(char[]){"/sbin/init"}, NULL};
+        char *const own[] = {(char[]){"prvng-local-init"}, NULL};
         char *const environment[] = {
                 (char[]){"container=prvng"},
                 (char[]){"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
@@ -212,8 +235,11 @@ static _Noreturn void run_init(const struct boot *b)
                 fail("setsid");
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
-        execve(argv[0], argv, environment);
-        fail("starting /sbin/init");
+        if (b->systemd)
+                execve(argv[0], argv, environment);
+        else
+                syscall(SYS_execveat, b->init, "", own, environment, AT_EMPTY_PATH);
+        fail("starting %s", b->systemd ? argv[0] : own[0]);
 }
 
 static _Noreturn void child(const struct boot *b, int go)
@@ -306,7 +332,12 @@ int boot_server(const struct boot *b, pid_t *ret_pid, int *ret_pidfd, char **ret
         }
         close(told_out);
         told_out = -1;
-        cgroups_join(b->cgroups, pid);
+        r = cgroups_join(b->cgroups, pid);
+        if (r < 0 && helper_rootless) {
+                *ret_error = local_format("joining the control group: %s", strerror(-r));
+                end_child(pid, &pidfd);
+                return r;
+        }
         r = network_connect(b->site, b->index, pid, ret_error);
         if (r == 0 && write(go_out, "", 1) != 1)
                 r = -errno;

@@ -42,6 +42,38 @@ static void controllers_of(char *options, char *ret, size_t n_ret)
         }
 }
 
+/* Who is not root has at most a v2 group that was handed over: the topmost of those we are in that
+ * we may write to. False if there is none. */
+static bool find_delegated(struct hierarchy *h)
+{
+        _cleanup_(cleanup_fclose) FILE *f = fopen("/proc/self/cgroup", "re");
+        size_t n = strlen(h->path), best = 0;
+        char line[512], path[sizeof(h->path)] = "";
+
+        while (f && fgets(line, sizeof(line), f))
+                if (strncmp(line, "0::", 3) == 0) {
+                        line[strcspn(line, "\n")] = '\0';
+                        if ((size_t)snprintf(path, sizeof(path), "%s%s", h->path, line + 3) >=
+                            sizeof(path))
+                                return false;
+                }
+        for (size_t k = strlen(path); k > n; k--) {
+                char procs[sizeof(path) + 16];
+
+                if (path[k] != '/' && path[k] != '\0')
+                        continue;
+                snprintf(procs, sizeof(procs), "%.*s/cgroup.procs", (int)k, path);
+                if (access(procs, W_OK) < 0)
+                        break;
+                best = k;
+        }
+        if (best == 0)
+                return false;
+        memcpy(h->path, path, best);
+        h->path[best] = '\0';
+        return true;
+}
+
 int cgroups_find(struct cgroups *c, const char *site, const char *name)
 {
         _cleanup_(cleanup_fclose) FILE *f = fopen("/proc/self/mountinfo", "re");
@@ -65,6 +97,8 @@ int cgroups_find(struct cgroups *c, const char *site, const char *name)
                 memcpy(h->path, path, strlen(path) + 1);
                 h->v2 = streq(type, "cgroup2");
                 h->controllers[0] = '\0';
+                if (helper_rootless && (!h->v2 || !find_delegated(h)))
+                        continue;
                 if (!h->v2)
                         controllers_of(options, h->controllers, sizeof(h->controllers));
                 c->n++;
@@ -113,14 +147,34 @@ static void fill_cpuset(const char *parent, const char *group)
         }
 }
 
-/* Gives a v2 group's children what can be had; each alone, as one that is missing spoils all. */
-static void delegate(const char *group)
+/* Gives a v2 group's children what can be had; each alone, as one that is missing spoils all.
+ * -EBUSY if there are processes in the group itself. */
+static int delegate(const char *group)
 {
         static const char *const controllers[] = {"+cpu", "+memory", "+pids",
                                                   "+io",  "+cpuset", "+hugetlb"};
+        int r = 0;
 
         for (size_t i = 0; i < N_ELEMENTS(controllers); i++)
-                write_in(group, "cgroup.subtree_control", "%s", controllers[i]);
+                if (write_in(group, "cgroup.subtree_control", "%s", controllers[i]) == -EBUSY)
+                        r = -EBUSY;
+        return r;
+}
+
+/* The group that was handed over to a service holds the service itself; that goes into a group
+ * below, as the kernel gives controllers to the children of empty groups only. */
+static void move_engine(const char *group)
+{
+        _cleanup_(cleanup_free) char *leaf = local_format("%s/prvng-engine", group);
+        _cleanup_(cleanup_free) char *path = local_format("%s/cgroup.procs", group);
+        _cleanup_(cleanup_free) char *list = NULL;
+
+        if (!leaf || !path || (mkdir(leaf, 0755) < 0 && errno != EEXIST) ||
+            local_read_text(path, &list) < 0)
+                return;
+        for (char *save = NULL, *pid = strtok_r(list, "\n", &save); pid;
+             pid = strtok_r(NULL, "\n", &save))
+                write_in(leaf, "cgroup.procs", "%s", pid);
 }
 
 static int make_in(const struct cgroups *c, const struct hierarchy *h)
@@ -133,8 +187,10 @@ static int make_in(const struct cgroups *c, const struct hierarchy *h)
                 char parent[512];
 
                 memcpy(parent, path, n + 1);
-                if (h->v2)
+                if (h->v2 && delegate(parent) == -EBUSY && helper_rootless && i == 0) {
+                        move_engine(parent);
                         delegate(parent);
+                }
                 n += (size_t)snprintf(path + n, sizeof(path) - n, "/%s", parts[i]);
                 if (n >= sizeof(path))
                         return -ENAMETOOLONG;

@@ -7,6 +7,7 @@
 #include "common.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -38,7 +39,7 @@ static void forward(int signal)
 
 /* The server's limits hold for what is run in it too, so its groups are joined before anything
  * else. */
-static void join_groups(const json_t *groups)
+static void join_groups(const json_t *groups, bool rootless)
 {
         size_t i;
         json_t *g;
@@ -56,8 +57,16 @@ static void join_groups(const json_t *groups)
                 if (!procs || (v2 && mkdir(leaf, 0755) < 0 && errno != EEXIST))
                         fail("%s: %s", path, strerror(errno));
                 fd = open(procs, O_WRONLY | O_CLOEXEC);
-                if (fd < 0 || write(fd, "0", 1) != 1)
+                if (fd >= 0 && write(fd, "0", 1) == 1)
+                        continue;
+                /* A user may move processes within a session's groups, not from one session to
+                 * another. */
+                if (!rootless || (errno != EACCES && errno != EPERM))
                         fail("%s: %s", procs, strerror(errno));
+                fprintf(stderr,
+                        "prvng-local-enter: the command runs outside of the server's limits: this"
+                        " session may not join %s\n",
+                        procs);
         }
 }
 
@@ -120,10 +129,14 @@ int main(int argc, char **argv)
                 json_is_object(init) ? local_process_open(init, NULL) : -1;
         if (pidfd < 0)
                 fail("server %s is not running (%s)", argv[2], local_string(state, "state", "?"));
-        join_groups(json_object_get(state, "cgroups"));
+        bool rootless = json_is_true(json_object_get(state, "rootless")) && geteuid() != 0;
+        join_groups(json_object_get(state, "cgroups"), rootless);
         if (setns(pidfd, CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET |
-                                 CLONE_NEWCGROUP) < 0)
+                                 CLONE_NEWCGROUP | (rootless ? CLONE_NEWUSER : 0)) < 0)
                 fail("server %s cannot be entered: %s", argv[2], strerror(errno));
+        if (rootless &&
+            (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0))
+                fail("server %s: becoming its root: %s", argv[2], strerror(errno));
         /* Keys at the terminal reach the command by themselves, as it is in our process group. */
         signal(SIGINT, SIG_IGN);
         signal(SIGQUIT, SIG_IGN);

@@ -9,6 +9,20 @@
 #include <sys/wait.h>
 #include <time.h>
 
+bool helper_rootless;
+
+char *helper_sibling(const char *name)
+{
+        char own[4096];
+        ssize_t n = readlink("/proc/self/exe", own, sizeof(own) - 1);
+
+        if (n < 0)
+                return NULL;
+        own[n] = '\0';
+        *strrchr(own, '/') = '\0';
+        return local_format("%s/%s", own, name);
+}
+
 int64_t helper_now(void)
 {
         struct timespec t;

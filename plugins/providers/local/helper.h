@@ -15,7 +15,7 @@
 
 /* One mounted hierarchy of cgroups. */
 struct hierarchy {
-        char path[128];       /* where it is mounted */
+        char path[256];       /* where it is mounted, or the group in it that is ours */
         char controllers[96]; /* v1: "cpu,cpuacct" or "name=systemd"; v2: "" */
         bool v2;
 };
@@ -41,8 +41,33 @@ struct boot {
         const char *base;   /* root folder of the base image */
         unsigned index;     /* of its address */
         struct cgroups *cgroups;
+        bool systemd; /* its first process; else prvng-local-init, of which this is open: */
+        int init;
         int notify; /* unbound datagram socket that the server's systemd will write to */
 };
+
+/* We are in a user namespace of our own, and root in it only. */
+extern bool helper_rootless;
+
+/* A program that lies beside this one, to be freed. */
+char *helper_sibling(const char *name);
+
+/* Makes a user namespace and becomes root in it; sets helper_rootless. On failure the error may
+ * come with a cure; both are the caller's to free. */
+int userns_enter(char **ret_error, char **ret_cure);
+
+/* In a user namespace that was just entered. */
+int userns_become_root(void);
+
+/* Enters the namespaces that all servers of the site share, and makes them first if need be. Sets
+ * helper_rootless. Takes the site's lock. */
+int pod_join(const struct site *s, char **ret_error);
+
+/* Ends what holds them. With the site locked. */
+void pod_end(const struct site *s);
+
+/* Why the pod can have no way to the outside, to be freed; NULL: it can. */
+char *pod_cannot_uplink(void);
 
 /* Runs a program, with `input` on its stdin, and waits. Its exit code (128+n: by signal n), or a
  * negative errno. What it wrote comes back in ret_output, if not NULL (caller frees). */

@@ -145,9 +145,13 @@ static json_t *make_recipe(const struct local *l, const char *suite)
         } else {
                 sources = machine_sources();
         }
-        return json_pack("{s:i, s:s, s:o, s:o, s:s, s:s}", "format", LOCAL_FORMAT, "suite", suite,
-                         "packages", names, "sources", sources, "apt_conf",
-                         settings ? settings : "", "hook", hook);
+        json_t *j = json_pack("{s:i, s:s, s:o, s:o, s:s, s:s}", "format", LOCAL_FORMAT, "suite",
+                              suite, "packages", names, "sources", sources, "apt_conf",
+                              settings ? settings : "", "hook", hook);
+        /* Without root the files belong to ids of this user, and are of use to nobody else. */
+        if (geteuid() != 0)
+                json_object_set_new(j, "user", json_integer((json_int_t)geteuid()));
+        return j;
 }
 
 /* 16 hexadecimal digits of the recipe's digest. */

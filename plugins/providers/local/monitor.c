@@ -306,15 +306,35 @@ static void keep_log(const struct monitor *m)
                 close(fd);
 }
 
+/* Who is not root becomes it in the site's pod. */
+static int join_pod(struct monitor *m)
+{
+        _cleanup_(cleanup_free) char *error = NULL;
+
+        if (geteuid() == 0 || local_is_chroot(m->made))
+                return 0;
+        int r = pod_join(&m->site, &error);
+        monitor_put(m, "in_pod", json_boolean(r == 0));
+        monitor_put(m, "rootless", json_true());
+        if (r < 0) {
+                monitor_set_error(m, error ? error : strerror(-r));
+                monitor_save(m);
+        }
+        return r;
+}
+
 static int run(struct monitor *m)
 {
-        int r = cgroups_find(&m->cgroups, m->site.cgroup, m->name);
+        int r;
 
         keep_log(m);
-        if (r == 0)
-                r = watch(m);
+        r = watch(m);
         if (r == 0)
                 r = open_files(m);
+        if (r == 0)
+                r = join_pod(m);
+        if (r == 0)
+                r = cgroups_find(&m->cgroups, m->site.cgroup, m->name);
         if (r < 0) {
                 monitor_say(m, "cannot begin: %s", strerror(-r));
                 return 1;

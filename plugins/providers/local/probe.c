@@ -83,8 +83,11 @@ static void step_proc(void)
 
 static void step_overlay(void)
 {
-        if (chdir(folder) < 0 || mount("overlay", "root", "overlay", 0,
-                                       "lowerdir=lower,upperdir=upper,workdir=work") < 0)
+        const char *options = helper_rootless
+                                      ? "lowerdir=lower,upperdir=upper,workdir=work,userxattr"
+                                      : "lowerdir=lower,upperdir=upper,workdir=work";
+
+        if (chdir(folder) < 0 || mount("overlay", "root", "overlay", 0, options) < 0)
                 cannot("mounting an overlay in %s: %s", folder, strerror(errno));
 }
 
@@ -92,8 +95,14 @@ static void step_devices(void)
 {
         if (chdir(folder) < 0 || mount("tmpfs", "root", "tmpfs", 0, NULL) < 0)
                 cannot("mounting tmpfs: %s", strerror(errno));
-        if (mknod("root/null", S_IFCHR | 0666, 0x103) < 0)
+        if (helper_rootless) {
+                int made = open("root/null", O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+                if (made < 0 || mount("/dev/null", "root/null", NULL, MS_BIND, NULL) < 0)
+                        cannot("binding a device: %s", strerror(errno));
+                close(made);
+        } else if (mknod("root/null", S_IFCHR | 0666, 0x103) < 0) {
                 cannot("making a device: %s", strerror(errno));
+        }
         int fd = open("root/null", O_WRONLY | O_CLOEXEC);
         if (fd < 0)
                 cannot("opening a device that was made: %s", strerror(errno));
@@ -135,6 +144,9 @@ static void step_limits(void)
         struct cgroups c;
         char name[64], *missing = NULL;
 
+        if (helper_rootless && cgroups_find(&c, "prvng-probe", "x") == 0 && c.n == 0)
+                cannot("no control group is ours, so servers run without limits and without a"
+                       " service manager");
         snprintf(name, sizeof(name), "probe-%d", (int)getpid());
         int r = cgroups_find(&c, "prvng-probe", name);
         if (r == 0)
@@ -182,17 +194,37 @@ static void add(json_t *checks, const char *name, bool needed, char *why, const 
         free(why);
 }
 
-static void probe(json_t *checks)
+/* False if there is no way to be root, not even in a namespace. */
+static bool become_root(json_t *checks)
+{
+        _cleanup_(cleanup_free) char *cure = NULL, *tun = NULL;
+        char *why = NULL;
+
+        if (geteuid() == 0)
+                return true;
+        tun = pod_cannot_uplink();
+        userns_enter(&why, &cure);
+        add(checks, "user namespace", true, why, cure ? cure : "run prvng as root");
+        add(checks, "uplink", false,
+            tun ? local_format("servers have no way to the outside: %s", tun) : NULL,
+            "as root: apt-get install -y slirp4netns, and chmod 0666 /dev/net/tun (to keep that: a"
+            " udev rule KERNEL==\"tun\", MODE=\"0666\")");
+        add(checks, "addresses", false,
+            strdup("without root the addresses of servers are reached from the servers of their"
+                   " site only"),
+            "run prvng as root");
+        return helper_rootless;
+}
+
+static void probe(json_t *checks, bool root)
 {
         char *packages = missing_programs();
         _cleanup_(cleanup_free) char *cure =
                 local_format("apt-get install -y %s", packages ? packages : "");
-        char *why = in_child(NAMESPACES, step_namespaces);
-        bool go_on = !why;
+        char *why = root ? in_child(NAMESPACES, step_namespaces) : NULL;
+        bool go_on = root && !why;
 
-        if (why && geteuid() != 0)
-                add(checks, "namespaces", true, why, "run prvng as root (" DOCKER ")");
-        else
+        if (root)
                 add(checks, "namespaces", true, why, DOCKER);
         if (go_on) {
                 add(checks, "proc", true, in_child(NAMESPACES, step_proc), DOCKER);
@@ -204,12 +236,18 @@ static void probe(json_t *checks)
         }
         if (go_on && !packages) {
                 add(checks, "network", true, in_child(NAMESPACES, step_network), DOCKER);
-                add(checks, "forwarding", true, in_child(0, step_forwarding), DOCKER);
+                add(checks, "forwarding", true,
+                    in_child(helper_rootless ? NAMESPACES : 0, step_forwarding), DOCKER);
         }
         add(checks, "programs", true,
             packages ? local_format("missing packages: %s", packages) : NULL, cure);
-        add(checks, "limits", false, in_child(0, step_limits),
-            "in Docker add: -v /sys/fs/cgroup:/sys/fs/cgroup:rw --cgroupns=host");
+        if (root)
+                add(checks, "limits", false, in_child(0, step_limits),
+                    helper_rootless
+                            ? "loginctl enable-linger USER, and start prvngd as a service of that"
+                              " user with Delegate=yes"
+                            : "in Docker add: -v /sys/fs/cgroup:/sys/fs/cgroup:rw"
+                              " --cgroupns=host");
         free(packages);
 }
 
@@ -231,7 +269,8 @@ int main(int argc, char **argv)
         }
         if (r == 0) {
                 folder = own;
-                probe(json_object_get(report, "checks"));
+                probe(json_object_get(report, "checks"),
+                      become_root(json_object_get(report, "checks")));
                 r = local_write_json(argv[2], report, false);
         }
         if (own)

@@ -64,7 +64,10 @@ int remove_server(const struct site *s, const char *name, unsigned index,
                 r = network_remove(s);
                 if (r < 0)
                         return r;
-                restore_forwarding(s);
+                if (helper_rootless)
+                        pod_end(s);
+                else
+                        restore_forwarding(s);
         }
         r = local_remove_tree(server);
         if (r == 0 && last)

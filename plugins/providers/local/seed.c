@@ -13,6 +13,8 @@
 #define HOSTS_BEGIN "# prvng: servers of this site (kept up to date; other lines are left alone)\n"
 #define HOSTS_END "# prvng: end\n"
 
+#define SLIRP_NAME_SERVER "10.0.2.3" /* slirp4netns answers here with what the machine knows */
+
 /* The machine's name servers as the server can use them: a resolver on the machine's own loopback
  * is out of its reach, so what that one asks is taken instead. */
 static char *name_servers(void)
@@ -38,6 +40,8 @@ static char *name_servers(void)
                         }
                 }
         }
+        if (out && found == 0 && helper_rootless)
+                fputs("nameserver " SLIRP_NAME_SERVER "\n", out);
         if (!out || fclose(out) != 0)
                 return NULL;
         return text;

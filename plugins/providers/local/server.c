@@ -80,51 +80,6 @@ int32_t server_owned_by_other(struct local *l, struct prvng_call *call, const st
                 local_string(s->made, "op_id", "?"), local_string(s->made, "workflow", "?"));
 }
 
-/* The resource's outputs. */
-json_t *server_make_result(const struct local *l, const struct server *s, const char *name)
-{
-        const json_t *spec = json_object_get(s->made, "spec");
-        const char *missing = local_string(s->state, "missing", "");
-        _cleanup_(cleanup_free) char *program = local_program(l, "prvng-local-enter");
-        json_t *notices = json_array();
-        struct site site = {.subnet = 0};
-        char address[16] = "";
-
-        if (local_is_chroot(s->made)) {
-                _cleanup_(cleanup_free) char *text =
-                        local_format("server %s is a folder only (driver = \"chroot\"): no "
-                                     "isolation, no address of"
-                                     " its own, no limits, no systemd",
-                                     name);
-                json_array_append_new(notices, json_string(text ? text : "chroot"));
-                strcpy(address, "127.0.0.1");
-        } else if (site_read(&site, local_state(l)) == 0) {
-                site_address(&site, (unsigned)local_integer(s->made, "index", 0), address);
-                site_done(&site);
-        }
-        if (*missing) {
-                _cleanup_(cleanup_free) char *text =
-                        local_format("server %s runs without these limits: %s", name, missing);
-                json_array_append_new(notices, json_string(text ? text : missing));
-        }
-        if (*local_string(s->state, "blocked", ""))
-                json_array_append_new(notices, json_string(local_string(s->state, "blocked", "")));
-        if (s->alive && !s->monitored && !local_is_chroot(s->made))
-                json_array_append_new(notices,
-                                      json_string("its monitor has ended and is replaced by"
-                                                  " the next create or update"));
-        return json_pack(
-                "{s:s, s:s, s:O*, s:O*, s:O*, s:s, s:[s], s:{s:s, s:[s,s,s,s]}, s:o, s:s, s:s,"
-                " s:s, s:O*}",
-                "name", name, "state", server_case_of(s), "cpu", json_object_get(spec, "cpu"),
-                "memory", json_object_get(spec, "memory"), "disk", json_object_get(spec, "disk"),
-                "hostname", name, "addresses", address, "reach", "method", "exec", "argv", program,
-                local_state(l), name, "--", "notices", notices, "op_id",
-                local_string(s->made, "op_id", ""), "image", local_string(s->made, "image", ""),
-                "driver", local_string(s->made, "driver", "ns"), "start_ms",
-                json_object_get(s->state, "start_ms"));
-}
-
 int32_t server_reply(struct local *l, struct prvng_call *call, const struct server *s,
                      const char *name, struct prvng_sink *result, int32_t class)
 {
@@ -245,7 +200,7 @@ static int32_t settle(struct local *l, struct prvng_call *call, struct server *s
         l->host->progress(call, 700,
                           streq(local_string(s->wanted, "state", ""), "stopped")
                                   ? "shutting down"
-                                  : "starting systemd");
+                                  : "starting the server");
         l->host->ask_again(call, ASK_MS);
         return PRVNG_PENDING;
 }
