@@ -147,6 +147,7 @@ class Site:
         })
         # What the tests' plugins leave for good is no leak; a failed check is an abort in any case.
         self.env["ASAN_OPTIONS"] = "abort_on_error=1:detect_leaks=0"
+        self.env["TSAN_OPTIONS"] = "atexit_sleep_ms=0"
         self.env["UBSAN_OPTIONS"] = "print_stacktrace=1"
 
     def libexec(self):
