@@ -398,7 +398,7 @@ def foreground():
     with Site() as site:
         file = site.write("w.json", workflow(scripts={"web-0": {"pending_ms": 2000}}))
         p = site.popen("batch", "submit", file, "--foreground")
-        wait_for("a call", lambda: site.effects())
+        wait_for("a call", lambda: site.effects() and site.printed(p.out))
         p.send_signal(signal.SIGINT)
         r = site.finish(p)
         check(r.code == 130, "exit code", r)
