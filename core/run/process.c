@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 
+#define PATIENCE_MS 1500 /* for calls at the end: promise 10 leaves 2 s for everything */
 #define SPIN_US 60 /* a wake-up costs about as much */
 
 /* Starting */
@@ -188,10 +189,20 @@ int engine_process_new(const struct context *c, const struct engine_process_hook
         return 0;
 }
 
+bool engine_process_end_calls(struct engine_process *p)
+{
+        if (!p->abandoned)
+                p->workers = workers_free(p->workers, PATIENCE_MS);
+        p->abandoned = p->workers != NULL;
+        return !p->abandoned;
+}
+
 struct engine_process *engine_process_free(struct engine_process *p)
 {
         if (!p)
                 return NULL;
+        if (!engine_process_end_calls(p))
+                return p; /* the store's lock too goes with the process: nobody acts beside the call */
         for (struct request *q = p->posted, *next; q; q = next) {
                 next = q->next;
                 free(q->method);
@@ -199,7 +210,6 @@ struct engine_process *engine_process_free(struct engine_process *p)
                 free(q->body);
                 free(q);
         }
-        p->workers = workers_free(p->workers, 1500);
         engine_free(p->engine);
         driver_drop_jobs(p);
         for (uint32_t i = 0; i < p->n_streams; i++) {

@@ -35,8 +35,8 @@ struct job {
 /* `wake_fd` (an eventfd of the loop) is written to when a job is done and the loop sleeps. */
 int workers_new(uint32_t n_threads, int wake_fd, struct workers **ret_workers);
 
-/* Waits until the jobs that are being run return, at most that long; what is still running then is
- * left to the end of the process. Jobs in the queue are dropped. */
+/* Waits until the jobs that are being run return, at most that long. If one does not, `w` is returned:
+ * the job is left to the end of the process. Jobs in the queue are dropped. */
 struct workers *workers_free(struct workers *w, int64_t wait_ms);
 
 /* Queues a list of jobs, linked by `next`. */

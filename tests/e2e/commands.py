@@ -16,7 +16,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from live import BUILD, PATIENCE, PRVNG, Failed, Result, Site, alive, check, main, wait_for  # noqa: E402
+from live import BUILD, PATIENCE, PRVNG, Result, Site, Skip, alive, check, main, wait_for  # noqa: E402
 
 
 def workflow(name="shop", servers=("web-0", "web-1"), taskservs=("testserv",), scripts=None,
@@ -535,7 +535,6 @@ def store_commands():
 def full_disk():
     """A full disk: the engine stops with 7, nothing acknowledged is lost, and it goes on with room."""
     if os.geteuid() != 0:
-        from live import Skip
         raise Skip("needs root, to mount a small tmpfs")
     with Site() as site:
         stores = os.path.join(site.state, "stores")
@@ -543,8 +542,7 @@ def full_disk():
         mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", stores],
                                capture_output=True, text=True, check=False)
         if mount.returncode:
-            from live import Skip
-            raise Skip(f"cannot mount a tmpfs: {mount.stderr.strip()}")
+                raise Skip(f"cannot mount a tmpfs: {mount.stderr.strip()}")
         try:
             slow = {f"web-{i}": {"pending_ms": 1200} for i in range(8)}
             p = run_until(site, workflow(servers=sorted(slow), scripts=slow), "an effect",
