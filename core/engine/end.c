@@ -7,14 +7,14 @@
 static void journal_changes(struct engine *e, struct run *run)
 {
         for (uint32_t i = 0; i < run->n_tasks && !e->error; i++) {
-                const struct task *t = &run->tasks[i];
+                struct task *t = &run->tasks[i];
                 const struct resource *r;
                 struct record record = {.run = run->id, .key = span_n(task_key(run, t), t->n_key)};
 
                 if (!t->n_key || t->verb == PLAN_CHECK ||
                     (t->status != TASK_SUCCEEDED && t->status != TASK_UNCHANGED))
                         continue;
-                r = inventory_get(&e->site->inventory, task_key(run, t));
+                r = run_resource(e->site, run, t);
                 if (!r || !r->workflow) {
                         record.type = RECORD_GONE;
                 } else {
