@@ -22,6 +22,7 @@ struct fake {
         unsigned n_cancels, n_ended;
         uint64_t random;
         int64_t now;
+        enum plan_verb verb; /* of the tasks submitted */
 };
 
 static void prepare(void *userdata, const struct engine_call *call, struct op_reply *reply)
@@ -112,7 +113,7 @@ static void submit(struct fake *f, uint32_t n, bool chain, enum on_failure on_fa
                 snprintf(ids[i], sizeof(ids[i]), "op/t%u", i);
                 snprintf(keys[i], sizeof(keys[i]), "server.t%u", i);
                 tasks[i] = (struct plan_task){.id = ids[i], .resource = keys[i], .item = ids[i] + 3,
-                                              .server = "", .verb = PLAN_CREATE,
+                                              .server = "", .verb = f->verb,
                                               .doc = "{\"kind\":\"server\",\"spec\":{\"cpu\":1}}",
                                               .spec = "{\"cpu\":1}"};
                 if (chain && i) {
@@ -484,6 +485,20 @@ Test(engine, goes_on_after_a_crash)
         crash(&f);
         cr_assert_eq(f.run->status, RUN_SUCCEEDED);
         cr_assert(inventory_get(&f.site.inventory, "server.t1"));
+        fake_deinit(&f);
+}
+
+/* The plan's first record names the run again: what claims point to must stay. */
+Test(engine, claims_name_the_workflow_that_holds_them)
+{
+        const struct resource *r;
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        r = inventory_get(&f.site.inventory, "server.t0");
+        cr_assert(r && r->claim);
+        cr_assert_eq(r->claim_workflow, f.run->name, "not a copy that was freed");
         fake_deinit(&f);
 }
 
