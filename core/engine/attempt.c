@@ -217,7 +217,7 @@ static void begin_again(struct flight *f, struct op_reply *reply, uint32_t effec
 
 static void not_started(struct flight *f, struct op_reply *reply)
 {
-        int64_t settled = (f->begun_ms ?: f->doubt_since_ms) +
+        int64_t settled = (f->left_ms ?: f->doubt_since_ms) +
                           f->lane->plugin->descriptor.settle_ms;
 
         if (f->engine->boot_ms < settled) { /* promise 4: "not there" proves nothing yet */
@@ -318,6 +318,8 @@ void engine_answer(struct engine *e, struct flight *f, struct op_reply *reply)
 
         assert(f->calling); /* E1 */
         f->calling = false;
+        if (asked != PHASE_READING && asked != PHASE_OBSERVING)
+                f->left_ms = e->boot_ms;
         timers_unset(&e->timers, &f->limit);
         if (asked == PHASE_READING)
                 task_former_read(f, reply);

@@ -35,7 +35,7 @@ struct flight {
         struct timer next;      /* the next poll, observe or attempt */
         struct timer limit;     /* the attempt's deadline, then the end of its grace */
         int64_t deadline_ms;    /* of the attempt */
-        int64_t begun_ms;       /* the last begin could have left then */
+        int64_t left_ms;        /* what the plugin sends last could have left until then */
         int64_t doubt_since_ms; /* 0: not in doubt */
         uint32_t n_failures;    /* polls or observes in a row that could not ask */
         bool calling;           /* E1 */

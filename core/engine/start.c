@@ -30,7 +30,7 @@ void attempt_begin(struct flight *f, uint32_t number)
         if (e->error)
                 return;
         f->deadline_ms = e->boot_ms + (int64_t)flight_operation(f)->timeout_s * 1000;
-        f->begun_ms = e->boot_ms;
+        f->left_ms = e->boot_ms;
         f->doubt_since_ms = 0;
         f->n_failures = 0;
         f->timed_out = f->recovered = false;

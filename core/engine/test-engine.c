@@ -502,6 +502,25 @@ Test(engine, claims_name_the_workflow_that_holds_them)
         fake_deinit(&f);
 }
 
+/* Promise 4: a begin may have sent its request at the last moment before it came back. */
+Test(engine, settling_counts_from_the_return_of_begin)
+{
+        struct fake f;
+
+        fake_init(&f);
+        f.plugin.descriptor.settle_ms = 5000;
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        tick(&f, 4000);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_NOT_STARTED);
+        tick(&f, 4999);
+        cr_assert_eq(f.n_calls, 0);
+        tick(&f, 1);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_NOT_STARTED);
+        cr_assert_eq(status(&f, 0), TASK_RETRYING);
+        fake_deinit(&f);
+}
+
 Test(timers, fire_in_order)
 {
         struct timers t = {0};
