@@ -351,6 +351,8 @@ static void next_step(struct flight *f)
         switch (f->phase) {
         case PHASE_WAITING:
                 engine_call(f, CALL_POLL, PHASE_POLLING, f->engine->boot_ms + CALL_MS);
+                if (!f->limit.place) /* after a poll that could not ask */
+                        set_limit(f, CALL_MS);
                 break;
         case PHASE_DELAYED:
                 if (f->run->halted)

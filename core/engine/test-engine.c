@@ -521,6 +521,22 @@ Test(engine, settling_counts_from_the_return_of_begin)
         fake_deinit(&f);
 }
 
+Test(engine, a_poll_that_hangs_after_one_that_could_not_ask_is_cancelled)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_PENDING, 0, 0, 1, "1");
+        tick(&f, 1);
+        answer(&f, CALL_POLL, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        tick(&f, 500);
+        cr_assert_eq(f.n_calls, 1);
+        tick(&f, 60000);
+        cr_assert_eq(f.n_cancels, 1);
+        fake_deinit(&f);
+}
+
 Test(timers, fire_in_order)
 {
         struct timers t = {0};
