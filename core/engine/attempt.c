@@ -58,10 +58,12 @@ void task_failed(struct flight *f, const struct op_reply *reply)
                                                .effect = reply->effect,
                                                .message = message_of(reply),
                                                .field = span_of(reply->field)});
-        if (flight_operation(f)->on_failure != ON_FAILURE_CONTINUE && !run->halted)
+        if (flight_operation(f)->on_failure != ON_FAILURE_CONTINUE && !run->halted) {
                 engine_append(e, run, &(struct record){.type = RECORD_HALT,
                                                        .task = task,
                                                        .message = message_of(reply)});
+                engine_run_hurry(e, run);
+        }
         flight_end(f);
 }
 
@@ -137,6 +139,8 @@ static bool may_retry(const struct flight *f, int32_t answer)
 {
         uint32_t number = flight_task(f)->attempt->number;
 
+        if (f->run->halted)
+                return false;
         if (answer == PRVNG_RATE_LIMITED)
                 return number < f->run->max_attempts + 50;
         return answer == PRVNG_TRANSIENT && number < f->run->max_attempts;
@@ -206,10 +210,12 @@ static void begin_again(struct flight *f, struct op_reply *reply, uint32_t effec
 {
         uint32_t number = flight_task(f)->attempt->number;
 
-        if (f->recovered) {
+        if (f->recovered && !f->run->halted) {
                 attempt_begin(f, number);
                 return;
         }
+        if (f->run->halted && !reply->message)
+                reply->message = strdup("not begun again, since nothing more starts");
         reply->answer = PRVNG_TRANSIENT;
         reply->effect = effect;
         attempt_failed(f, reply);

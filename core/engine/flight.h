@@ -54,6 +54,7 @@ void engine_call(struct flight *f, enum engine_call_kind kind, enum phase phase,
                  int64_t deadline_ms);
 int engine_run_start(struct engine *e, struct run *run);
 void engine_run_stop(struct engine *e, struct run *run);
+void engine_run_hurry(struct engine *e, const struct run *run);
 uint32_t engine_run_flights(const struct run *run);
 struct flight *engine_find_flight(const struct run *run, uint32_t task);
 struct flight *flight_new(struct engine *e, struct run *run, uint32_t task);

@@ -78,6 +78,10 @@ void task_former_read(struct flight *f, struct op_reply *reply)
         const struct resource *r = inventory_get(&f->engine->site->inventory,
                                                  task_key(f->run, flight_task(f)));
 
+        if (f->run->halted) { /* nothing was asked of it yet: it ends with the run, skipped */
+                flight_end(f);
+                return;
+        }
         if (reply->answer < 0 && reply->answer != PRVNG_NOT_FOUND &&
             reply->answer != PRVNG_UNSUPPORTED) {
                 task_failed(f, reply);

@@ -537,6 +537,81 @@ Test(engine, a_poll_that_hangs_after_one_that_could_not_ask_is_cancelled)
         fake_deinit(&f);
 }
 
+Test(engine, a_cancelled_run_begins_nothing_again_after_a_crash)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        crash(&f);
+        cr_assert_eq(engine_cancel(f.engine, f.run, "{}"), 0);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_NOT_STARTED);
+        cr_assert_eq(f.n_calls, 0);
+        cr_assert_eq(status(&f, 0), TASK_FAILED);
+        cr_assert_eq(f.run->status, RUN_CANCELLED);
+        fake_deinit(&f);
+}
+
+Test(engine, a_cancelled_run_does_not_wait_for_the_next_attempt)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 2, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_RATE_LIMITED, PRVNG_EFFECT_NONE, 3600000, 0, NULL, "slow");
+        cr_assert_eq(status(&f, 0), TASK_RETRYING);
+        cr_assert_eq(engine_cancel(f.engine, f.run, "{}"), 0);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, 3600000, 0, NULL, "broken");
+        tick(&f, 0);
+        cr_assert_eq(f.run->status, RUN_CANCELLED);
+        cr_assert_eq(f.n_calls, 0);
+        fake_deinit(&f);
+}
+
+Test(engine, a_failed_run_does_not_wait_for_the_next_attempt)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 2, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_RATE_LIMITED, PRVNG_EFFECT_NONE, 3600000, 0, NULL, "slow");
+        answer(&f, CALL_BEGIN, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, 0, 0, NULL, "no");
+        tick(&f, 0);
+        cr_assert_eq(f.run->status, RUN_FAILED);
+        fake_deinit(&f);
+}
+
+Test(engine, what_is_resolved_as_not_started_stays_so_in_a_cancelled_run)
+{
+        struct fake f;
+
+        fake_init(&f);
+        f.plugin.descriptor.flags = PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT;
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        cr_assert_eq(engine_cancel(f.engine, f.run, "{}"), 0);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, false, "{}"), 0);
+        engine_schedule(f.engine);
+        cr_assert_eq(f.n_calls, 0);
+        cr_assert_eq(f.run->status, RUN_CANCELLED);
+        fake_deinit(&f);
+}
+
+Test(engine, what_was_only_read_is_not_begun_in_a_cancelled_run)
+{
+        struct fake f;
+
+        fake_init(&f);
+        f.verb = PLAN_UPDATE;
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        cr_assert_eq(engine_cancel(f.engine, f.run, "{}"), 0);
+        answer(&f, CALL_READ, PRVNG_DONE);
+        cr_assert_eq(f.n_calls, 0);
+        cr_assert_eq(status(&f, 0), TASK_SKIPPED);
+        cr_assert_eq(f.run->status, RUN_CANCELLED);
+        fake_deinit(&f);
+}
+
 Test(timers, fire_in_order)
 {
         struct timers t = {0};
