@@ -108,8 +108,12 @@ int engine_resolve(struct engine *e, struct run *run, uint32_t task, bool done, 
 {
         struct flight *f = engine_find_flight(run, task);
 
-        if (!f || f->calling || flight_task(f)->status != TASK_PARKED)
+        if (!f || f->calling ||
+            (flight_task(f)->status != TASK_PARKED && flight_task(f)->status != TASK_IN_DOUBT))
                 return -ENOENT;
+        if (!done && !run->halted && !f->lane->plugin)
+                return -ENOENT; /* nobody could begin it */
+        timers_unset(&e->timers, &f->next); /* of an observe that was to come */
         if (done) {
                 task_done(f, PRVNG_DONE, span_of(outputs));
         } else if (run->halted) {

@@ -612,6 +612,44 @@ Test(engine, what_was_only_read_is_not_begun_in_a_cancelled_run)
         fake_deinit(&f);
 }
 
+/* A server that is gone for good cannot be observed: the operator's word must be able to end it. */
+Test(engine, the_operator_resolves_what_stays_in_doubt)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 2, false, ON_FAILURE_CONTINUE, 0);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, false, "{}"), -ENOENT, "it is being asked");
+        answer(&f, CALL_OBSERVE, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        answer(&f, CALL_OBSERVE, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, false, "{}"), 0);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 1, true, "{}"), 0);
+        tick(&f, 1000); /* the next observe is not due any more */
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+Test(engine, nothing_is_begun_without_its_plugin)
+{
+        struct fake f;
+
+        fake_init(&f);
+        f.plugin.descriptor.flags = PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT;
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        f.plugins.n = 0;
+        crash(&f);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, false, "{}"), -ENOENT);
+        cr_assert_eq(f.n_calls, 0);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, true, "{}"), 0);
+        engine_schedule(f.engine);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
 Test(timers, fire_in_order)
 {
         struct timers t = {0};
