@@ -234,20 +234,21 @@ static void not_started(struct flight *f, struct op_reply *reply)
         }
 }
 
+/* A record also if the token is the old one, but the task was in doubt or parked: it goes on. */
 static void keep_token(struct flight *f, const struct op_reply *reply)
 {
         const struct attempt *a = flight_task(f)->attempt;
+        struct span token = span_n(reply->token.data, reply->token.n);
 
-        if (reply->token.n &&
-            (!a->token || strlen(a->token) != reply->token.n ||
-             memcmp(a->token, reply->token.data, reply->token.n) != 0))
-                engine_append(f->engine, f->run,
-                              &(struct record){.type = RECORD_TOKEN,
-                                               .task = f->task,
-                                               .token = span_n(reply->token.data, reply->token.n)});
+        if (!token.n)
+                token = span_of(a->token);
+        if (token.n && (flight_task(f)->status != TASK_PENDING || !span_eq(token, a->token ?: "")))
+                engine_append(f->engine, f->run, &(struct record){.type = RECORD_TOKEN,
+                                                                  .task = f->task,
+                                                                  .token = token});
 }
 
-static void pending(struct flight *f, struct op_reply *reply)
+static void pending(struct flight *f, enum phase asked, struct op_reply *reply)
 {
         struct engine *e = f->engine;
         int64_t left = f->deadline_ms - e->boot_ms;
@@ -277,7 +278,7 @@ static void observed(struct flight *f, struct op_reply *reply)
                         f->deadline_ms = f->engine->boot_ms +
                                          (int64_t)flight_operation(f)->timeout_s * 1000;
                 f->recovered = false;
-                pending(f, reply);
+                pending(f, PHASE_OBSERVING, reply);
                 break;
         case PRVNG_OBSERVED_NOT_STARTED:
                 not_started(f, reply);
@@ -308,7 +309,7 @@ static void answered(struct flight *f, enum phase asked, struct op_reply *reply)
         if (reply->answer == PRVNG_DONE || reply->answer == PRVNG_UNCHANGED)
                 task_done(f, reply->answer, span_n(reply->result.data, reply->result.n));
         else if (reply->answer == PRVNG_PENDING)
-                pending(f, reply);
+                pending(f, asked, reply);
         else if (could_not_ask)
                 ask_later(f, PHASE_WAITING, reply);
         else if (reply->answer == PRVNG_TOKEN_REJECTED || reply->effect == PRVNG_EFFECT_UNKNOWN ||

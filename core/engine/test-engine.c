@@ -650,6 +650,23 @@ Test(engine, nothing_is_begun_without_its_plugin)
         fake_deinit(&f);
 }
 
+Test(engine, a_late_answer_says_that_the_task_goes_on)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_PENDING, 0, 0, 1, "1");
+        tick(&f, 1);
+        tick(&f, 70000);
+        tick(&f, 30000);
+        cr_assert_eq(status(&f, 0), TASK_PARKED);
+        answer(&f, CALL_POLL, PRVNG_PENDING, 0, 0, 1);
+        cr_assert_eq(status(&f, 0), TASK_PENDING, "with the token it has");
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, false, "{}"), -ENOENT);
+        fake_deinit(&f);
+}
+
 Test(timers, fire_in_order)
 {
         struct timers t = {0};
