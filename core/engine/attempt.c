@@ -263,6 +263,8 @@ static void pending(struct flight *f, enum phase asked, struct op_reply *reply)
         f->n_failures = 0;
         f->doubt_since_ms = 0;
         f->phase = PHASE_WAITING;
+        if (asked == PHASE_BEGINNING) /* the call was asked to end, not what it began */
+                f->timed_out = false;
         set_next(f, reply->ask_again_ms >= 0 ? reply->ask_again_ms : POLL_MS);
         set_limit(f, f->timed_out ? GRACE_MS : MAX(left, (int64_t)0));
 }

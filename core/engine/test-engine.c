@@ -667,6 +667,20 @@ Test(engine, a_late_answer_says_that_the_task_goes_on)
         fake_deinit(&f);
 }
 
+Test(engine, what_went_on_after_the_timeout_of_its_begin_is_cancelled)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        tick(&f, 10000);
+        answer(&f, CALL_BEGIN, PRVNG_PENDING, 0, 0, 60000, "1");
+        tick(&f, 0);
+        answer(&f, CALL_CANCEL, PRVNG_CANCELLED, PRVNG_EFFECT_NONE);
+        cr_assert(strstr(run_note(f.run, 0)->message, "timed out after 10 s"));
+        fake_deinit(&f);
+}
+
 Test(timers, fire_in_order)
 {
         struct timers t = {0};
