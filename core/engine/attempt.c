@@ -166,6 +166,20 @@ static void attempt_failed(struct flight *f, struct op_reply *reply)
                 task_failed(f, reply);
 }
 
+/* The former state could not be read: again later, as often as an attempt. Nothing was asked of the
+ * plugin that a record would have to tell of, so that none is written: the task is ready all the time. */
+bool attempt_read_later(struct flight *f, const struct op_reply *reply)
+{
+        uint32_t most = f->run->max_attempts + (reply->answer == PRVNG_RATE_LIMITED ? 50 : 0);
+
+        if ((reply->answer != PRVNG_TRANSIENT && reply->answer != PRVNG_RATE_LIMITED) ||
+            ++f->n_failures >= most)
+                return false;
+        f->phase = PHASE_DELAYED;
+        set_next(f, backoff_ms(f, f->n_failures, reply->retry_after_ms));
+        return true;
+}
+
 /* Doubt */
 
 static void observe(struct flight *f)
@@ -355,6 +369,14 @@ static void not_again(struct flight *f)
         op_reply_deinit(&reply);
 }
 
+static void read_again(struct flight *f)
+{
+        if (f->run->halted) /* ends with the run, skipped */
+                flight_end(f);
+        else
+                task_read(f);
+}
+
 static void next_step(struct flight *f)
 {
         switch (f->phase) {
@@ -364,7 +386,9 @@ static void next_step(struct flight *f)
                         set_limit(f, CALL_MS);
                 break;
         case PHASE_DELAYED:
-                if (f->run->halted)
+                if (!flight_task(f)->attempt)
+                        read_again(f);
+                else if (f->run->halted)
                         not_again(f);
                 else
                         attempt_begin(f, flight_task(f)->attempt->number + 1);

@@ -17,7 +17,7 @@ enum phase {
         PHASE_WAITING,   /* between two polls */
         PHASE_POLLING,
         PHASE_CANCELLING,
-        PHASE_DELAYED,   /* until the next attempt */
+        PHASE_DELAYED,   /* until the next attempt, or the next reading */
         PHASE_DOUBTING,  /* between two observes */
         PHASE_OBSERVING,
 };
@@ -37,7 +37,7 @@ struct flight {
         int64_t deadline_ms;    /* of the attempt */
         int64_t left_ms;        /* what the plugin sends last could have left until then */
         int64_t doubt_since_ms; /* 0: not in doubt */
-        uint32_t n_failures;    /* polls or observes in a row that could not ask */
+        uint32_t n_failures;    /* reads, polls or observes in a row that could not ask */
         bool calling;           /* E1 */
         bool timed_out;
         bool cancel_sent;       /* to the call under way */
@@ -71,12 +71,14 @@ static inline const struct operation *flight_operation(const struct flight *f)
 /* start.c */
 void task_start(struct engine *e, struct run *run, uint32_t task);
 void task_document(struct flight *f);
+void task_read(struct flight *f);
 void task_former_read(struct flight *f, struct op_reply *reply);
 void attempt_begin(struct flight *f, uint32_t number);
 
 /* attempt.c */
 void attempt_timer(struct flight *f, uint32_t kind);
 void attempt_doubt(struct flight *f, const char *message);
+bool attempt_read_later(struct flight *f, const struct op_reply *reply);
 void attempt_resume(struct flight *f);
 void task_done(struct flight *f, int32_t answer, struct span outputs);
 void task_failed(struct flight *f, const struct op_reply *reply);

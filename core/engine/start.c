@@ -72,6 +72,14 @@ static void prepare(struct flight *f)
         op_reply_deinit(&reply);
 }
 
+void task_read(struct flight *f)
+{
+        int64_t until = f->engine->boot_ms + CALL_MS;
+
+        engine_call(f, CALL_READ, PHASE_READING, until);
+        set_limit(f, until);
+}
+
 /* Promise 5: before update and delete the former state is read and journaled with the intent. */
 void task_former_read(struct flight *f, struct op_reply *reply)
 {
@@ -82,6 +90,8 @@ void task_former_read(struct flight *f, struct op_reply *reply)
                 flight_end(f);
                 return;
         }
+        if (attempt_read_later(f, reply))
+                return;
         if (reply->answer < 0 && reply->answer != PRVNG_NOT_FOUND &&
             reply->answer != PRVNG_UNSUPPORTED) {
                 task_failed(f, reply);
@@ -118,9 +128,7 @@ void task_start(struct engine *e, struct run *run, uint32_t task)
                          f->lane->name);
                 fail(f, PRVNG_UNSUPPORTED, message);
         } else if (t->verb == PLAN_UPDATE || t->verb == PLAN_DELETE) {
-                engine_call(f, CALL_READ, PHASE_READING, e->boot_ms + CALL_MS);
-                if (timers_set(&e->timers, &f->limit, e->boot_ms + CALL_MS))
-                        e->error = -ENOMEM;
+                task_read(f);
         } else {
                 prepare(f);
         }

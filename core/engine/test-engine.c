@@ -681,6 +681,30 @@ Test(engine, what_went_on_after_the_timeout_of_its_begin_is_cancelled)
         fake_deinit(&f);
 }
 
+Test(engine, reads_the_former_state_again_if_that_may_help)
+{
+        struct fake f;
+
+        fake_init(&f);
+        f.verb = PLAN_UPDATE;
+        submit(&f, 2, false, ON_FAILURE_CONTINUE, 1);
+        answer(&f, CALL_READ, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, 700);
+        cr_assert_eq(f.n_calls, 0);
+        tick(&f, 699);
+        cr_assert_eq(f.n_calls, 0);
+        tick(&f, 5000);
+        answer(&f, CALL_READ, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(status(&f, 0), TASK_SUCCEEDED);
+        for (unsigned i = 0; i < 3; i++) {
+                answer(&f, CALL_READ, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, 1, 0, NULL, "away");
+                tick(&f, 300000);
+        }
+        cr_assert_eq(status(&f, 1), TASK_FAILED, "three attempts are all");
+        cr_assert_eq(f.run->status, RUN_FAILED);
+        fake_deinit(&f);
+}
+
 Test(timers, fire_in_order)
 {
         struct timers t = {0};
