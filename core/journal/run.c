@@ -230,16 +230,16 @@ static int settle(struct run *run, uint32_t number)
 
 static int apply_run(struct run *run, const struct record *r)
 {
+        /* Claims point to the name and the id that the site stream gave. */
+        if (run->name && (!span_eq(r->name, run->name) ||
+                          memcmp(&run->id, &r->run, sizeof(run->id)) != 0))
+                return error_origin(-EBADMSG);
         run->id = r->run;
         uid_text(&r->run, run->id_text);
         run->max_attempts = r->max_attempts;
         run->initial_delay_s = r->initial_delay;
         run->max_delay_s = r->max_delay;
-        if (!run->name && set_string(&run->name, r->name))
-                return error_origin(-ENOMEM);
-        if (!span_eq(r->name, run->name)) /* claims point at the name that the site stream gave */
-                return error_origin(-EBADMSG);
-        if (set_string(&run->kind, r->kind) ||
+        if ((!run->name && set_string(&run->name, r->name)) || set_string(&run->kind, r->kind) ||
             set_string(&run->who, r->who) || set_string(&run->folder, r->folder) ||
             set_string(&run->file, r->file) || set_string(&run->backoff, r->backoff) ||
             set_string(&run->logging, r->logging) || set_string(&run->options, r->options) ||
