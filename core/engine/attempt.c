@@ -463,6 +463,10 @@ void attempt_resume(struct flight *f)
                 f->recovered = true;
                 attempt_doubt(f, "the engine ended before the answer came");
                 break;
+        case TASK_PARKED: /* a call that did not come back is over now, so that it can be asked */
+                if (f->lane->plugin->descriptor.flags & PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT)
+                        break;
+                __attribute__((fallthrough));
         case TASK_IN_DOUBT:
                 f->recovered = true;
                 f->doubt_since_ms = e->boot_ms;

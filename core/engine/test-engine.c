@@ -705,6 +705,25 @@ Test(engine, reads_the_former_state_again_if_that_may_help)
         fake_deinit(&f);
 }
 
+/* The call that never came back ended with its process: the next engine can ask. */
+Test(engine, asks_again_after_a_restart_what_was_parked)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        tick(&f, 10000);
+        tick(&f, 30000);
+        cr_assert_eq(status(&f, 0), TASK_PARKED);
+        crash(&f);
+        answer(&f, CALL_OBSERVE, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE);
+        cr_assert_eq(status(&f, 0), TASK_PARKED);
+        crash(&f);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_DONE);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
 Test(timers, fire_in_order)
 {
         struct timers t = {0};
