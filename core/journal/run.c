@@ -496,36 +496,6 @@ static size_t keys_of(const char *uses, char *ret, size_t n_ret)
         return n;
 }
 
-static void gone(struct site *site, struct span key)
-{
-        struct strmap_entry *e = strmap_find(&site->inventory.by_key, key.p, key.n);
-        struct resource *r = e ? e->value.pointer : NULL;
-        char name[512];
-
-        /* What stands on it is gone with it: the taskservs of a server. */
-        while (r && r->n_on > 0) {
-                const struct resource *on = NULL;
-
-                snprintf(name, sizeof(name), " %.*s ", (int)key.n, key.p);
-                strmap_foreach (k, &site->inventory.by_key) {
-                        const struct resource *c = k->value.pointer;
-                        char list[2048];
-
-                        if (!c->workflow || !*c->builds_on)
-                                continue;
-                        snprintf(list, sizeof(list), " %s ", c->builds_on);
-                        if (strstr(list, name)) {
-                                on = c;
-                                break;
-                        }
-                }
-                if (!on)
-                        break;
-                gone(site, span_of(on->key));
-        }
-        inventory_gone(&site->inventory, key);
-}
-
 /* What a task did to the inventory. */
 static int change_inventory(struct run *run, struct site *site, const struct task *t,
                             const struct record *r)
@@ -542,10 +512,8 @@ static int change_inventory(struct run *run, struct site *site, const struct tas
                 .changed_ms = r->at,
         };
 
-        if (t->verb == VERB_DELETE) {
-                gone(site, key);
-                return 0;
-        }
+        if (t->verb == VERB_DELETE)
+                return inventory_gone(&site->inventory, key);
         old = inventory_entry(&site->inventory, key);
         if (!old)
                 return error_origin(-ENOMEM);

@@ -69,7 +69,7 @@ static void count_on(struct inventory *inv, const struct resource *r, int delta)
                 size_t n = strcspn(p, " ");
                 struct strmap_entry *e = strmap_find(&inv->by_key, p, n);
 
-                if (e)
+                if (e && (delta > 0 || ((struct resource *)e->value.pointer)->n_on > 0))
                         ((struct resource *)e->value.pointer)->n_on += (uint32_t)delta;
                 p += n + (p[n] == ' ');
         }
@@ -139,16 +139,58 @@ static void inventory_tidy(struct inventory *inv, struct resource *r)
         free(r);
 }
 
-void inventory_gone(struct inventory *inv, struct span key)
+static bool stands_on(const struct resource *r, struct span key)
+{
+        const char *p = r->workflow ? r->builds_on : "";
+
+        while (*p) {
+                size_t n = strcspn(p, " ");
+
+                if (n == key.n && memcmp(p, key.p, n) == 0)
+                        return true;
+                p += n + (p[n] == ' ');
+        }
+        return false;
+}
+
+/* What stands on a resource is gone with it: the taskservs of a server. By their keys, because what
+ * stands on one of them may be another of them. */
+static int gone_with(struct inventory *inv, const struct resource *r)
+{
+        _cleanup_(cleanup_buf) struct buf keys = BUF_NULL;
+        int q = 0;
+
+        strmap_foreach (e, &inv->by_key) {
+                const struct resource *on = e->value.pointer;
+
+                if (on != r && stands_on(on, span_of(r->key)))
+                        buf_append(&keys, on->key, strlen(on->key) + 1);
+        }
+        if (buf_error(&keys))
+                return error_origin(-ENOMEM);
+        for (const char *key = keys.data; q == 0 && key && key < keys.data + keys.n;
+             key += strlen(key) + 1)
+                q = inventory_gone(inv, span_of(key));
+        return q;
+}
+
+int inventory_gone(struct inventory *inv, struct span key)
 {
         struct strmap_entry *e = strmap_find(&inv->by_key, key.p, key.n);
         struct resource *r = e ? e->value.pointer : NULL;
+        char *workflow;
 
         if (!r || !r->workflow)
-                return;
+                return 0;
         count_on(inv, r, -1);
-        free(steal(&r->workflow));
+        workflow = steal(&r->workflow); /* from here on it is not there: a circle ends */
+        if (r->n_on > 0 && gone_with(inv, r)) {
+                free(workflow);
+                return error_origin(-ENOMEM);
+        }
+        free(workflow);
         inventory_tidy(inv, r);
+        return 0;
 }
 
 static int claim(struct site *s, struct run *run, const char *key)
@@ -326,7 +368,7 @@ int site_apply(struct site *s, const struct record *r)
                                                             .changed_ms = r->changed});
                 break;
         case RECORD_GONE:
-                inventory_gone(&s->inventory, r->key);
+                q = inventory_gone(&s->inventory, r->key);
                 break;
         case RECORD_ENDED:
                 q = apply_ended(s, r);

@@ -335,3 +335,33 @@ Test(fold, what_depends_on_a_failure_is_skipped)
         run_free(run);
         site_deinit(&site);
 }
+
+/* A resource of the site stream, as a run that ended leaves it. */
+static void made(struct site *site, const char *key, const char *builds_on)
+{
+        struct record r = {.type = RECORD_RESOURCE, .key = span_of(key), .workflow = span_of("w"),
+                           .plugin = span_of("provider/x"), .spec = span_of("{}"),
+                           .outputs = span_of("{}"), .builds_on = span_of(builds_on)};
+
+        cr_assert_eq(site_apply(site, &r), 0);
+}
+
+/* The site stream alone must tell what the run's stream told: destroy has no task for a taskserv. */
+Test(fold, what_stands_on_a_server_is_gone_with_it)
+{
+        struct site site = SITE_NULL;
+        struct record gone = {.type = RECORD_GONE, .key = span_of("server.a")};
+
+        made(&site, "server.a", "");
+        made(&site, "server.ab", "");
+        made(&site, "taskserv.x@a", "server.a");
+        made(&site, "taskserv.y@a", "taskserv.x@a server.a");
+        made(&site, "taskserv.x@ab", "server.ab");
+        cr_assert_eq(site_apply(&site, &gone), 0);
+        cr_assert_null(inventory_get(&site.inventory, "server.a"));
+        cr_assert_null(inventory_get(&site.inventory, "taskserv.x@a"));
+        cr_assert_null(inventory_get(&site.inventory, "taskserv.y@a"));
+        cr_assert(inventory_get(&site.inventory, "taskserv.x@ab"));
+        cr_assert_eq(inventory_get(&site.inventory, "server.ab")->n_on, 1);
+        site_deinit(&site);
+}
