@@ -334,7 +334,8 @@ static int apply_ended(struct site *s, const struct record *r)
 
 int site_apply(struct site *s, const struct record *r)
 {
-        char op_id[UID_TEXT], run[UID_TEXT];
+        static const struct uid none;
+        char op_id[UID_TEXT] = "", run[UID_TEXT];
         struct resource *resource;
         int q = 0;
 
@@ -352,7 +353,8 @@ int site_apply(struct site *s, const struct record *r)
                 q = apply_accepted(s, r);
                 break;
         case RECORD_RESOURCE:
-                uid_text(&r->op_id, op_id);
+                if (memcmp(&r->op_id, &none, sizeof(none)) != 0) /* else found or adopted */
+                        uid_text(&r->op_id, op_id);
                 uid_text(&r->run, run);
                 resource = inventory_entry(&s->inventory, r->key);
                 if (!resource)

@@ -365,3 +365,13 @@ Test(fold, what_stands_on_a_server_is_gone_with_it)
         cr_assert_eq(inventory_get(&site.inventory, "server.ab")->n_on, 1);
         site_deinit(&site);
 }
+
+/* Promise 5: only what an op id caused is ever undone. */
+Test(fold, what_was_found_has_no_op_id)
+{
+        struct site site = SITE_NULL;
+
+        made(&site, "server.a", "");
+        cr_assert_str_eq(inventory_get(&site.inventory, "server.a")->op_id, "");
+        site_deinit(&site);
+}
