@@ -7,6 +7,7 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 static char folder[] = "/tmp/prvng-journal-XXXXXX";
@@ -374,4 +375,31 @@ Test(fold, what_was_found_has_no_op_id)
         made(&site, "server.a", "");
         cr_assert_str_eq(inventory_get(&site.inventory, "server.a")->op_id, "");
         site_deinit(&site);
+}
+
+/* A stream that cannot be looked at is not an empty one, to be begun anew. */
+Test(journal, does_not_take_a_stream_for_empty_without_looking)
+{
+        struct rlimit before, none;
+        struct stream *s = NULL;
+        struct journal *j;
+        uint64_t n = 0;
+        int r;
+
+        write_batches(1);
+        j = opened(false);
+        cr_assert_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+        for (rlim_t room = 0; room < 3; room++) { /* descriptors left: each step of looking fails once */
+                int lowest = dup(0);
+
+                close(lowest);
+                none = (struct rlimit){.rlim_cur = (rlim_t)lowest + room, .rlim_max = before.rlim_max};
+                cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+                r = stream_open(j, "s", count, &n, &s);
+                cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+                cr_assert_neq(r, 0, "with room for %u", (unsigned)room);
+        }
+        journal_close(j);
+        cr_assert_eq(reopen(&n), 0);
+        cr_assert_eq(n, 1);
 }
