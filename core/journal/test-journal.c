@@ -403,3 +403,46 @@ Test(journal, does_not_take_a_stream_for_empty_without_looking)
         cr_assert_eq(reopen(&n), 0);
         cr_assert_eq(n, 1);
 }
+
+static ino_t segment_inode(const char *stream)
+{
+        char path[256];
+        struct stat st;
+
+        snprintf(path, sizeof(path), "%s/streams/%s/00000001.jsonl", folder, stream);
+        cr_assert_eq(stat(path, &st), 0);
+        return st.st_ino;
+}
+
+/* The store keeps so many segments open, no more; what it closed it must not copy to go on with. */
+Test(journal, appends_to_more_streams_than_it_keeps_open)
+{
+        enum { N = 40 };
+        struct journal *j = opened(false);
+        struct stream *s[N];
+        ino_t before[N];
+        char name[16];
+
+        for (unsigned i = 0; i < N; i++) {
+                snprintf(name, sizeof(name), "s%u", i);
+                cr_assert_eq(stream_open(j, name, NULL, NULL, &s[i]), 0);
+        }
+        for (unsigned round = 0; round < 3; round++)
+                for (unsigned i = 0; i < N; i++) {
+                        struct record r = {.type = RECORD_GONE, .key = span_of("server.a")};
+
+                        stream_append(s[i], &r);
+                        cr_assert_eq(stream_commit(s[i]), 0, "%s", j->message);
+                        if (!round)
+                                before[i] = segment_inode(s[i]->name);
+                        cr_assert_eq(before[i], segment_inode(s[i]->name), "copied");
+                }
+        for (unsigned i = 0; i < N; i++) {
+                uint64_t n = 0;
+
+                cr_assert_eq(journal_read(j, s[i]->name, count, &n), 0, "%s", j->message);
+                cr_assert_eq(n, 3);
+                stream_close(s[i]);
+        }
+        journal_close(j);
+}

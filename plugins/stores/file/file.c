@@ -299,8 +299,8 @@ static int open_segment(struct store *s, struct stream *st, const char *name, ui
         if (folder < 0)
                 return folder;
         segment_name(number, file);
-        if (fstatat(folder, file, &info, 0) == 0) /* closed for want of places: open it again */
-                r = segment_recover(&st->segment, folder, number, (uint64_t)info.st_size);
+        if (fstatat(folder, file, &info, 0) == 0) /* closed for want of places */
+                r = segment_reopen(&st->segment, folder, number);
         else
                 r = segment_create(&st->segment, folder, number);
         if (r < 0) {
