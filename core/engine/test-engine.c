@@ -749,6 +749,23 @@ Test(engine, a_server_that_was_made_in_part_is_in_the_inventory)
         fake_deinit(&f);
 }
 
+Test(engine, a_plugin_that_asks_for_ever_gets_a_month)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 2, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, INT64_MAX);
+        answer(&f, CALL_BEGIN, PRVNG_PENDING, 0, 0, INT64_MAX, "1");
+        tick(&f, 0);
+        cr_assert_eq(f.n_calls, 0, "neither is due: no time ran over");
+        crash(&f);
+        tick(&f, 0);
+        cr_assert_eq(taken(&f, CALL_POLL).attempt, 1);
+        cr_assert_eq(f.n_calls, 0);
+        fake_deinit(&f);
+}
+
 Test(timers, fire_in_order)
 {
         struct timers t = {0};
