@@ -58,10 +58,12 @@ void task_failed(struct flight *f, const struct op_reply *reply)
                                                .effect = reply->effect,
                                                .message = message_of(reply),
                                                .field = span_of(reply->field)});
-        if (flight_operation(f)->on_failure != ON_FAILURE_CONTINUE && !run->halted)
+        if (flight_operation(f)->on_failure != ON_FAILURE_CONTINUE && !run->halted) {
                 engine_append(e, run, &(struct record){.type = RECORD_HALT,
                                                        .task = task,
                                                        .message = message_of(reply)});
+                engine_run_hurry(e, run);
+        }
         flight_end(f);
 }
 
@@ -137,6 +139,8 @@ static bool may_retry(const struct flight *f, int32_t answer)
 {
         uint32_t number = flight_task(f)->attempt->number;
 
+        if (f->run->halted)
+                return false;
         if (answer == PRVNG_RATE_LIMITED)
                 return number < f->run->max_attempts + 50;
         return answer == PRVNG_TRANSIENT && number < f->run->max_attempts;
@@ -160,6 +164,20 @@ static void attempt_failed(struct flight *f, struct op_reply *reply)
                 retry(f, reply);
         else
                 task_failed(f, reply);
+}
+
+/* The former state could not be read: again later, as often as an attempt. Nothing was asked of the
+ * plugin that a record would have to tell of, so that none is written: the task is ready all the time. */
+bool attempt_read_later(struct flight *f, const struct op_reply *reply)
+{
+        uint32_t most = f->run->max_attempts + (reply->answer == PRVNG_RATE_LIMITED ? 50 : 0);
+
+        if ((reply->answer != PRVNG_TRANSIENT && reply->answer != PRVNG_RATE_LIMITED) ||
+            ++f->n_failures >= most)
+                return false;
+        f->phase = PHASE_DELAYED;
+        set_next(f, backoff_ms(f, f->n_failures, reply->retry_after_ms));
+        return true;
 }
 
 /* Doubt */
@@ -206,10 +224,12 @@ static void begin_again(struct flight *f, struct op_reply *reply, uint32_t effec
 {
         uint32_t number = flight_task(f)->attempt->number;
 
-        if (f->recovered) {
+        if (f->recovered && !f->run->halted) {
                 attempt_begin(f, number);
                 return;
         }
+        if (f->run->halted && !reply->message)
+                reply->message = strdup("not begun again, since nothing more starts");
         reply->answer = PRVNG_TRANSIENT;
         reply->effect = effect;
         attempt_failed(f, reply);
@@ -217,7 +237,7 @@ static void begin_again(struct flight *f, struct op_reply *reply, uint32_t effec
 
 static void not_started(struct flight *f, struct op_reply *reply)
 {
-        int64_t settled = (f->begun_ms ?: f->doubt_since_ms) +
+        int64_t settled = (f->left_ms ?: f->doubt_since_ms) +
                           f->lane->plugin->descriptor.settle_ms;
 
         if (f->engine->boot_ms < settled) { /* promise 4: "not there" proves nothing yet */
@@ -228,20 +248,21 @@ static void not_started(struct flight *f, struct op_reply *reply)
         }
 }
 
+/* A record also if the token is the old one, but the task was in doubt or parked: it goes on. */
 static void keep_token(struct flight *f, const struct op_reply *reply)
 {
         const struct attempt *a = flight_task(f)->attempt;
+        struct span token = span_n(reply->token.data, reply->token.n);
 
-        if (reply->token.n &&
-            (!a->token || strlen(a->token) != reply->token.n ||
-             memcmp(a->token, reply->token.data, reply->token.n) != 0))
-                engine_append(f->engine, f->run,
-                              &(struct record){.type = RECORD_TOKEN,
-                                               .task = f->task,
-                                               .token = span_n(reply->token.data, reply->token.n)});
+        if (!token.n)
+                token = span_of(a->token);
+        if (token.n && (flight_task(f)->status != TASK_PENDING || !span_eq(token, a->token ?: "")))
+                engine_append(f->engine, f->run, &(struct record){.type = RECORD_TOKEN,
+                                                                  .task = f->task,
+                                                                  .token = token});
 }
 
-static void pending(struct flight *f, struct op_reply *reply)
+static void pending(struct flight *f, enum phase asked, struct op_reply *reply)
 {
         struct engine *e = f->engine;
         int64_t left = f->deadline_ms - e->boot_ms;
@@ -256,6 +277,8 @@ static void pending(struct flight *f, struct op_reply *reply)
         f->n_failures = 0;
         f->doubt_since_ms = 0;
         f->phase = PHASE_WAITING;
+        if (asked == PHASE_BEGINNING) /* the call was asked to end, not what it began */
+                f->timed_out = false;
         set_next(f, reply->ask_again_ms >= 0 ? reply->ask_again_ms : POLL_MS);
         set_limit(f, f->timed_out ? GRACE_MS : MAX(left, (int64_t)0));
 }
@@ -271,7 +294,7 @@ static void observed(struct flight *f, struct op_reply *reply)
                         f->deadline_ms = f->engine->boot_ms +
                                          (int64_t)flight_operation(f)->timeout_s * 1000;
                 f->recovered = false;
-                pending(f, reply);
+                pending(f, PHASE_OBSERVING, reply);
                 break;
         case PRVNG_OBSERVED_NOT_STARTED:
                 not_started(f, reply);
@@ -302,7 +325,7 @@ static void answered(struct flight *f, enum phase asked, struct op_reply *reply)
         if (reply->answer == PRVNG_DONE || reply->answer == PRVNG_UNCHANGED)
                 task_done(f, reply->answer, span_n(reply->result.data, reply->result.n));
         else if (reply->answer == PRVNG_PENDING)
-                pending(f, reply);
+                pending(f, asked, reply);
         else if (could_not_ask)
                 ask_later(f, PHASE_WAITING, reply);
         else if (reply->answer == PRVNG_TOKEN_REJECTED || reply->effect == PRVNG_EFFECT_UNKNOWN ||
@@ -318,6 +341,8 @@ void engine_answer(struct engine *e, struct flight *f, struct op_reply *reply)
 
         assert(f->calling); /* E1 */
         f->calling = false;
+        if (asked != PHASE_READING && asked != PHASE_OBSERVING)
+                f->left_ms = e->boot_ms;
         timers_unset(&e->timers, &f->limit);
         if (asked == PHASE_READING)
                 task_former_read(f, reply);
@@ -344,14 +369,26 @@ static void not_again(struct flight *f)
         op_reply_deinit(&reply);
 }
 
+static void read_again(struct flight *f)
+{
+        if (f->run->halted) /* ends with the run, skipped */
+                flight_end(f);
+        else
+                task_read(f);
+}
+
 static void next_step(struct flight *f)
 {
         switch (f->phase) {
         case PHASE_WAITING:
                 engine_call(f, CALL_POLL, PHASE_POLLING, f->engine->boot_ms + CALL_MS);
+                if (!f->limit.place) /* after a poll that could not ask */
+                        set_limit(f, CALL_MS);
                 break;
         case PHASE_DELAYED:
-                if (f->run->halted)
+                if (!flight_task(f)->attempt)
+                        read_again(f);
+                else if (f->run->halted)
                         not_again(f);
                 else
                         attempt_begin(f, flight_task(f)->attempt->number + 1);

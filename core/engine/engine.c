@@ -189,6 +189,19 @@ struct flight *engine_find_flight(const struct run *run, uint32_t task)
         return NULL;
 }
 
+/* Nothing more starts in the run: what waits for its next attempt need not wait any longer. */
+void engine_run_hurry(struct engine *e, const struct run *run)
+{
+        const struct running *running = run->userdata;
+
+        for (uint32_t i = 0; i < running->n_flights; i++) {
+                struct flight *f = running->flights[i];
+
+                if (f->phase == PHASE_DELAYED && timers_set(&e->timers, &f->next, e->boot_ms))
+                        e->error = -ENOMEM;
+        }
+}
+
 /* Flights */
 
 struct flight *flight_new(struct engine *e, struct run *run, uint32_t task)

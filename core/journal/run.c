@@ -230,16 +230,16 @@ static int settle(struct run *run, uint32_t number)
 
 static int apply_run(struct run *run, const struct record *r)
 {
+        /* Claims point to the name and the id that the site stream gave. */
+        if (run->name && (!span_eq(r->name, run->name) ||
+                          memcmp(&run->id, &r->run, sizeof(run->id)) != 0))
+                return error_origin(-EBADMSG);
         run->id = r->run;
         uid_text(&r->run, run->id_text);
         run->max_attempts = r->max_attempts;
         run->initial_delay_s = r->initial_delay;
         run->max_delay_s = r->max_delay;
-        if (!run->name && set_string(&run->name, r->name))
-                return error_origin(-ENOMEM);
-        if (!span_eq(r->name, run->name)) /* claims point at the name that the site stream gave */
-                return error_origin(-EBADMSG);
-        if (set_string(&run->kind, r->kind) ||
+        if ((!run->name && set_string(&run->name, r->name)) || set_string(&run->kind, r->kind) ||
             set_string(&run->who, r->who) || set_string(&run->folder, r->folder) ||
             set_string(&run->file, r->file) || set_string(&run->backoff, r->backoff) ||
             set_string(&run->logging, r->logging) || set_string(&run->options, r->options) ||
@@ -496,8 +496,22 @@ static size_t keys_of(const char *uses, char *ret, size_t n_ret)
         return n;
 }
 
+struct resource *run_resource(const struct site *site, const struct run *run, struct task *t)
+{
+        struct strmap_entry *e;
+        struct resource *r;
+
+        if (t->resource || !t->n_key)
+                return t->resource;
+        e = strmap_find(&site->inventory.by_key, task_key(run, t), t->n_key);
+        r = e ? e->value.pointer : NULL;
+        if (r && r->claim && streq(r->claim, run->id_text))
+                t->resource = r;
+        return r;
+}
+
 /* What a task did to the inventory. */
-static int change_inventory(struct run *run, struct site *site, const struct task *t,
+static int change_inventory(struct run *run, struct site *site, struct task *t,
                             const struct record *r)
 {
         const struct span key = span_n(task_key(run, t), t->n_key);
@@ -516,7 +530,7 @@ static int change_inventory(struct run *run, struct site *site, const struct tas
                 inventory_gone(&site->inventory, key);
                 return 0;
         }
-        old = inventory_entry(&site->inventory, key);
+        old = run_resource(site, run, t) ?: inventory_entry(&site->inventory, key);
         if (!old)
                 return error_origin(-ENOMEM);
         if (r->answer == PRVNG_UNCHANGED && old->workflow)

@@ -311,7 +311,10 @@ static void resolve(struct engine_process *p, struct request *q, const char *res
                 if (!streq(task_id(run, &run->tasks[i]), task))
                         continue;
                 if (engine_resolve(p->engine, run, i, streq(as, "done"), buf_str(&outputs)))
-                        answer_problems(q, 409, "the task is not parked", NULL);
+                        answer_problems(q, 409,
+                                        "the task is neither parked nor in doubt, or its plugin is "
+                                        "being asked at this moment, or is not available",
+                                        NULL);
                 else
                         answer_run(q, run);
                 return;
