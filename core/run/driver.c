@@ -250,22 +250,23 @@ bool driver_collect(struct engine_process *p)
         return any;
 }
 
+static void drop(struct job *job, bool with_call)
+{
+        for (struct job *next; job; job = next) {
+                next = job->next;
+                if (with_call)
+                        op_call_deinit(&job->call);
+                op_reply_deinit(&job->reply);
+                free(job);
+        }
+}
+
 void driver_drop_jobs(struct engine_process *p)
 {
-        struct job *job, *next;
-
-        for (job = p->held; job; job = next) {
-                next = job->next;
-                op_call_deinit(&job->call);
-                op_reply_deinit(&job->reply);
-                free(job);
-        }
-        for (job = p->free_jobs; job; job = next) {
-                next = job->next;
-                op_reply_deinit(&job->reply);
-                free(job);
-        }
-        p->held = p->free_jobs = NULL;
+        drop(p->held, true);
+        drop(p->left, true);
+        drop(p->free_jobs, false);
+        p->held = p->left = p->free_jobs = NULL;
         p->held_last = &p->held;
 }
 

@@ -192,7 +192,7 @@ int engine_process_new(const struct context *c, const struct engine_process_hook
 bool engine_process_end_calls(struct engine_process *p)
 {
         if (!p->abandoned)
-                p->workers = workers_free(p->workers, PATIENCE_MS);
+                p->workers = workers_free(p->workers, PATIENCE_MS, &p->left);
         p->abandoned = p->workers != NULL;
         return !p->abandoned;
 }

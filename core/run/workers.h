@@ -36,8 +36,8 @@ struct job {
 int workers_new(uint32_t n_threads, int wake_fd, struct workers **ret_workers);
 
 /* Waits until the jobs that are being run return, at most that long. If one does not, `w` is returned:
- * the job is left to the end of the process. Jobs in the queue are dropped. */
-struct workers *workers_free(struct workers *w, int64_t wait_ms);
+ * the job is left to the end of the process. *ret_left: the jobs that nobody began or collected. */
+struct workers *workers_free(struct workers *w, int64_t wait_ms, struct job **ret_left);
 
 /* Queues a list of jobs, linked by `next`. */
 void workers_submit(struct workers *w, struct job *first);
