@@ -546,7 +546,7 @@ static int change_inventory(struct run *run, struct site *site, struct task *t,
 /* A create that failed but left something behind. So that it has an owner, a server is in the inventory
  * from then on, with nothing known of it but the request that made it: destroy deletes it, and a rerun
  * completes it. (What was made on a server goes with it.) */
-static int left_behind(struct run *run, struct site *site, const struct task *t,
+static int left_behind(struct run *run, struct site *site, struct task *t,
                        const struct record *r)
 {
         const struct span key = span_n(task_key(run, t), t->n_key);
