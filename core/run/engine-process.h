@@ -47,6 +47,8 @@ void engine_process_busy(struct engine_process *p, int delta);
 int engine_process_post(struct engine_process *p, void *request, const char *method,
                         const char *path, const void *body, size_t n_body);
 
+/* Ends within 2 s whatever plugins do (promise 10). What a plugin that did not return may still look at
+ * is left to the end of the process. */
 struct engine_process *engine_process_free(struct engine_process *p);
 
 #endif

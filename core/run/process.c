@@ -210,6 +210,10 @@ struct engine_process *engine_process_free(struct engine_process *p)
                 free(q);
         }
         p->workers = workers_free(p->workers, 1500);
+        if (p->workers) { /* a plugin still reads its request: all but the store stays */
+                journal_close(p->journal);
+                return NULL;
+        }
         engine_free(p->engine);
         driver_drop_jobs(p);
         for (uint32_t i = 0; i < p->n_streams; i++) {

@@ -150,3 +150,21 @@ Test(workers, withdraw_what_no_worker_has_begun)
         workers_free(w, 1000);
         close(wake);
 }
+
+static struct job hanging = {.run = busy};
+
+Test(workers, say_that_a_job_does_not_return)
+{
+        int wake = eventfd(0, EFD_CLOEXEC);
+        struct workers *w = NULL;
+
+        sem_init(&taken, 0, 0);
+        sem_init(&go_on, 0, 0);
+        cr_assert_eq(workers_new(1, wake, &w), 0);
+        workers_submit(w, &hanging);
+        sem_wait(&taken);
+        cr_assert_eq(workers_free(w, 10), w);
+        sem_post(&go_on);
+        cr_assert_null(workers_free(w, 10000));
+        close(wake);
+}

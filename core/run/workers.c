@@ -162,8 +162,9 @@ struct workers *workers_free(struct workers *w, int64_t wait_ms)
                 ;
         alive = w->n_alive > 0;
         pthread_mutex_unlock(&w->lock);
-        if (!alive) /* else a plugin still runs and will come back to this memory */
-                free(w);
+        if (alive) /* a plugin still runs and will come back to this memory */
+                return w;
+        free(w);
         return NULL;
 }
 

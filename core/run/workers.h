@@ -36,7 +36,8 @@ struct job {
 int workers_new(uint32_t n_threads, int wake_fd, struct workers **ret_workers);
 
 /* Waits until the jobs that are being run return, at most that long; what is still running then is
- * left to the end of the process. Jobs in the queue are dropped. */
+ * left to the end of the process: then the answer is not NULL, and what the jobs point to must stay.
+ * Jobs in the queue are dropped. */
 struct workers *workers_free(struct workers *w, int64_t wait_ms);
 
 /* Queues a list of jobs, linked by `next`. */
