@@ -83,6 +83,8 @@ static void park(struct flight *f, const char *format, ...)
         timers_unset(&f->engine->timers, &f->next);
         timers_unset(&f->engine->timers, &f->limit);
         f->phase = PHASE_IDLE;
+        if (!f->calling)
+                flight_leave_place(f);
 }
 
 static void park_question(struct flight *f, const char *why)
@@ -130,6 +132,7 @@ static void retry(struct flight *f, const struct op_reply *reply)
                                                           .after = after,
                                                           .message = message_of(reply)});
         timers_unset(&f->engine->timers, &f->limit);
+        f->recovered = false;
         f->phase = PHASE_DELAYED;
         set_next(f, after);
 }
@@ -360,13 +363,33 @@ static void not_again(struct flight *f)
         const struct task_note *note = run_note(f->run, f->task);
         struct op_reply reply = OP_REPLY_NULL;
 
-        reply.answer = flight_task(f)->attempt->answer;
-        reply.effect = flight_task(f)->attempt->effect;
+        if (f->recovered) { /* the operator said that it had not started */
+                reply.answer = PRVNG_CANCELLED;
+                reply.effect = PRVNG_EFFECT_NONE;
+        } else {
+                reply.answer = flight_task(f)->attempt->answer;
+                reply.effect = flight_task(f)->attempt->effect;
+        }
         if (asprintf(&reply.message, "not tried again, since nothing more starts: %s",
                      note ? note->message : "") < 0)
                 reply.message = NULL;
         task_failed(f, &reply);
         op_reply_deinit(&reply);
+}
+
+/* Begins, once there is a place in the lane. */
+void attempt_next(struct flight *f)
+{
+        uint32_t number = flight_task(f)->attempt->number;
+
+        if (f->run->halted) {
+                not_again(f);
+        } else if (flight_take_place(f)) {
+                attempt_begin(f, f->recovered ? number : number + 1);
+        } else {
+                f->phase = PHASE_DELAYED;
+                set_next(f, PLACE_MS);
+        }
 }
 
 static void read_again(struct flight *f)
@@ -388,10 +411,8 @@ static void next_step(struct flight *f)
         case PHASE_DELAYED:
                 if (!flight_task(f)->attempt)
                         read_again(f);
-                else if (f->run->halted)
-                        not_again(f);
                 else
-                        attempt_begin(f, flight_task(f)->attempt->number + 1);
+                        attempt_next(f);
                 break;
         case PHASE_DOUBTING:
                 observe(f);
@@ -464,8 +485,10 @@ void attempt_resume(struct flight *f)
                 attempt_doubt(f, "the engine ended before the answer came");
                 break;
         case TASK_PARKED: /* a call that did not come back is over now, so that it can be asked */
-                if (f->lane->plugin->descriptor.flags & PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT)
+                if (f->lane->plugin->descriptor.flags & PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT) {
+                        flight_leave_place(f);
                         break;
+                }
                 __attribute__((fallthrough));
         case TASK_IN_DOUBT:
                 f->recovered = true;
