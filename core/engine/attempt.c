@@ -71,11 +71,12 @@ static void park(struct flight *f, const char *format, ...) _printf_(2, 3);
 
 static void park(struct flight *f, const char *format, ...)
 {
-        char message[1024];
+        _cleanup_(cleanup_free) char *message = NULL;
         va_list ap;
 
         va_start(ap, format);
-        vsnprintf(message, sizeof(message), format, ap);
+        if (vasprintf(&message, format, ap) < 0)
+                message = NULL;
         va_end(ap);
         engine_append(f->engine, f->run, &(struct record){.type = RECORD_PARKED,
                                                           .task = f->task,
@@ -152,14 +153,14 @@ static bool may_retry(const struct flight *f, int32_t answer)
 /* The attempt ended without success, and its effect is known. */
 static void attempt_failed(struct flight *f, struct op_reply *reply)
 {
-        char message[1024];
-
         if (f->timed_out) {
-                snprintf(message, sizeof(message), "timed out after %u s%s%s",
-                         flight_operation(f)->timeout_s, reply->message ? ": " : "",
-                         reply->message ?: "");
+                char *message = NULL;
+
+                if (asprintf(&message, "timed out after %u s%s%s", flight_operation(f)->timeout_s,
+                             reply->message ? ": " : "", reply->message ?: "") < 0)
+                        message = NULL;
                 free(reply->message);
-                reply->message = strdup(message);
+                reply->message = message;
                 if (reply->answer == PRVNG_CANCELLED)
                         reply->answer = PRVNG_TRANSIENT;
         }

@@ -793,6 +793,26 @@ Test(engine, a_parked_task_gives_its_place_to_others)
         fake_deinit(&f);
 }
 
+/* The end of a long message would fall into a character, and the journal be no UTF-8. */
+Test(engine, cuts_no_message)
+{
+        char message[1500 * 2 + 1] = "";
+        struct fake f;
+
+        for (unsigned i = 0; i < 1500; i++)
+                memcpy(message + 2 * i, "\xc3\xa9", 3);
+        fake_init(&f);
+        submit(&f, 2, false, ON_FAILURE_CONTINUE, 0);
+        tick(&f, 10000);
+        answer(&f, CALL_BEGIN, PRVNG_CANCELLED, PRVNG_EFFECT_NONE, 0, 0, NULL, message);
+        cr_assert(strstr(run_note(f.run, 0)->message, message));
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        answer(&f, CALL_OBSERVE, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE, 0, 0, NULL, message);
+        cr_assert(strstr(run_note(f.run, 1)->message, message));
+        cr_assert(strstr(run_note(f.run, 1)->message, "prvng batch resolve"));
+        fake_deinit(&f);
+}
+
 Test(timers, fire_in_order)
 {
         struct timers t = {0};
