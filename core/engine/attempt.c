@@ -203,7 +203,8 @@ void attempt_doubt(struct flight *f, const char *message)
                 return;
         f->doubt_since_ms = e->boot_ms;
         f->n_failures = 0;
-        if (f->lane->plugin->descriptor.flags & PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT)
+        if (f->lane->plugin->descriptor.flags & PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT &&
+            flight_task(f)->verb != PLAN_CHECK)
                 park_question(f, "The plugin cannot tell what became of a request");
         else
                 observe(f);
@@ -313,6 +314,10 @@ static void observed(struct flight *f, struct op_reply *reply)
                 attempt_failed(f, reply);
                 break;
         case PRVNG_UNSUPPORTED:
+                if (flight_task(f)->verb == PLAN_CHECK) { /* it changes nothing: ask once more */
+                        begin_again(f, reply, PRVNG_EFFECT_NONE);
+                        break;
+                }
                 park_question(f, reply->message ?: "The plugin cannot tell what became of a request");
                 break;
         default: /* UNCERTAIN, or it could not be asked */

@@ -813,6 +813,25 @@ Test(engine, cuts_no_message)
         fake_deinit(&f);
 }
 
+/* It changes nothing, so that there is nothing to ask the operator. */
+Test(engine, a_check_in_doubt_is_made_again)
+{
+        struct fake f;
+
+        fake_init(&f);
+        f.verb = PLAN_CHECK;
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        crash(&f);
+        answer(&f, CALL_OBSERVE, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE);
+        cr_assert_eq(taken(&f, CALL_BEGIN).attempt, 1);
+        f.plugin.descriptor.flags = PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT;
+        crash(&f);
+        answer(&f, CALL_OBSERVE, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE);
+        answer(&f, CALL_BEGIN, PRVNG_UNCHANGED);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
 Test(timers, fire_in_order)
 {
         struct timers t = {0};
