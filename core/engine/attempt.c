@@ -18,7 +18,7 @@
 static void set_next(struct flight *f, int64_t after_ms)
 {
         if (timers_set(&f->engine->timers, &f->next,
-                       f->engine->boot_ms + MAX(after_ms, (int64_t)0)))
+                       f->engine->boot_ms + MIN(MAX(after_ms, (int64_t)0), AFTER_MAX_MS)))
                 f->engine->error = -ENOMEM;
 }
 
@@ -114,7 +114,7 @@ static int64_t backoff_ms(struct flight *f, uint32_t failed, int64_t retry_after
         delay = MIN(delay, cap);
         f->engine->ops->entropy(f->engine->userdata, &random, sizeof(random));
         delay = delay ? random % (delay + 1) : 0;
-        return MAX((int64_t)delay, retry_after_ms);
+        return MAX((int64_t)delay, MIN(retry_after_ms, AFTER_MAX_MS));
 }
 
 static void retry(struct flight *f, const struct op_reply *reply)
@@ -463,6 +463,10 @@ void attempt_resume(struct flight *f)
                 f->recovered = true;
                 attempt_doubt(f, "the engine ended before the answer came");
                 break;
+        case TASK_PARKED: /* a call that did not come back is over now, so that it can be asked */
+                if (f->lane->plugin->descriptor.flags & PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT)
+                        break;
+                __attribute__((fallthrough));
         case TASK_IN_DOUBT:
                 f->recovered = true;
                 f->doubt_since_ms = e->boot_ms;

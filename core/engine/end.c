@@ -2,6 +2,12 @@
 /* The end of a run, taking up runs after a restart, and the operator's commands. */
 #include "engine/flight.h"
 
+/* A task failed, and what it left is in the inventory because of this run. */
+static bool left_something(const struct run *run, const struct resource *r)
+{
+        return r && r->workflow && streq(r->run, run->id_text);
+}
+
 /* What the run did to the inventory, into the site stream: the run's own stream need not be read for
  * it any more. */
 static void journal_changes(struct engine *e, struct run *run)
@@ -11,10 +17,13 @@ static void journal_changes(struct engine *e, struct run *run)
                 const struct resource *r;
                 struct record record = {.run = run->id, .key = span_n(task_key(run, t), t->n_key)};
 
-                if (!t->n_key || t->verb == PLAN_CHECK ||
-                    (t->status != TASK_SUCCEEDED && t->status != TASK_UNCHANGED))
+                if (!t->n_key || t->verb == PLAN_CHECK)
                         continue;
                 r = run_resource(e->site, run, t);
+                if (t->status == TASK_FAILED ? !left_something(run, r)
+                                             : t->status != TASK_SUCCEEDED &&
+                                                       t->status != TASK_UNCHANGED)
+                        continue;
                 if (!r || !r->workflow) {
                         record.type = RECORD_GONE;
                 } else {

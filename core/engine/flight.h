@@ -8,6 +8,7 @@
 #define CALL_MS         60000 /* an observe, poll, read or cancel should be back by then */
 #define GRACE_MS        30000 /* after a cancellation, until a plugin is given up */
 #define OBSERVE_MAX_MS  30000 /* longest pause between two observes or failed polls */
+#define AFTER_MAX_MS    (INT64_C(30) * 86400 * 1000) /* a plugin may ask for no more patience */
 #define POLL_MS         1000  /* where a plugin does not say when to ask again */
 
 enum phase {

@@ -705,6 +705,67 @@ Test(engine, reads_the_former_state_again_if_that_may_help)
         fake_deinit(&f);
 }
 
+/* The call that never came back ended with its process: the next engine can ask. */
+Test(engine, asks_again_after_a_restart_what_was_parked)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        tick(&f, 10000);
+        tick(&f, 30000);
+        cr_assert_eq(status(&f, 0), TASK_PARKED);
+        crash(&f);
+        answer(&f, CALL_OBSERVE, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE);
+        cr_assert_eq(status(&f, 0), TASK_PARKED);
+        crash(&f);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_DONE);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+/* What a failed create left behind has an owner: a rerun may complete it, destroy deletes it. */
+Test(engine, a_server_that_was_made_in_part_is_in_the_inventory)
+{
+        const struct resource *r;
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 2, false, ON_FAILURE_CONTINUE, 0);
+        answer(&f, CALL_BEGIN, PRVNG_PERMANENT, PRVNG_EFFECT_PARTIAL);
+        answer(&f, CALL_BEGIN, PRVNG_PERMANENT, PRVNG_EFFECT_NONE);
+        cr_assert_eq(f.run->status, RUN_FAILED);
+        for (unsigned i = 0; i < 2; i++) {
+                r = inventory_get(&f.site.inventory, "server.t0");
+                cr_assert(r && r->workflow);
+                cr_assert_str_eq(r->workflow, "w");
+                cr_assert_str_eq(r->plugin, "provider/x");
+                cr_assert(*r->op_id && strstr(r->outputs, r->op_id), "what is known of it");
+                cr_assert_null(inventory_get(&f.site.inventory, "server.t1"));
+                buf_clear(&f.run_lines); /* once more from the site's stream alone */
+                if (i == 0)
+                        crash(&f);
+        }
+        fake_deinit(&f);
+}
+
+Test(engine, a_plugin_that_asks_for_ever_gets_a_month)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 2, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, INT64_MAX);
+        answer(&f, CALL_BEGIN, PRVNG_PENDING, 0, 0, INT64_MAX, "1");
+        tick(&f, 0);
+        cr_assert_eq(f.n_calls, 0, "neither is due: no time ran over");
+        crash(&f);
+        tick(&f, 0);
+        cr_assert_eq(taken(&f, CALL_POLL).attempt, 1);
+        cr_assert_eq(f.n_calls, 0);
+        fake_deinit(&f);
+}
+
 Test(timers, fire_in_order)
 {
         struct timers t = {0};

@@ -526,10 +526,8 @@ static int change_inventory(struct run *run, struct site *site, struct task *t,
                 .changed_ms = r->at,
         };
 
-        if (t->verb == VERB_DELETE) {
-                inventory_gone(&site->inventory, key);
-                return 0;
-        }
+        if (t->verb == VERB_DELETE)
+                return inventory_gone(&site->inventory, key);
         old = run_resource(site, run, t) ?: inventory_entry(&site->inventory, key);
         if (!old)
                 return error_origin(-ENOMEM);
@@ -545,6 +543,26 @@ static int change_inventory(struct run *run, struct site *site, struct task *t,
         return inventory_put(&site->inventory, old, &c);
 }
 
+/* A create that failed but left something behind. So that it has an owner, a server is in the inventory
+ * from then on, with nothing known of it but the request that made it: destroy deletes it, and a rerun
+ * completes it. (What was made on a server goes with it.) */
+static int left_behind(struct run *run, struct site *site, struct task *t,
+                       const struct record *r)
+{
+        const struct span key = span_n(task_key(run, t), t->n_key);
+        const struct resource *old = inventory_get(&site->inventory, task_key(run, t));
+        char op_id[UID_TEXT], outputs[UID_TEXT + 16];
+        struct record known = *r;
+
+        if (t->verb != VERB_CREATE || r->effect == PRVNG_EFFECT_NONE || !t->attempt ||
+            key.n < 7 || memcmp(key.p, "server.", 7) != 0 || (old && old->workflow))
+                return 0;
+        uid_text(&t->attempt->op_id, op_id);
+        snprintf(outputs, sizeof(outputs), "{\"op_id\":\"%s\"}", op_id);
+        known.outputs = span_of(outputs);
+        return change_inventory(run, site, t, &known);
+}
+
 static int apply_end_of_task(struct run *run, struct site *site, struct task *t,
                              const struct record *r)
 {
@@ -554,6 +572,8 @@ static int apply_end_of_task(struct run *run, struct site *site, struct task *t,
                 return error_origin(-EBADMSG);
         if (r->type == RECORD_FAILED) {
                 q = note(run, r);
+                if (q == 0 && site)
+                        q = left_behind(run, site, t, r);
                 set_status(run, t, TASK_FAILED);
         } else {
                 if (site && t->n_key && t->verb != VERB_CHECK)

@@ -49,6 +49,35 @@ static int take_up(struct engine_process *p, struct run *run)
                                              : engine_adopt(p->engine, run);
 }
 
+/* Only after a plugin was asked can it have answered. */
+static int refuse_answers(void *userdata, const struct record *r, const char *line, size_t n_line)
+{
+        return r->type == RECORD_TOKEN || r->type == RECORD_RETRY || r->type == RECORD_DOUBT ||
+                               r->type == RECORD_DONE
+                       ? JOURNAL_E_DAMAGED
+                       : 0;
+}
+
+/* A stream that the site stream does not name. */
+static int remove_orphan(struct engine_process *p, const char *name)
+{
+        _cleanup_(cleanup_free) char *message = NULL;
+        int r;
+
+        free(steal(&p->journal->message));
+        r = journal_read(p->journal, name, refuse_answers, NULL);
+        if (r == 0)
+                return journal_remove(p->journal, name);
+        if (r != JOURNAL_E_DAMAGED || p->journal->message)
+                return r;
+        if (asprintf(&message, "stream %s tells of things that were done, but the site's stream does "
+                               "not know that run: it is older or was replaced. Nothing was changed. "
+                               "Restore the whole store from one backup", name) < 0)
+                message = NULL;
+        process_fail(p, JOURNAL_E_DAMAGED, message);
+        return r;
+}
+
 /* Streams of runs that were never accepted: the engine died between the two commits. Nobody was told
  * of them, and nothing was called for them. */
 static int remove_orphans(struct engine_process *p)
@@ -64,7 +93,7 @@ static int remove_orphans(struct engine_process *p)
                 const char *id = startswith(names[i], "run-");
 
                 if (r == 0 && id && !strmap_get(&p->site.run_by_id, id))
-                        r = journal_remove(p->journal, names[i]);
+                        r = remove_orphan(p, names[i]);
                 free(names[i]);
         }
         free(names);
