@@ -13,13 +13,13 @@ static bool left_something(const struct run *run, const struct resource *r)
 static void journal_changes(struct engine *e, struct run *run)
 {
         for (uint32_t i = 0; i < run->n_tasks && !e->error; i++) {
-                const struct task *t = &run->tasks[i];
+                struct task *t = &run->tasks[i];
                 const struct resource *r;
                 struct record record = {.run = run->id, .key = span_n(task_key(run, t), t->n_key)};
 
                 if (!t->n_key || t->verb == PLAN_CHECK)
                         continue;
-                r = inventory_get(&e->site->inventory, task_key(run, t));
+                r = run_resource(e->site, run, t);
                 if (t->status == TASK_FAILED ? !left_something(run, r)
                                              : t->status != TASK_SUCCEEDED &&
                                                        t->status != TASK_UNCHANGED)

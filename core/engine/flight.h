@@ -93,7 +93,7 @@ void task_failed(struct flight *f, const struct op_reply *reply);
 void run_check_end(struct engine *e, struct run *run);
 
 /* document.c */
-int compose_document(const struct site *site, const struct run *run, const struct task *t,
+int compose_document(const struct site *site, const struct run *run, struct task *t,
                      struct buf *ret);
 
 #endif

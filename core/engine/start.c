@@ -83,8 +83,7 @@ void task_read(struct flight *f)
 /* Promise 5: before update and delete the former state is read and journaled with the intent. */
 void task_former_read(struct flight *f, struct op_reply *reply)
 {
-        const struct resource *r = inventory_get(&f->engine->site->inventory,
-                                                 task_key(f->run, flight_task(f)));
+        const struct resource *r = run_resource(f->engine->site, f->run, flight_task(f));
 
         if (f->run->halted) { /* nothing was asked of it yet: it ends with the run, skipped */
                 flight_end(f);

@@ -496,8 +496,22 @@ static size_t keys_of(const char *uses, char *ret, size_t n_ret)
         return n;
 }
 
+struct resource *run_resource(const struct site *site, const struct run *run, struct task *t)
+{
+        struct strmap_entry *e;
+        struct resource *r;
+
+        if (t->resource || !t->n_key)
+                return t->resource;
+        e = strmap_find(&site->inventory.by_key, task_key(run, t), t->n_key);
+        r = e ? e->value.pointer : NULL;
+        if (r && r->claim && streq(r->claim, run->id_text))
+                t->resource = r;
+        return r;
+}
+
 /* What a task did to the inventory. */
-static int change_inventory(struct run *run, struct site *site, const struct task *t,
+static int change_inventory(struct run *run, struct site *site, struct task *t,
                             const struct record *r)
 {
         const struct span key = span_n(task_key(run, t), t->n_key);
@@ -514,7 +528,7 @@ static int change_inventory(struct run *run, struct site *site, const struct tas
 
         if (t->verb == VERB_DELETE)
                 return inventory_gone(&site->inventory, key);
-        old = inventory_entry(&site->inventory, key);
+        old = run_resource(site, run, t) ?: inventory_entry(&site->inventory, key);
         if (!old)
                 return error_origin(-ENOMEM);
         if (r->answer == PRVNG_UNCHANGED && old->workflow)
@@ -532,7 +546,7 @@ static int change_inventory(struct run *run, struct site *site, const struct tas
 /* A create that failed but left something behind. So that it has an owner, a server is in the inventory
  * from then on, with nothing known of it but the request that made it: destroy deletes it, and a rerun
  * completes it. (What was made on a server goes with it.) */
-static int left_behind(struct run *run, struct site *site, const struct task *t,
+static int left_behind(struct run *run, struct site *site, struct task *t,
                        const struct record *r)
 {
         const struct span key = span_n(task_key(run, t), t->n_key);

@@ -32,6 +32,8 @@ int lane_get(struct maker *m, const char *kind, const char *name, uint32_t *ret_
         if (r)
                 return error_fold(r);
         e = strmap_find(&m->plugin_keys, key, strlen(key));
+        if (!e) /* refused before its kind was known: its reason helps more than that there is none */
+                e = strmap_find(&m->plugin_keys, key + strlen(kind), strlen(key) - strlen(kind));
         l = &m->lanes[m->n_lanes];
         *l = (struct lane){
                 .plan = {.plugin = key},

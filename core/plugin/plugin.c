@@ -304,6 +304,11 @@ struct plugin *plugins_find(const struct plugins *all, const char *kind, const c
         for (size_t i = 0; i < all->n; i++)
                 if (streq(all->list[i].kind, kind) && streq(all->list[i].name, name))
                         return &all->list[i];
+        /* One that was refused before its kind was known may be the one that is meant: its reason
+         * helps more than that there is none. */
+        for (size_t i = 0; i < all->n; i++)
+                if (!*all->list[i].kind && streq(all->list[i].name, name))
+                        return &all->list[i];
         return NULL;
 }
 

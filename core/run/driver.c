@@ -127,10 +127,8 @@ static void on_progress(struct op_call *call, uint32_t permille, const char *mes
 {
         struct engine_process *p = call->userdata;
 
-        pthread_mutex_lock(&p->progress_lock);
         if (p->hooks.on_progress)
                 p->hooks.on_progress(p->hooks.userdata, call->run, call->task, permille, message);
-        pthread_mutex_unlock(&p->progress_lock);
 }
 
 /* https://www.w3.org/TR/trace-context/: "00-" trace "-" span "-01" */
@@ -269,22 +267,23 @@ bool driver_collect(struct engine_process *p)
         return any;
 }
 
+static void drop(struct job *job, bool with_call)
+{
+        for (struct job *next; job; job = next) {
+                next = job->next;
+                if (with_call)
+                        op_call_deinit(&job->call);
+                op_reply_deinit(&job->reply);
+                free(job);
+        }
+}
+
 void driver_drop_jobs(struct engine_process *p)
 {
-        struct job *job, *next;
-
-        for (job = p->held; job; job = next) {
-                next = job->next;
-                op_call_deinit(&job->call);
-                op_reply_deinit(&job->reply);
-                free(job);
-        }
-        for (job = p->free_jobs; job; job = next) {
-                next = job->next;
-                op_reply_deinit(&job->reply);
-                free(job);
-        }
-        p->held = p->free_jobs = NULL;
+        drop(p->held, true);
+        drop(p->left, true);
+        drop(p->free_jobs, false);
+        p->held = p->left = p->free_jobs = NULL;
         p->held_last = &p->held;
 }
 

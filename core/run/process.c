@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 
+#define PATIENCE_MS 1500 /* for calls at the end: promise 10 leaves 2 s for everything */
 #define SPIN_US 60 /* a wake-up costs about as much */
 
 /* Starting */
@@ -136,6 +137,24 @@ static int replay(struct engine_process *p)
         return r ?: p->error;
 }
 
+/* "critical" in a plugin's drop-in. */
+static int check_critical(const struct engine_process *p, char **ret_message)
+{
+        const struct plugins *plugins = p->context->plugins;
+
+        for (size_t i = 0; i < plugins->n; i++) {
+                const struct plugin *plugin = &plugins->list[i];
+
+                if (!plugin->config->critical || plugin->state != PLUGIN_REFUSED)
+                        continue;
+                if (asprintf(ret_message, "the plugin %s is critical (%s) and was refused: %s",
+                             plugin->name, plugin->config->from, plugin->reason) < 0)
+                        *ret_message = NULL;
+                return error_origin(-ENOEXEC);
+        }
+        return 0;
+}
+
 static int open_store(struct engine_process *p, char **ret_message)
 {
         _cleanup_(cleanup_free) char *folder = site_store_folder(p->context->config);
@@ -182,8 +201,8 @@ int engine_process_new(const struct context *c, const struct engine_process_hook
         p->posted_last = &p->posted;
         p->answers_last = &p->answers;
         pthread_mutex_init(&p->lock, NULL);
-        pthread_mutex_init(&p->progress_lock, NULL);
-        r = open_store(p, &message);
+        r = check_critical(p, &message);
+        r = r ?: open_store(p, &message);
         r = r ?: open_loop(p);
         r = r ?: replay(p);
         if (r) {
@@ -199,21 +218,26 @@ int engine_process_new(const struct context *c, const struct engine_process_hook
         return 0;
 }
 
+bool engine_process_end_calls(struct engine_process *p)
+{
+        if (!p->abandoned)
+                p->workers = workers_free(p->workers, PATIENCE_MS, &p->left);
+        p->abandoned = p->workers != NULL;
+        return !p->abandoned;
+}
+
 struct engine_process *engine_process_free(struct engine_process *p)
 {
         if (!p)
                 return NULL;
+        if (!engine_process_end_calls(p))
+                return p; /* the store's lock too goes with the process: nobody acts beside the call */
         for (struct request *q = p->posted, *next; q; q = next) {
                 next = q->next;
                 free(q->method);
                 free(q->path);
                 free(q->body);
                 free(q);
-        }
-        p->workers = workers_free(p->workers, 1500);
-        if (p->workers) { /* a plugin still reads its request: all but the store stays */
-                journal_close(p->journal);
-                return NULL;
         }
         engine_free(p->engine);
         driver_drop_jobs(p);
@@ -233,7 +257,6 @@ struct engine_process *engine_process_free(struct engine_process *p)
         if (p->timer >= 0)
                 close(p->timer);
         pthread_mutex_destroy(&p->lock);
-        pthread_mutex_destroy(&p->progress_lock);
         free(p->message);
         free(p);
         return NULL;
@@ -391,10 +414,6 @@ int engine_process_run(struct engine_process *p, uint32_t idle_s, char **ret_mes
                 if (may_go_on(p, idle_s))
                         wait(p, idle_s);
         } while (may_go_on(p, idle_s));
-        /* Whoever listens may be gone before a plugin that does not return yet. */
-        pthread_mutex_lock(&p->progress_lock);
-        p->hooks.on_progress = NULL;
-        pthread_mutex_unlock(&p->progress_lock);
         if (!p->error)
                 return 0;
         *ret_message = steal(&p->message);

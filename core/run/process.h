@@ -41,6 +41,8 @@ struct engine_process {
         uint32_t n_streams, cap_streams;
         struct engine *engine;
         struct workers *workers;
+        struct job *left;              /* calls that the end came before */
+        bool abandoned;                /* a call did not come back at the end */
         struct job *held, **held_last; /* calls that wait for the next commit */
         struct job *free_jobs;
         uint32_t n_jobs;               /* calls that a plugin has or will get */
@@ -50,7 +52,6 @@ struct engine_process {
         int error;                     /* condition of the journal or -errno; ends the loop */
         char *message;
 
-        pthread_mutex_t progress_lock; /* guards hooks.on_progress, which workers call */
         pthread_mutex_t lock;          /* guards the five below */
         struct request *posted, **posted_last;
         int busy;

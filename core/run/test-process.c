@@ -126,6 +126,7 @@ Test(workers, withdraw_what_no_worker_has_begun)
         struct job jobs[3] = {{.run = busy}, {.run = asked}, {.run = asked}};
         int wake = eventfd(0, EFD_CLOEXEC);
         struct workers *w = NULL;
+        struct job *left = NULL;
         struct job *done;
         unsigned n = 0;
 
@@ -147,7 +148,8 @@ Test(workers, withdraw_what_no_worker_has_begun)
                 for (done = workers_collect(w); done; done = done->next)
                         n++;
         cr_assert_eq(n_asked, 1);
-        workers_free(w, 1000);
+        cr_assert_null(workers_free(w, 10000, &left));
+        cr_assert_null(left);
         close(wake);
 }
 
@@ -157,14 +159,15 @@ Test(workers, say_that_a_job_does_not_return)
 {
         int wake = eventfd(0, EFD_CLOEXEC);
         struct workers *w = NULL;
+        struct job *left = NULL;
 
         sem_init(&taken, 0, 0);
         sem_init(&go_on, 0, 0);
         cr_assert_eq(workers_new(1, wake, &w), 0);
         workers_submit(w, &hanging);
         sem_wait(&taken);
-        cr_assert_eq(workers_free(w, 10), w);
+        cr_assert_eq(workers_free(w, 10, &left), w);
         sem_post(&go_on);
-        cr_assert_null(workers_free(w, 10000));
+        cr_assert_null(workers_free(w, 10000, &left));
         close(wake);
 }

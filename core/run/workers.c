@@ -141,7 +141,7 @@ int workers_new(uint32_t n_threads, int wake_fd, struct workers **ret_workers)
         return 0;
 }
 
-struct workers *workers_free(struct workers *w, int64_t wait_ms)
+struct workers *workers_free(struct workers *w, int64_t wait_ms, struct job **ret_left)
 {
         struct timespec until;
         bool alive;
@@ -164,6 +164,8 @@ struct workers *workers_free(struct workers *w, int64_t wait_ms)
         pthread_mutex_unlock(&w->lock);
         if (alive) /* a plugin still runs and will come back to this memory */
                 return w;
+        *w->last = w->done;
+        *ret_left = w->first;
         free(w);
         return NULL;
 }

@@ -35,10 +35,9 @@ struct job {
 /* `wake_fd` (an eventfd of the loop) is written to when a job is done and the loop sleeps. */
 int workers_new(uint32_t n_threads, int wake_fd, struct workers **ret_workers);
 
-/* Waits until the jobs that are being run return, at most that long; what is still running then is
- * left to the end of the process: then the answer is not NULL, and what the jobs point to must stay.
- * Jobs in the queue are dropped. */
-struct workers *workers_free(struct workers *w, int64_t wait_ms);
+/* Waits until the jobs that are being run return, at most that long. If one does not, `w` is returned:
+ * the job is left to the end of the process. *ret_left: the jobs that nobody began or collected. */
+struct workers *workers_free(struct workers *w, int64_t wait_ms, struct job **ret_left);
 
 /* Queues a list of jobs, linked by `next`. */
 void workers_submit(struct workers *w, struct job *first);
