@@ -127,10 +127,8 @@ static void on_progress(struct op_call *call, uint32_t permille, const char *mes
 {
         struct engine_process *p = call->userdata;
 
-        pthread_mutex_lock(&p->progress_lock);
         if (p->hooks.on_progress)
                 p->hooks.on_progress(p->hooks.userdata, call->run, call->task, permille, message);
-        pthread_mutex_unlock(&p->progress_lock);
 }
 
 /* https://www.w3.org/TR/trace-context/: "00-" trace "-" span "-01" */

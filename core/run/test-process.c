@@ -148,7 +148,8 @@ Test(workers, withdraw_what_no_worker_has_begun)
                 for (done = workers_collect(w); done; done = done->next)
                         n++;
         cr_assert_eq(n_asked, 1);
-        workers_free(w, 1000, &left);
+        cr_assert_null(workers_free(w, 10000, &left));
+        cr_assert_null(left);
         close(wake);
 }
 
