@@ -201,7 +201,6 @@ int engine_process_new(const struct context *c, const struct engine_process_hook
         p->posted_last = &p->posted;
         p->answers_last = &p->answers;
         pthread_mutex_init(&p->lock, NULL);
-        pthread_mutex_init(&p->progress_lock, NULL);
         r = check_critical(p, &message);
         r = r ?: open_store(p, &message);
         r = r ?: open_loop(p);
