@@ -71,11 +71,12 @@ static void park(struct flight *f, const char *format, ...) _printf_(2, 3);
 
 static void park(struct flight *f, const char *format, ...)
 {
-        char message[1024];
+        _cleanup_(cleanup_free) char *message = NULL;
         va_list ap;
 
         va_start(ap, format);
-        vsnprintf(message, sizeof(message), format, ap);
+        if (vasprintf(&message, format, ap) < 0)
+                message = NULL;
         va_end(ap);
         engine_append(f->engine, f->run, &(struct record){.type = RECORD_PARKED,
                                                           .task = f->task,
@@ -83,6 +84,8 @@ static void park(struct flight *f, const char *format, ...)
         timers_unset(&f->engine->timers, &f->next);
         timers_unset(&f->engine->timers, &f->limit);
         f->phase = PHASE_IDLE;
+        if (!f->calling)
+                flight_leave_place(f);
 }
 
 static void park_question(struct flight *f, const char *why)
@@ -130,6 +133,7 @@ static void retry(struct flight *f, const struct op_reply *reply)
                                                           .after = after,
                                                           .message = message_of(reply)});
         timers_unset(&f->engine->timers, &f->limit);
+        f->recovered = false;
         f->phase = PHASE_DELAYED;
         set_next(f, after);
 }
@@ -149,14 +153,14 @@ static bool may_retry(const struct flight *f, int32_t answer)
 /* The attempt ended without success, and its effect is known. */
 static void attempt_failed(struct flight *f, struct op_reply *reply)
 {
-        char message[1024];
-
         if (f->timed_out) {
-                snprintf(message, sizeof(message), "timed out after %u s%s%s",
-                         flight_operation(f)->timeout_s, reply->message ? ": " : "",
-                         reply->message ?: "");
+                char *message = NULL;
+
+                if (asprintf(&message, "timed out after %u s%s%s", flight_operation(f)->timeout_s,
+                             reply->message ? ": " : "", reply->message ?: "") < 0)
+                        message = NULL;
                 free(reply->message);
-                reply->message = strdup(message);
+                reply->message = message;
                 if (reply->answer == PRVNG_CANCELLED)
                         reply->answer = PRVNG_TRANSIENT;
         }
@@ -199,7 +203,8 @@ void attempt_doubt(struct flight *f, const char *message)
                 return;
         f->doubt_since_ms = e->boot_ms;
         f->n_failures = 0;
-        if (f->lane->plugin->descriptor.flags & PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT)
+        if (f->lane->plugin->descriptor.flags & PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT &&
+            flight_task(f)->verb != PLAN_CHECK)
                 park_question(f, "The plugin cannot tell what became of a request");
         else
                 observe(f);
@@ -309,6 +314,10 @@ static void observed(struct flight *f, struct op_reply *reply)
                 attempt_failed(f, reply);
                 break;
         case PRVNG_UNSUPPORTED:
+                if (flight_task(f)->verb == PLAN_CHECK) { /* it changes nothing: ask once more */
+                        begin_again(f, reply, PRVNG_EFFECT_NONE);
+                        break;
+                }
                 park_question(f, reply->message ?: "The plugin cannot tell what became of a request");
                 break;
         default: /* UNCERTAIN, or it could not be asked */
@@ -360,13 +369,33 @@ static void not_again(struct flight *f)
         const struct task_note *note = run_note(f->run, f->task);
         struct op_reply reply = OP_REPLY_NULL;
 
-        reply.answer = flight_task(f)->attempt->answer;
-        reply.effect = flight_task(f)->attempt->effect;
+        if (f->recovered) { /* the operator said that it had not started */
+                reply.answer = PRVNG_CANCELLED;
+                reply.effect = PRVNG_EFFECT_NONE;
+        } else {
+                reply.answer = flight_task(f)->attempt->answer;
+                reply.effect = flight_task(f)->attempt->effect;
+        }
         if (asprintf(&reply.message, "not tried again, since nothing more starts: %s",
                      note ? note->message : "") < 0)
                 reply.message = NULL;
         task_failed(f, &reply);
         op_reply_deinit(&reply);
+}
+
+/* Begins, once there is a place in the lane. */
+void attempt_next(struct flight *f)
+{
+        uint32_t number = flight_task(f)->attempt->number;
+
+        if (f->run->halted) {
+                not_again(f);
+        } else if (flight_take_place(f)) {
+                attempt_begin(f, f->recovered ? number : number + 1);
+        } else {
+                f->phase = PHASE_DELAYED;
+                set_next(f, PLACE_MS);
+        }
 }
 
 static void read_again(struct flight *f)
@@ -388,10 +417,8 @@ static void next_step(struct flight *f)
         case PHASE_DELAYED:
                 if (!flight_task(f)->attempt)
                         read_again(f);
-                else if (f->run->halted)
-                        not_again(f);
                 else
-                        attempt_begin(f, flight_task(f)->attempt->number + 1);
+                        attempt_next(f);
                 break;
         case PHASE_DOUBTING:
                 observe(f);
@@ -464,8 +491,10 @@ void attempt_resume(struct flight *f)
                 attempt_doubt(f, "the engine ended before the answer came");
                 break;
         case TASK_PARKED: /* a call that did not come back is over now, so that it can be asked */
-                if (f->lane->plugin->descriptor.flags & PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT)
+                if (f->lane->plugin->descriptor.flags & PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT) {
+                        flight_leave_place(f);
                         break;
+                }
                 __attribute__((fallthrough));
         case TASK_IN_DOUBT:
                 f->recovered = true;

@@ -134,8 +134,8 @@ int engine_resolve(struct engine *e, struct run *run, uint32_t task, bool done, 
                 task_failed(f, &reply);
                 op_reply_deinit(&reply);
         } else {
-                f->recovered = true;
-                attempt_begin(f, flight_task(f)->attempt->number);
+                f->recovered = true; /* the same attempt once more */
+                attempt_next(f);
         }
         return e->error;
 }

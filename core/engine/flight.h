@@ -9,6 +9,7 @@
 #define GRACE_MS        30000 /* after a cancellation, until a plugin is given up */
 #define OBSERVE_MAX_MS  30000 /* longest pause between two observes or failed polls */
 #define AFTER_MAX_MS    (INT64_C(30) * 86400 * 1000) /* a plugin may ask for no more patience */
+#define PLACE_MS        500   /* between two looks for a place in a lane */
 #define POLL_MS         1000  /* where a plugin does not say when to ask again */
 
 enum phase {
@@ -39,6 +40,7 @@ struct flight {
         int64_t left_ms;        /* what the plugin sends last could have left until then */
         int64_t doubt_since_ms; /* 0: not in doubt */
         uint32_t n_failures;    /* reads, polls or observes in a row that could not ask */
+        bool has_place;         /* in its lane: all but parked ones that nobody is asked about */
         bool calling;           /* E1 */
         bool timed_out;
         bool cancel_sent;       /* to the call under way */
@@ -60,6 +62,8 @@ uint32_t engine_run_flights(const struct run *run);
 struct flight *engine_find_flight(const struct run *run, uint32_t task);
 struct flight *flight_new(struct engine *e, struct run *run, uint32_t task);
 void flight_end(struct flight *f);
+void flight_leave_place(struct flight *f);
+bool flight_take_place(struct flight *f); /* false: the lane is full */
 static inline struct task *flight_task(const struct flight *f)
 {
         return &f->run->tasks[f->task];
@@ -80,6 +84,7 @@ void attempt_begin(struct flight *f, uint32_t number);
 void attempt_timer(struct flight *f, uint32_t kind);
 void attempt_doubt(struct flight *f, const char *message);
 bool attempt_read_later(struct flight *f, const struct op_reply *reply);
+void attempt_next(struct flight *f);
 void attempt_resume(struct flight *f);
 void task_done(struct flight *f, int32_t answer, struct span outputs);
 void task_failed(struct flight *f, const struct op_reply *reply);

@@ -766,6 +766,72 @@ Test(engine, a_plugin_that_asks_for_ever_gets_a_month)
         fake_deinit(&f);
 }
 
+/* It may wait for days: neither its run's other tasks nor other runs wait with it. */
+Test(engine, a_parked_task_gives_its_place_to_others)
+{
+        struct fake f;
+
+        fake_init(&f);
+        f.plugin.descriptor.flags = PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT;
+        submit(&f, 2, false, ON_FAILURE_CONTINUE, 1);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        cr_assert_eq(status(&f, 0), TASK_PARKED);
+        cr_assert_eq(f.n_calls, 1);
+        crash(&f);
+        cr_assert_eq(status(&f, 1), TASK_PARKED, "observe cannot help this plugin");
+        cr_assert_eq(engine_resolve(f.engine, f.run, 1, false, "{}"), 0);
+        tick(&f, 0);
+        cr_assert_eq(f.n_calls, 1);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, false, "{}"), 0);
+        tick(&f, 1000);
+        cr_assert_eq(f.n_calls, 1, "promise 6");
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        tick(&f, 1000);
+        cr_assert_eq(answer(&f, CALL_BEGIN, PRVNG_DONE).attempt, 1);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        cr_assert_eq(f.engine->in_flight, 0);
+        fake_deinit(&f);
+}
+
+/* The end of a long message would fall into a character, and the journal be no UTF-8. */
+Test(engine, cuts_no_message)
+{
+        char message[1500 * 2 + 1] = "";
+        struct fake f;
+
+        for (unsigned i = 0; i < 1500; i++)
+                memcpy(message + 2 * i, "\xc3\xa9", 3);
+        fake_init(&f);
+        submit(&f, 2, false, ON_FAILURE_CONTINUE, 0);
+        tick(&f, 10000);
+        answer(&f, CALL_BEGIN, PRVNG_CANCELLED, PRVNG_EFFECT_NONE, 0, 0, NULL, message);
+        cr_assert(strstr(run_note(f.run, 0)->message, message));
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        answer(&f, CALL_OBSERVE, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE, 0, 0, NULL, message);
+        cr_assert(strstr(run_note(f.run, 1)->message, message));
+        cr_assert(strstr(run_note(f.run, 1)->message, "prvng batch resolve"));
+        fake_deinit(&f);
+}
+
+/* It changes nothing, so that there is nothing to ask the operator. */
+Test(engine, a_check_in_doubt_is_made_again)
+{
+        struct fake f;
+
+        fake_init(&f);
+        f.verb = PLAN_CHECK;
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        crash(&f);
+        answer(&f, CALL_OBSERVE, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE);
+        cr_assert_eq(taken(&f, CALL_BEGIN).attempt, 1);
+        f.plugin.descriptor.flags = PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT;
+        crash(&f);
+        answer(&f, CALL_OBSERVE, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE);
+        answer(&f, CALL_BEGIN, PRVNG_UNCHANGED);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
 Test(timers, fire_in_order)
 {
         struct timers t = {0};

@@ -127,8 +127,10 @@ static void on_progress(struct op_call *call, uint32_t permille, const char *mes
 {
         struct engine_process *p = call->userdata;
 
+        pthread_mutex_lock(&p->progress_lock);
         if (p->hooks.on_progress)
                 p->hooks.on_progress(p->hooks.userdata, call->run, call->task, permille, message);
+        pthread_mutex_unlock(&p->progress_lock);
 }
 
 /* https://www.w3.org/TR/trace-context/: "00-" trace "-" span "-01" */
@@ -193,11 +195,28 @@ static void call(void *userdata, const struct engine_call *c)
         engine_call_set_handle(c->flight, job);
 }
 
+/* All workers were busy with other calls for all of its time: the plugin knows nothing of this one. It
+ * is no failure of the task, hence the class of which many more tries are allowed. */
+static void not_asked(struct job *job)
+{
+        bool begun = job->kind != CALL_READ && job->kind != CALL_BEGIN;
+
+        job->reply.answer = PRVNG_RATE_LIMITED;
+        job->reply.effect = begun ? PRVNG_EFFECT_UNKNOWN : PRVNG_EFFECT_NONE;
+        job->reply.message = strdup("all workers were busy; the site's configuration says how many "
+                                    "there are (workers)");
+}
+
 static void cancel(void *userdata, struct flight *flight)
 {
+        struct engine_process *p = userdata;
         struct job *job = engine_call_handle(flight);
 
-        if (job)
+        if (!job)
+                return;
+        if (workers_withdraw(p->workers, job))
+                not_asked(job);
+        else
                 op_call_cancel(&job->call);
 }
 

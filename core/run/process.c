@@ -201,6 +201,7 @@ int engine_process_new(const struct context *c, const struct engine_process_hook
         p->posted_last = &p->posted;
         p->answers_last = &p->answers;
         pthread_mutex_init(&p->lock, NULL);
+        pthread_mutex_init(&p->progress_lock, NULL);
         r = check_critical(p, &message);
         r = r ?: open_store(p, &message);
         r = r ?: open_loop(p);
@@ -257,6 +258,7 @@ struct engine_process *engine_process_free(struct engine_process *p)
         if (p->timer >= 0)
                 close(p->timer);
         pthread_mutex_destroy(&p->lock);
+        pthread_mutex_destroy(&p->progress_lock);
         free(p->message);
         free(p);
         return NULL;
@@ -414,6 +416,10 @@ int engine_process_run(struct engine_process *p, uint32_t idle_s, char **ret_mes
                 if (may_go_on(p, idle_s))
                         wait(p, idle_s);
         } while (may_go_on(p, idle_s));
+        /* Whoever listens may be gone before a plugin that does not return yet. */
+        pthread_mutex_lock(&p->progress_lock);
+        p->hooks.on_progress = NULL;
+        pthread_mutex_unlock(&p->progress_lock);
         if (!p->error)
                 return 0;
         *ret_message = steal(&p->message);

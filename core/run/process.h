@@ -52,6 +52,7 @@ struct engine_process {
         int error;                     /* condition of the journal or -errno; ends the loop */
         char *message;
 
+        pthread_mutex_t progress_lock; /* guards hooks.on_progress, which workers call */
         pthread_mutex_t lock;          /* guards the five below */
         struct request *posted, **posted_last;
         int busy;

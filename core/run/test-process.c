@@ -2,10 +2,13 @@
 /* The engine as a process over the real store `file`: what it does with what a crash left. */
 #include "host/host.h"
 #include "run/engine-process.h"
+#include "run/workers.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <semaphore.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 
 static char folder[] = "/tmp/prvng-process-XXXXXX";
@@ -101,4 +104,69 @@ Test(process, refuses_to_remove_a_run_that_has_done_something)
         orphan(true);
         start(7, STREAM);
         cr_assert(exists(STREAM));
+}
+
+static sem_t taken, go_on;
+static unsigned n_asked;
+
+static void busy(struct job *job)
+{
+        sem_post(&taken);
+        sem_wait(&go_on);
+}
+
+static void asked(struct job *job)
+{
+        n_asked++;
+}
+
+/* A call whose time is over before a worker came to it never reaches its plugin. */
+Test(workers, withdraw_what_no_worker_has_begun)
+{
+        struct job jobs[3] = {{.run = busy}, {.run = asked}, {.run = asked}};
+        int wake = eventfd(0, EFD_CLOEXEC);
+        struct workers *w = NULL;
+        struct job *left = NULL;
+        struct job *done;
+        unsigned n = 0;
+
+        sem_init(&taken, 0, 0);
+        sem_init(&go_on, 0, 0);
+        cr_assert_eq(workers_new(1, wake, &w), 0);
+        jobs[0].next = &jobs[1];
+        jobs[1].next = &jobs[2];
+        workers_submit(w, jobs);
+        sem_wait(&taken);
+        cr_assert(!workers_backlog(w), "nobody is there to be woken for it");
+        cr_assert(!workers_withdraw(w, &jobs[0]), "a worker has it");
+        cr_assert(workers_withdraw(w, &jobs[2]));
+        done = workers_collect(w);
+        cr_assert_eq(done, &jobs[2]);
+        cr_assert_null(done->next);
+        sem_post(&go_on);
+        while (n < 2)
+                for (done = workers_collect(w); done; done = done->next)
+                        n++;
+        cr_assert_eq(n_asked, 1);
+        workers_free(w, 1000, &left);
+        close(wake);
+}
+
+static struct job hanging = {.run = busy};
+
+Test(workers, say_that_a_job_does_not_return)
+{
+        int wake = eventfd(0, EFD_CLOEXEC);
+        struct workers *w = NULL;
+        struct job *left = NULL;
+
+        sem_init(&taken, 0, 0);
+        sem_init(&go_on, 0, 0);
+        cr_assert_eq(workers_new(1, wake, &w), 0);
+        workers_submit(w, &hanging);
+        sem_wait(&taken);
+        cr_assert_eq(workers_free(w, 10, &left), w);
+        sem_post(&go_on);
+        cr_assert_null(workers_free(w, 10000, &left));
+        close(wake);
 }

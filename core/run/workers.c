@@ -188,6 +188,27 @@ void workers_submit(struct workers *w, struct job *first)
         pthread_mutex_unlock(&w->lock);
 }
 
+bool workers_withdraw(struct workers *w, struct job *job)
+{
+        struct job **at;
+        bool found;
+
+        pthread_mutex_lock(&w->lock);
+        for (at = &w->first; *at && *at != job; at = &(*at)->next)
+                ;
+        found = *at != NULL;
+        if (found) {
+                *at = job->next;
+                if (!*at)
+                        w->last = at;
+                __atomic_store_n(&w->n_queued, w->n_queued - 1, __ATOMIC_RELAXED);
+        }
+        pthread_mutex_unlock(&w->lock);
+        if (found)
+                give_back(w, job);
+        return found;
+}
+
 struct job *workers_collect(struct workers *w)
 {
         struct job *newest, *next, *oldest = NULL;
@@ -228,5 +249,12 @@ void workers_awake(struct workers *w)
 
 bool workers_backlog(struct workers *w)
 {
-        return __atomic_load_n(&w->n_queued, __ATOMIC_RELAXED) > 0;
+        bool backlog;
+
+        if (!__atomic_load_n(&w->n_queued, __ATOMIC_RELAXED))
+                return false;
+        pthread_mutex_lock(&w->lock);
+        backlog = w->n_queued > 0 && w->n_idle > 0; /* else one that comes back takes the next */
+        pthread_mutex_unlock(&w->lock);
+        return backlog;
 }

@@ -42,6 +42,10 @@ struct workers *workers_free(struct workers *w, int64_t wait_ms, struct job **re
 /* Queues a list of jobs, linked by `next`. */
 void workers_submit(struct workers *w, struct job *first);
 
+/* Takes a job that no worker has begun out of the queue: it counts as done, its reply is the caller's
+ * to fill before the next workers_collect. False: a worker has it. [loop] */
+bool workers_withdraw(struct workers *w, struct job *job);
+
 /* The jobs that are done, about oldest first; NULL: none. Wakes another worker if the queue stands
  * still. */
 struct job *workers_collect(struct workers *w);
@@ -51,6 +55,6 @@ struct job *workers_collect(struct workers *w);
 bool workers_may_sleep(struct workers *w, int64_t spin_us);
 void workers_awake(struct workers *w);
 
-bool workers_backlog(struct workers *w); /* something waits in the queue */
+bool workers_backlog(struct workers *w); /* something waits in the queue, and a worker sleeps */
 
 #endif
