@@ -456,7 +456,10 @@ static void time_is_over(struct flight *f)
                 set_limit(f, CALL_MS);
         } else if (f->phase == PHASE_WAITING) {
                 timers_unset(&f->engine->timers, &f->next);
-                attempt_doubt(f, "it went on after it was cancelled");
+                if (++f->n_overruns < OVERRUNS_MAX)
+                        attempt_doubt(f, "it went on after it was cancelled");
+                else
+                        park_question(f, "It goes on and on although it was cancelled");
         }
 }
 

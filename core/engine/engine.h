@@ -17,7 +17,7 @@
  * Invariants, cited by number at their assertions:
  *  E1  a task has at most one call under way
  *  E2  no begin without an intent of the same op id and request in the journal
- *  E3  at most batch_size tasks of a lane are in flight, over all runs
+ *  E3  at most batch_size tasks of a lane are in flight, over all runs; parked ones do not count
  *  E4  a task ends exactly once
  */
 #ifndef PRVNG_ENGINE_ENGINE_H

@@ -10,6 +10,7 @@
 #define OBSERVE_MAX_MS  30000 /* longest pause between two observes or failed polls */
 #define AFTER_MAX_MS    (INT64_C(30) * 86400 * 1000) /* a plugin may ask for no more patience */
 #define PLACE_MS        500   /* between two looks for a place in a lane */
+#define OVERRUNS_MAX    10    /* rounds of grace for what goes on after it was cancelled */
 #define POLL_MS         1000  /* where a plugin does not say when to ask again */
 
 enum phase {
@@ -41,6 +42,7 @@ struct flight {
         int64_t doubt_since_ms; /* 0: not in doubt */
         uint32_t n_failures;    /* reads, polls or observes in a row that could not ask */
         bool has_place;         /* in its lane: all but parked ones that nobody is asked about */
+        uint32_t n_overruns;    /* how often it was found to go on after it was cancelled */
         bool calling;           /* E1 */
         bool timed_out;
         bool cancel_sent;       /* to the call under way */

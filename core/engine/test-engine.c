@@ -832,6 +832,27 @@ Test(engine, a_check_in_doubt_is_made_again)
         fake_deinit(&f);
 }
 
+/* Neither for ever nor blindly: what goes on after it was cancelled ends up with the operator. */
+Test(engine, what_cannot_be_stopped_is_parked)
+{
+        struct fake f;
+        unsigned n = 0;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_PENDING, 0, 0, 600000, "1");
+        tick(&f, 10000);
+        answer(&f, CALL_CANCEL, PRVNG_PENDING, 0, 0, 600000);
+        for (; status(&f, 0) != TASK_PARKED && n < 20; n++) {
+                tick(&f, 30000);
+                if (f.n_calls)
+                        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_IN_PROGRESS, 0, 0, 600000, "1");
+        }
+        cr_assert_eq(status(&f, 0), TASK_PARKED);
+        cr_assert_lt(n, 20);
+        fake_deinit(&f);
+}
+
 Test(timers, fire_in_order)
 {
         struct timers t = {0};
