@@ -115,8 +115,7 @@ static void foreground_end(struct foreground *f, int code)
                 fflush(stdout);
                 _exit(code); /* a plugin does not return; the next engine finds out what it did */
         }
-        daemon_free(f->daemon);
-        if (code != EXIT_DETACHED) /* else a plugin may still be in a call */
+        if (!daemon_free(f->daemon)) /* else a plugin is still in a call */
                 context_close(&f->context);
 }
 

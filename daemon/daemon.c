@@ -49,6 +49,9 @@ struct daemon *daemon_free(struct daemon *d)
 {
         if (!d)
                 return NULL;
+        /* Calls report their progress to the HTTP thread until they end. */
+        if (d->process && !engine_process_end_calls(d->process))
+                return d;
         /* The socket goes first, while the store's lock is held: the next engine's is not removed. */
         http_free(d->http);
         engine_process_free(d->process);

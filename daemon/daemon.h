@@ -18,6 +18,9 @@ int daemon_new(const struct context *c, struct daemon **ret_daemon, char **ret_m
 int daemon_run(struct daemon *d, uint32_t idle_s, char **ret_message);
 
 void daemon_stop(struct daemon *d); /* [any] */
+
+/* NULL; or `d` if a plugin's call did not come back: then the context must not be closed either, and the
+ * process should _exit(). */
 struct daemon *daemon_free(struct daemon *d);
 
 #endif

@@ -31,6 +31,7 @@ struct http {
         bool stop;           /* atomic */
         uint32_t n_followers; /* atomic: exchanges that want records */
         struct exchange *exchanges;
+        char *iface;         /* libwebsockets keeps the pointer, and unlinks what it says at the end */
         unsigned char chunk[LWS_PRE + CHUNK];
 };
 
@@ -433,13 +434,16 @@ static int bind_socket(struct http *h, const char *path)
 int http_start(struct http *h, struct engine_process *process, char **ret_message)
 {
         _cleanup_(cleanup_close) int folder = -1;
-        _cleanup_(cleanup_free) char *path = NULL;
         int r;
 
         h->process = process;
-        r = short_path(h->config->socket, &folder, &path);
-        if (r == 0)
-                r = bind_socket(h, path);
+        r = short_path(h->config->socket, &folder, &h->iface);
+        if (r == 0) {
+                r = bind_socket(h, h->iface);
+                /* The descriptor in the path is closed soon and may then be another folder's: what
+                 * libwebsockets unlinks at the end must name nothing. http_free unlinks the socket. */
+                *h->iface = 0;
+        }
         if (r == 0)
                 r = -pthread_create(&h->thread, NULL, http_thread, h);
         if (r < 0) {
@@ -465,6 +469,7 @@ struct http *http_free(struct http *h)
         }
         if (h->context)
                 lws_context_destroy(h->context);
+        free(h->iface); /* not before: see struct http */
         while (h->exchanges)
                 exchange_free(h->exchanges);
         mailbox_deinit(&h->mailbox);

@@ -129,7 +129,12 @@ static void open_log(const struct config *config)
         }
 }
 
-static bool stopped; /* atomic: by a signal; a plugin may still be in a call */
+/* A call that does not come back must not keep us; what it did is observed at the next start. */
+_Noreturn static void abandon(int code)
+{
+        note("a plugin did not return in time; ended without it");
+        _exit(code);
+}
 
 static void *signal_thread(void *userdata)
 {
@@ -144,12 +149,9 @@ static void *signal_thread(void *userdata)
         sigaddset(&set, SIGINT);
         if (sigwait(&set, &number) != 0)
                 return NULL;
-        __atomic_store_n(&stopped, true, __ATOMIC_RELEASE);
         daemon_stop(d);
-        /* A call that does not come back must not keep us; what it did is observed at the next start. */
         nanosleep(&patience, NULL);
-        note("a plugin did not return in time; ended without it");
-        _exit(0);
+        abandon(0);
 }
 
 static int serve(const struct options *o, struct context *c, int *ready_fd)
@@ -177,7 +179,8 @@ static int serve(const struct options *o, struct context *c, int *ready_fd)
         } else {
                 note("ended");
         }
-        daemon_free(d);
+        if (daemon_free(d))
+                abandon(r);
         return r;
 }
 
@@ -213,7 +216,6 @@ int main(int argc, char **argv)
         if (o.on_demand)
                 open_log(c.config);
         r = serve(&o, &c, &o.ready_fd);
-        if (!__atomic_load_n(&stopped, __ATOMIC_ACQUIRE))
-                context_close(&c);
+        context_close(&c);
         return r;
 }

@@ -120,22 +120,32 @@ void buf_hex(struct buf *b, const void *data, size_t n)
 
 void buf_printf(struct buf *b, const char *format, ...)
 {
+        size_t room;
         va_list ap;
         char *p;
         int n;
 
-        va_start(ap, format);
-        n = vsnprintf(NULL, 0, format, ap);
-        va_end(ap);
-        if (n < 0)
-                return;
-        p = buf_reserve(b, (size_t)n + 1);
+        p = buf_reserve(b, 128); /* mostly enough: formatting twice costs more */
         if (!p)
                 return;
+        room = b->cap - b->n;
         va_start(ap, format);
-        vsnprintf(p, (size_t)n + 1, format, ap);
+        n = vsnprintf(p, room, format, ap);
         va_end(ap);
-        buf_advance(b, (size_t)n);
+        if (n >= 0 && (size_t)n >= room) {
+                p = buf_reserve(b, (size_t)n + 1);
+                if (!p) {
+                        b->data[b->n] = 0;
+                        return;
+                }
+                va_start(ap, format);
+                vsnprintf(p, (size_t)n + 1, format, ap);
+                va_end(ap);
+        }
+        if (n >= 0)
+                buf_advance(b, (size_t)n);
+        else
+                *p = 0;
 }
 
 void buf_json(struct buf *b, const char *s)

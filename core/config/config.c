@@ -173,7 +173,7 @@ static const struct key sources_keys[] = {
         {"apt_mirror", merge_string},   {"http_proxy", merge_string},
         {"https_proxy", merge_string},  {"no_proxy", merge_string},
         {"git_mirrors", merge_mirrors}, {"image_registry", merge_string},
-        {"kcl_command", merge_command},
+        {"kcl_command", merge_command}, {"kcl_python", merge_string},
 };
 
 static int apply_sources(struct reader *r, const struct key *key, const config_setting_t *s)

@@ -55,7 +55,7 @@ struct config {
         char *libexec;           /* folder of helper programs; $PRVNG_LIBEXEC_PATH replaces it */
         json_t *sources;         /* the `sources` group as an object: apt_mirror, http_proxy,
                                   * https_proxy, no_proxy, git_mirrors, image_registry,
-                                  * kcl_command; handed to every plugin inside its config as
+                                  * kcl_command, kcl_python; handed to every plugin inside its config as
                                   * member "sources" */
         struct config_plugin *plugins; /* sorted by name */
         size_t n_plugins;

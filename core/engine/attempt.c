@@ -18,7 +18,7 @@
 static void set_next(struct flight *f, int64_t after_ms)
 {
         if (timers_set(&f->engine->timers, &f->next,
-                       f->engine->boot_ms + MAX(after_ms, (int64_t)0)))
+                       f->engine->boot_ms + MIN(MAX(after_ms, (int64_t)0), AFTER_MAX_MS)))
                 f->engine->error = -ENOMEM;
 }
 
@@ -58,10 +58,12 @@ void task_failed(struct flight *f, const struct op_reply *reply)
                                                .effect = reply->effect,
                                                .message = message_of(reply),
                                                .field = span_of(reply->field)});
-        if (flight_operation(f)->on_failure != ON_FAILURE_CONTINUE && !run->halted)
+        if (flight_operation(f)->on_failure != ON_FAILURE_CONTINUE && !run->halted) {
                 engine_append(e, run, &(struct record){.type = RECORD_HALT,
                                                        .task = task,
                                                        .message = message_of(reply)});
+                engine_run_hurry(e, run);
+        }
         flight_end(f);
 }
 
@@ -69,11 +71,12 @@ static void park(struct flight *f, const char *format, ...) _printf_(2, 3);
 
 static void park(struct flight *f, const char *format, ...)
 {
-        char message[1024];
+        _cleanup_(cleanup_free) char *message = NULL;
         va_list ap;
 
         va_start(ap, format);
-        vsnprintf(message, sizeof(message), format, ap);
+        if (vasprintf(&message, format, ap) < 0)
+                message = NULL;
         va_end(ap);
         engine_append(f->engine, f->run, &(struct record){.type = RECORD_PARKED,
                                                           .task = f->task,
@@ -81,6 +84,8 @@ static void park(struct flight *f, const char *format, ...)
         timers_unset(&f->engine->timers, &f->next);
         timers_unset(&f->engine->timers, &f->limit);
         f->phase = PHASE_IDLE;
+        if (!f->calling)
+                flight_leave_place(f);
 }
 
 static void park_question(struct flight *f, const char *why)
@@ -112,7 +117,7 @@ static int64_t backoff_ms(struct flight *f, uint32_t failed, int64_t retry_after
         delay = MIN(delay, cap);
         f->engine->ops->entropy(f->engine->userdata, &random, sizeof(random));
         delay = delay ? random % (delay + 1) : 0;
-        return MAX((int64_t)delay, retry_after_ms);
+        return MAX((int64_t)delay, MIN(retry_after_ms, AFTER_MAX_MS));
 }
 
 static void retry(struct flight *f, const struct op_reply *reply)
@@ -128,6 +133,7 @@ static void retry(struct flight *f, const struct op_reply *reply)
                                                           .after = after,
                                                           .message = message_of(reply)});
         timers_unset(&f->engine->timers, &f->limit);
+        f->recovered = false;
         f->phase = PHASE_DELAYED;
         set_next(f, after);
 }
@@ -137,6 +143,8 @@ static bool may_retry(const struct flight *f, int32_t answer)
 {
         uint32_t number = flight_task(f)->attempt->number;
 
+        if (f->run->halted)
+                return false;
         if (answer == PRVNG_RATE_LIMITED)
                 return number < f->run->max_attempts + 50;
         return answer == PRVNG_TRANSIENT && number < f->run->max_attempts;
@@ -145,14 +153,14 @@ static bool may_retry(const struct flight *f, int32_t answer)
 /* The attempt ended without success, and its effect is known. */
 static void attempt_failed(struct flight *f, struct op_reply *reply)
 {
-        char message[1024];
-
         if (f->timed_out) {
-                snprintf(message, sizeof(message), "timed out after %u s%s%s",
-                         flight_operation(f)->timeout_s, reply->message ? ": " : "",
-                         reply->message ?: "");
+                char *message = NULL;
+
+                if (asprintf(&message, "timed out after %u s%s%s", flight_operation(f)->timeout_s,
+                             reply->message ? ": " : "", reply->message ?: "") < 0)
+                        message = NULL;
                 free(reply->message);
-                reply->message = strdup(message);
+                reply->message = message;
                 if (reply->answer == PRVNG_CANCELLED)
                         reply->answer = PRVNG_TRANSIENT;
         }
@@ -160,6 +168,20 @@ static void attempt_failed(struct flight *f, struct op_reply *reply)
                 retry(f, reply);
         else
                 task_failed(f, reply);
+}
+
+/* The former state could not be read: again later, as often as an attempt. Nothing was asked of the
+ * plugin that a record would have to tell of, so that none is written: the task is ready all the time. */
+bool attempt_read_later(struct flight *f, const struct op_reply *reply)
+{
+        uint32_t most = f->run->max_attempts + (reply->answer == PRVNG_RATE_LIMITED ? 50 : 0);
+
+        if ((reply->answer != PRVNG_TRANSIENT && reply->answer != PRVNG_RATE_LIMITED) ||
+            ++f->n_failures >= most)
+                return false;
+        f->phase = PHASE_DELAYED;
+        set_next(f, backoff_ms(f, f->n_failures, reply->retry_after_ms));
+        return true;
 }
 
 /* Doubt */
@@ -181,7 +203,8 @@ void attempt_doubt(struct flight *f, const char *message)
                 return;
         f->doubt_since_ms = e->boot_ms;
         f->n_failures = 0;
-        if (f->lane->plugin->descriptor.flags & PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT)
+        if (f->lane->plugin->descriptor.flags & PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT &&
+            flight_task(f)->verb != PLAN_CHECK)
                 park_question(f, "The plugin cannot tell what became of a request");
         else
                 observe(f);
@@ -206,10 +229,12 @@ static void begin_again(struct flight *f, struct op_reply *reply, uint32_t effec
 {
         uint32_t number = flight_task(f)->attempt->number;
 
-        if (f->recovered) {
+        if (f->recovered && !f->run->halted) {
                 attempt_begin(f, number);
                 return;
         }
+        if (f->run->halted && !reply->message)
+                reply->message = strdup("not begun again, since nothing more starts");
         reply->answer = PRVNG_TRANSIENT;
         reply->effect = effect;
         attempt_failed(f, reply);
@@ -217,7 +242,7 @@ static void begin_again(struct flight *f, struct op_reply *reply, uint32_t effec
 
 static void not_started(struct flight *f, struct op_reply *reply)
 {
-        int64_t settled = (f->begun_ms ?: f->doubt_since_ms) +
+        int64_t settled = (f->left_ms ?: f->doubt_since_ms) +
                           f->lane->plugin->descriptor.settle_ms;
 
         if (f->engine->boot_ms < settled) { /* promise 4: "not there" proves nothing yet */
@@ -228,20 +253,21 @@ static void not_started(struct flight *f, struct op_reply *reply)
         }
 }
 
+/* A record also if the token is the old one, but the task was in doubt or parked: it goes on. */
 static void keep_token(struct flight *f, const struct op_reply *reply)
 {
         const struct attempt *a = flight_task(f)->attempt;
+        struct span token = span_n(reply->token.data, reply->token.n);
 
-        if (reply->token.n &&
-            (!a->token || strlen(a->token) != reply->token.n ||
-             memcmp(a->token, reply->token.data, reply->token.n) != 0))
-                engine_append(f->engine, f->run,
-                              &(struct record){.type = RECORD_TOKEN,
-                                               .task = f->task,
-                                               .token = span_n(reply->token.data, reply->token.n)});
+        if (!token.n)
+                token = span_of(a->token);
+        if (token.n && (flight_task(f)->status != TASK_PENDING || !span_eq(token, a->token ?: "")))
+                engine_append(f->engine, f->run, &(struct record){.type = RECORD_TOKEN,
+                                                                  .task = f->task,
+                                                                  .token = token});
 }
 
-static void pending(struct flight *f, struct op_reply *reply)
+static void pending(struct flight *f, enum phase asked, struct op_reply *reply)
 {
         struct engine *e = f->engine;
         int64_t left = f->deadline_ms - e->boot_ms;
@@ -256,6 +282,8 @@ static void pending(struct flight *f, struct op_reply *reply)
         f->n_failures = 0;
         f->doubt_since_ms = 0;
         f->phase = PHASE_WAITING;
+        if (asked == PHASE_BEGINNING) /* the call was asked to end, not what it began */
+                f->timed_out = false;
         set_next(f, reply->ask_again_ms >= 0 ? reply->ask_again_ms : POLL_MS);
         set_limit(f, f->timed_out ? GRACE_MS : MAX(left, (int64_t)0));
 }
@@ -271,7 +299,7 @@ static void observed(struct flight *f, struct op_reply *reply)
                         f->deadline_ms = f->engine->boot_ms +
                                          (int64_t)flight_operation(f)->timeout_s * 1000;
                 f->recovered = false;
-                pending(f, reply);
+                pending(f, PHASE_OBSERVING, reply);
                 break;
         case PRVNG_OBSERVED_NOT_STARTED:
                 not_started(f, reply);
@@ -286,6 +314,10 @@ static void observed(struct flight *f, struct op_reply *reply)
                 attempt_failed(f, reply);
                 break;
         case PRVNG_UNSUPPORTED:
+                if (flight_task(f)->verb == PLAN_CHECK) { /* it changes nothing: ask once more */
+                        begin_again(f, reply, PRVNG_EFFECT_NONE);
+                        break;
+                }
                 park_question(f, reply->message ?: "The plugin cannot tell what became of a request");
                 break;
         default: /* UNCERTAIN, or it could not be asked */
@@ -302,7 +334,7 @@ static void answered(struct flight *f, enum phase asked, struct op_reply *reply)
         if (reply->answer == PRVNG_DONE || reply->answer == PRVNG_UNCHANGED)
                 task_done(f, reply->answer, span_n(reply->result.data, reply->result.n));
         else if (reply->answer == PRVNG_PENDING)
-                pending(f, reply);
+                pending(f, asked, reply);
         else if (could_not_ask)
                 ask_later(f, PHASE_WAITING, reply);
         else if (reply->answer == PRVNG_TOKEN_REJECTED || reply->effect == PRVNG_EFFECT_UNKNOWN ||
@@ -318,6 +350,8 @@ void engine_answer(struct engine *e, struct flight *f, struct op_reply *reply)
 
         assert(f->calling); /* E1 */
         f->calling = false;
+        if (asked != PHASE_READING && asked != PHASE_OBSERVING)
+                f->left_ms = e->boot_ms;
         timers_unset(&e->timers, &f->limit);
         if (asked == PHASE_READING)
                 task_former_read(f, reply);
@@ -335,8 +369,13 @@ static void not_again(struct flight *f)
         const struct task_note *note = run_note(f->run, f->task);
         struct op_reply reply = OP_REPLY_NULL;
 
-        reply.answer = flight_task(f)->attempt->answer;
-        reply.effect = flight_task(f)->attempt->effect;
+        if (f->recovered) { /* the operator said that it had not started */
+                reply.answer = PRVNG_CANCELLED;
+                reply.effect = PRVNG_EFFECT_NONE;
+        } else {
+                reply.answer = flight_task(f)->attempt->answer;
+                reply.effect = flight_task(f)->attempt->effect;
+        }
         if (asprintf(&reply.message, "not tried again, since nothing more starts: %s",
                      note ? note->message : "") < 0)
                 reply.message = NULL;
@@ -344,17 +383,42 @@ static void not_again(struct flight *f)
         op_reply_deinit(&reply);
 }
 
+/* Begins, once there is a place in the lane. */
+void attempt_next(struct flight *f)
+{
+        uint32_t number = flight_task(f)->attempt->number;
+
+        if (f->run->halted) {
+                not_again(f);
+        } else if (flight_take_place(f)) {
+                attempt_begin(f, f->recovered ? number : number + 1);
+        } else {
+                f->phase = PHASE_DELAYED;
+                set_next(f, PLACE_MS);
+        }
+}
+
+static void read_again(struct flight *f)
+{
+        if (f->run->halted) /* ends with the run, skipped */
+                flight_end(f);
+        else
+                task_read(f);
+}
+
 static void next_step(struct flight *f)
 {
         switch (f->phase) {
         case PHASE_WAITING:
                 engine_call(f, CALL_POLL, PHASE_POLLING, f->engine->boot_ms + CALL_MS);
+                if (!f->limit.place) /* after a poll that could not ask */
+                        set_limit(f, CALL_MS);
                 break;
         case PHASE_DELAYED:
-                if (f->run->halted)
-                        not_again(f);
+                if (!flight_task(f)->attempt)
+                        read_again(f);
                 else
-                        attempt_begin(f, flight_task(f)->attempt->number + 1);
+                        attempt_next(f);
                 break;
         case PHASE_DOUBTING:
                 observe(f);
@@ -392,7 +456,10 @@ static void time_is_over(struct flight *f)
                 set_limit(f, CALL_MS);
         } else if (f->phase == PHASE_WAITING) {
                 timers_unset(&f->engine->timers, &f->next);
-                attempt_doubt(f, "it went on after it was cancelled");
+                if (++f->n_overruns < OVERRUNS_MAX)
+                        attempt_doubt(f, "it went on after it was cancelled");
+                else
+                        park_question(f, "It goes on and on although it was cancelled");
         }
 }
 
@@ -426,6 +493,12 @@ void attempt_resume(struct flight *f)
                 f->recovered = true;
                 attempt_doubt(f, "the engine ended before the answer came");
                 break;
+        case TASK_PARKED: /* a call that did not come back is over now, so that it can be asked */
+                if (f->lane->plugin->descriptor.flags & PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT) {
+                        flight_leave_place(f);
+                        break;
+                }
+                __attribute__((fallthrough));
         case TASK_IN_DOUBT:
                 f->recovered = true;
                 f->doubt_since_ms = e->boot_ms;

@@ -33,10 +33,10 @@ static void add_inputs(const struct site *site, const char *uses, struct buf *b)
                 buf_putc(b, '}');
 }
 
-int compose_document(const struct site *site, const struct run *run, const struct task *t,
+int compose_document(const struct site *site, const struct run *run, struct task *t,
                      struct buf *ret)
 {
-        const struct resource *r = inventory_get(&site->inventory, task_key(run, t));
+        const struct resource *r = run_resource(site, run, t);
         const char *doc = task_doc(run, t);
 
         buf_clear(ret);

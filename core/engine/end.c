@@ -2,19 +2,28 @@
 /* The end of a run, taking up runs after a restart, and the operator's commands. */
 #include "engine/flight.h"
 
+/* A task failed, and what it left is in the inventory because of this run. */
+static bool left_something(const struct run *run, const struct resource *r)
+{
+        return r && r->workflow && streq(r->run, run->id_text);
+}
+
 /* What the run did to the inventory, into the site stream: the run's own stream need not be read for
  * it any more. */
 static void journal_changes(struct engine *e, struct run *run)
 {
         for (uint32_t i = 0; i < run->n_tasks && !e->error; i++) {
-                const struct task *t = &run->tasks[i];
+                struct task *t = &run->tasks[i];
                 const struct resource *r;
                 struct record record = {.run = run->id, .key = span_n(task_key(run, t), t->n_key)};
 
-                if (!t->n_key || t->verb == PLAN_CHECK ||
-                    (t->status != TASK_SUCCEEDED && t->status != TASK_UNCHANGED))
+                if (!t->n_key || t->verb == PLAN_CHECK)
                         continue;
-                r = inventory_get(&e->site->inventory, task_key(run, t));
+                r = run_resource(e->site, run, t);
+                if (t->status == TASK_FAILED ? !left_something(run, r)
+                                             : t->status != TASK_SUCCEEDED &&
+                                                       t->status != TASK_UNCHANGED)
+                        continue;
                 if (!r || !r->workflow) {
                         record.type = RECORD_GONE;
                 } else {
@@ -108,13 +117,25 @@ int engine_resolve(struct engine *e, struct run *run, uint32_t task, bool done, 
 {
         struct flight *f = engine_find_flight(run, task);
 
-        if (!f || f->calling || flight_task(f)->status != TASK_PARKED)
+        if (!f || f->calling ||
+            (flight_task(f)->status != TASK_PARKED && flight_task(f)->status != TASK_IN_DOUBT))
                 return -ENOENT;
+        if (!done && !run->halted && !f->lane->plugin)
+                return -ENOENT; /* nobody could begin it */
+        timers_unset(&e->timers, &f->next); /* of an observe that was to come */
         if (done) {
                 task_done(f, PRVNG_DONE, span_of(outputs));
+        } else if (run->halted) {
+                struct op_reply reply = OP_REPLY_NULL;
+
+                reply.answer = PRVNG_CANCELLED;
+                reply.effect = PRVNG_EFFECT_NONE;
+                reply.message = strdup("not begun again, since nothing more starts");
+                task_failed(f, &reply);
+                op_reply_deinit(&reply);
         } else {
-                f->recovered = true;
-                attempt_begin(f, flight_task(f)->attempt->number);
+                f->recovered = true; /* the same attempt once more */
+                attempt_next(f);
         }
         return e->error;
 }
@@ -124,5 +145,7 @@ int engine_cancel(struct engine *e, struct run *run, const char *who)
         if (run->status != RUN_RUNNING)
                 return -ENOENT;
         engine_append(e, run, &(struct record){.type = RECORD_CANCEL, .who = span_of(who)});
+        if (!e->error)
+                engine_run_hurry(e, run);
         return e->error;
 }

@@ -189,6 +189,19 @@ struct flight *engine_find_flight(const struct run *run, uint32_t task)
         return NULL;
 }
 
+/* Nothing more starts in the run: what waits for its next attempt need not wait any longer. */
+void engine_run_hurry(struct engine *e, const struct run *run)
+{
+        const struct running *running = run->userdata;
+
+        for (uint32_t i = 0; i < running->n_flights; i++) {
+                struct flight *f = running->flights[i];
+
+                if (f->phase == PHASE_DELAYED && timers_set(&e->timers, &f->next, e->boot_ms))
+                        e->error = -ENOMEM;
+        }
+}
+
 /* Flights */
 
 struct flight *flight_new(struct engine *e, struct run *run, uint32_t task)
@@ -220,8 +233,32 @@ struct flight *flight_new(struct engine *e, struct run *run, uint32_t task)
         f->limit.kind = TIMER_LIMIT;
         f->lane->in_flight++;
         e->in_flight++;
+        f->has_place = true;
         run->tasks[task].in_flight = 1;
         return f;
+}
+
+void flight_leave_place(struct flight *f)
+{
+        if (!f->has_place)
+                return;
+        f->has_place = false;
+        f->lane->in_flight--;
+        f->engine->in_flight--;
+}
+
+bool flight_take_place(struct flight *f)
+{
+        struct engine_lane *lane = f->lane;
+
+        if (f->has_place)
+                return true;
+        if (lane->batch_size && lane->in_flight >= lane->batch_size)
+                return false;
+        f->has_place = true;
+        lane->in_flight++;
+        f->engine->in_flight++;
+        return true;
 }
 
 void flight_end(struct flight *f)
@@ -234,8 +271,7 @@ void flight_end(struct flight *f)
         buf_deinit(&f->document);
         buf_deinit(&f->former);
         flight_task(f)->in_flight = 0;
-        f->lane->in_flight--;
-        e->in_flight--;
+        flight_leave_place(f);
         running->flights[f->place] = running->flights[--running->n_flights];
         running->flights[f->place]->place = f->place;
         f->next_free = e->free;

@@ -17,7 +17,7 @@
  * Invariants, cited by number at their assertions:
  *  E1  a task has at most one call under way
  *  E2  no begin without an intent of the same op id and request in the journal
- *  E3  at most batch_size tasks of a lane are in flight, over all runs
+ *  E3  at most batch_size tasks of a lane are in flight, over all runs; parked ones do not count
  *  E4  a task ends exactly once
  */
 #ifndef PRVNG_ENGINE_ENGINE_H
@@ -133,8 +133,9 @@ int engine_adopt(struct engine *e, struct run *run);
 /* The answer to a call. The reply may be changed; its memory stays the caller's. */
 void engine_answer(struct engine *e, struct flight *flight, struct op_reply *reply);
 
-/* The operator's word on a parked task: it is done with these outputs (JSON object), or had not
- * started. -ENOENT if it is not parked. */
+/* The operator's word on a task that is parked or in doubt: it is done with these outputs (JSON object),
+ * or had not started. -ENOENT if it is neither, if its plugin is being asked at the moment, or if there
+ * is no plugin to begin it. */
 int engine_resolve(struct engine *e, struct run *run, uint32_t task, bool done,
                    const char *outputs);
 

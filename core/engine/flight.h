@@ -8,6 +8,9 @@
 #define CALL_MS         60000 /* an observe, poll, read or cancel should be back by then */
 #define GRACE_MS        30000 /* after a cancellation, until a plugin is given up */
 #define OBSERVE_MAX_MS  30000 /* longest pause between two observes or failed polls */
+#define AFTER_MAX_MS    (INT64_C(30) * 86400 * 1000) /* a plugin may ask for no more patience */
+#define PLACE_MS        500   /* between two looks for a place in a lane */
+#define OVERRUNS_MAX    10    /* rounds of grace for what goes on after it was cancelled */
 #define POLL_MS         1000  /* where a plugin does not say when to ask again */
 
 enum phase {
@@ -17,7 +20,7 @@ enum phase {
         PHASE_WAITING,   /* between two polls */
         PHASE_POLLING,
         PHASE_CANCELLING,
-        PHASE_DELAYED,   /* until the next attempt */
+        PHASE_DELAYED,   /* until the next attempt, or the next reading */
         PHASE_DOUBTING,  /* between two observes */
         PHASE_OBSERVING,
 };
@@ -35,9 +38,11 @@ struct flight {
         struct timer next;      /* the next poll, observe or attempt */
         struct timer limit;     /* the attempt's deadline, then the end of its grace */
         int64_t deadline_ms;    /* of the attempt */
-        int64_t begun_ms;       /* the last begin could have left then */
+        int64_t left_ms;        /* what the plugin sends last could have left until then */
         int64_t doubt_since_ms; /* 0: not in doubt */
-        uint32_t n_failures;    /* polls or observes in a row that could not ask */
+        uint32_t n_failures;    /* reads, polls or observes in a row that could not ask */
+        bool has_place;         /* in its lane: all but parked ones that nobody is asked about */
+        uint32_t n_overruns;    /* how often it was found to go on after it was cancelled */
         bool calling;           /* E1 */
         bool timed_out;
         bool cancel_sent;       /* to the call under way */
@@ -54,10 +59,13 @@ void engine_call(struct flight *f, enum engine_call_kind kind, enum phase phase,
                  int64_t deadline_ms);
 int engine_run_start(struct engine *e, struct run *run);
 void engine_run_stop(struct engine *e, struct run *run);
+void engine_run_hurry(struct engine *e, const struct run *run);
 uint32_t engine_run_flights(const struct run *run);
 struct flight *engine_find_flight(const struct run *run, uint32_t task);
 struct flight *flight_new(struct engine *e, struct run *run, uint32_t task);
 void flight_end(struct flight *f);
+void flight_leave_place(struct flight *f);
+bool flight_take_place(struct flight *f); /* false: the lane is full */
 static inline struct task *flight_task(const struct flight *f)
 {
         return &f->run->tasks[f->task];
@@ -70,12 +78,15 @@ static inline const struct operation *flight_operation(const struct flight *f)
 /* start.c */
 void task_start(struct engine *e, struct run *run, uint32_t task);
 void task_document(struct flight *f);
+void task_read(struct flight *f);
 void task_former_read(struct flight *f, struct op_reply *reply);
 void attempt_begin(struct flight *f, uint32_t number);
 
 /* attempt.c */
 void attempt_timer(struct flight *f, uint32_t kind);
 void attempt_doubt(struct flight *f, const char *message);
+bool attempt_read_later(struct flight *f, const struct op_reply *reply);
+void attempt_next(struct flight *f);
 void attempt_resume(struct flight *f);
 void task_done(struct flight *f, int32_t answer, struct span outputs);
 void task_failed(struct flight *f, const struct op_reply *reply);
@@ -84,7 +95,7 @@ void task_failed(struct flight *f, const struct op_reply *reply);
 void run_check_end(struct engine *e, struct run *run);
 
 /* document.c */
-int compose_document(const struct site *site, const struct run *run, const struct task *t,
+int compose_document(const struct site *site, const struct run *run, struct task *t,
                      struct buf *ret);
 
 #endif

@@ -30,7 +30,7 @@ void attempt_begin(struct flight *f, uint32_t number)
         if (e->error)
                 return;
         f->deadline_ms = e->boot_ms + (int64_t)flight_operation(f)->timeout_s * 1000;
-        f->begun_ms = e->boot_ms;
+        f->left_ms = e->boot_ms;
         f->doubt_since_ms = 0;
         f->n_failures = 0;
         f->timed_out = f->recovered = false;
@@ -72,12 +72,25 @@ static void prepare(struct flight *f)
         op_reply_deinit(&reply);
 }
 
+void task_read(struct flight *f)
+{
+        int64_t until = f->engine->boot_ms + CALL_MS;
+
+        engine_call(f, CALL_READ, PHASE_READING, until);
+        set_limit(f, until);
+}
+
 /* Promise 5: before update and delete the former state is read and journaled with the intent. */
 void task_former_read(struct flight *f, struct op_reply *reply)
 {
-        const struct resource *r = inventory_get(&f->engine->site->inventory,
-                                                 task_key(f->run, flight_task(f)));
+        const struct resource *r = run_resource(f->engine->site, f->run, flight_task(f));
 
+        if (f->run->halted) { /* nothing was asked of it yet: it ends with the run, skipped */
+                flight_end(f);
+                return;
+        }
+        if (attempt_read_later(f, reply))
+                return;
         if (reply->answer < 0 && reply->answer != PRVNG_NOT_FOUND &&
             reply->answer != PRVNG_UNSUPPORTED) {
                 task_failed(f, reply);
@@ -114,9 +127,7 @@ void task_start(struct engine *e, struct run *run, uint32_t task)
                          f->lane->name);
                 fail(f, PRVNG_UNSUPPORTED, message);
         } else if (t->verb == PLAN_UPDATE || t->verb == PLAN_DELETE) {
-                engine_call(f, CALL_READ, PHASE_READING, e->boot_ms + CALL_MS);
-                if (timers_set(&e->timers, &f->limit, e->boot_ms + CALL_MS))
-                        e->error = -ENOMEM;
+                task_read(f);
         } else {
                 prepare(f);
         }

@@ -22,6 +22,7 @@ struct fake {
         unsigned n_cancels, n_ended;
         uint64_t random;
         int64_t now;
+        enum plan_verb verb; /* of the tasks submitted */
 };
 
 static void prepare(void *userdata, const struct engine_call *call, struct op_reply *reply)
@@ -112,7 +113,7 @@ static void submit(struct fake *f, uint32_t n, bool chain, enum on_failure on_fa
                 snprintf(ids[i], sizeof(ids[i]), "op/t%u", i);
                 snprintf(keys[i], sizeof(keys[i]), "server.t%u", i);
                 tasks[i] = (struct plan_task){.id = ids[i], .resource = keys[i], .item = ids[i] + 3,
-                                              .server = "", .verb = PLAN_CREATE,
+                                              .server = "", .verb = f->verb,
                                               .doc = "{\"kind\":\"server\",\"spec\":{\"cpu\":1}}",
                                               .spec = "{\"cpu\":1}"};
                 if (chain && i) {
@@ -484,6 +485,371 @@ Test(engine, goes_on_after_a_crash)
         crash(&f);
         cr_assert_eq(f.run->status, RUN_SUCCEEDED);
         cr_assert(inventory_get(&f.site.inventory, "server.t1"));
+        fake_deinit(&f);
+}
+
+/* The plan's first record names the run again: what claims point to must stay. */
+Test(engine, claims_name_the_workflow_that_holds_them)
+{
+        const struct resource *r;
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        r = inventory_get(&f.site.inventory, "server.t0");
+        cr_assert(r && r->claim);
+        cr_assert_eq(r->claim_workflow, f.run->name, "not a copy that was freed");
+        fake_deinit(&f);
+}
+
+/* Promise 4: a begin may have sent its request at the last moment before it came back. */
+Test(engine, settling_counts_from_the_return_of_begin)
+{
+        struct fake f;
+
+        fake_init(&f);
+        f.plugin.descriptor.settle_ms = 5000;
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        tick(&f, 4000);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_NOT_STARTED);
+        tick(&f, 4999);
+        cr_assert_eq(f.n_calls, 0);
+        tick(&f, 1);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_NOT_STARTED);
+        cr_assert_eq(status(&f, 0), TASK_RETRYING);
+        fake_deinit(&f);
+}
+
+Test(engine, a_poll_that_hangs_after_one_that_could_not_ask_is_cancelled)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_PENDING, 0, 0, 1, "1");
+        tick(&f, 1);
+        answer(&f, CALL_POLL, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        tick(&f, 500);
+        cr_assert_eq(f.n_calls, 1);
+        tick(&f, 60000);
+        cr_assert_eq(f.n_cancels, 1);
+        fake_deinit(&f);
+}
+
+Test(engine, a_cancelled_run_begins_nothing_again_after_a_crash)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        crash(&f);
+        cr_assert_eq(engine_cancel(f.engine, f.run, "{}"), 0);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_NOT_STARTED);
+        cr_assert_eq(f.n_calls, 0);
+        cr_assert_eq(status(&f, 0), TASK_FAILED);
+        cr_assert_eq(f.run->status, RUN_CANCELLED);
+        fake_deinit(&f);
+}
+
+Test(engine, a_cancelled_run_does_not_wait_for_the_next_attempt)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 2, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_RATE_LIMITED, PRVNG_EFFECT_NONE, 3600000, 0, NULL, "slow");
+        cr_assert_eq(status(&f, 0), TASK_RETRYING);
+        cr_assert_eq(engine_cancel(f.engine, f.run, "{}"), 0);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, 3600000, 0, NULL, "broken");
+        tick(&f, 0);
+        cr_assert_eq(f.run->status, RUN_CANCELLED);
+        cr_assert_eq(f.n_calls, 0);
+        fake_deinit(&f);
+}
+
+Test(engine, a_failed_run_does_not_wait_for_the_next_attempt)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 2, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_RATE_LIMITED, PRVNG_EFFECT_NONE, 3600000, 0, NULL, "slow");
+        answer(&f, CALL_BEGIN, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, 0, 0, NULL, "no");
+        tick(&f, 0);
+        cr_assert_eq(f.run->status, RUN_FAILED);
+        fake_deinit(&f);
+}
+
+Test(engine, what_is_resolved_as_not_started_stays_so_in_a_cancelled_run)
+{
+        struct fake f;
+
+        fake_init(&f);
+        f.plugin.descriptor.flags = PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT;
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        cr_assert_eq(engine_cancel(f.engine, f.run, "{}"), 0);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, false, "{}"), 0);
+        engine_schedule(f.engine);
+        cr_assert_eq(f.n_calls, 0);
+        cr_assert_eq(f.run->status, RUN_CANCELLED);
+        fake_deinit(&f);
+}
+
+Test(engine, what_was_only_read_is_not_begun_in_a_cancelled_run)
+{
+        struct fake f;
+
+        fake_init(&f);
+        f.verb = PLAN_UPDATE;
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        cr_assert_eq(engine_cancel(f.engine, f.run, "{}"), 0);
+        answer(&f, CALL_READ, PRVNG_DONE);
+        cr_assert_eq(f.n_calls, 0);
+        cr_assert_eq(status(&f, 0), TASK_SKIPPED);
+        cr_assert_eq(f.run->status, RUN_CANCELLED);
+        fake_deinit(&f);
+}
+
+/* A server that is gone for good cannot be observed: the operator's word must be able to end it. */
+Test(engine, the_operator_resolves_what_stays_in_doubt)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 2, false, ON_FAILURE_CONTINUE, 0);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, false, "{}"), -ENOENT, "it is being asked");
+        answer(&f, CALL_OBSERVE, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        answer(&f, CALL_OBSERVE, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, false, "{}"), 0);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 1, true, "{}"), 0);
+        tick(&f, 1000); /* the next observe is not due any more */
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+Test(engine, nothing_is_begun_without_its_plugin)
+{
+        struct fake f;
+
+        fake_init(&f);
+        f.plugin.descriptor.flags = PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT;
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        f.plugins.n = 0;
+        crash(&f);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, false, "{}"), -ENOENT);
+        cr_assert_eq(f.n_calls, 0);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, true, "{}"), 0);
+        engine_schedule(f.engine);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+Test(engine, a_late_answer_says_that_the_task_goes_on)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_PENDING, 0, 0, 1, "1");
+        tick(&f, 1);
+        tick(&f, 70000);
+        tick(&f, 30000);
+        cr_assert_eq(status(&f, 0), TASK_PARKED);
+        answer(&f, CALL_POLL, PRVNG_PENDING, 0, 0, 1);
+        cr_assert_eq(status(&f, 0), TASK_PENDING, "with the token it has");
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, false, "{}"), -ENOENT);
+        fake_deinit(&f);
+}
+
+Test(engine, what_went_on_after_the_timeout_of_its_begin_is_cancelled)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        tick(&f, 10000);
+        answer(&f, CALL_BEGIN, PRVNG_PENDING, 0, 0, 60000, "1");
+        tick(&f, 0);
+        answer(&f, CALL_CANCEL, PRVNG_CANCELLED, PRVNG_EFFECT_NONE);
+        cr_assert(strstr(run_note(f.run, 0)->message, "timed out after 10 s"));
+        fake_deinit(&f);
+}
+
+Test(engine, reads_the_former_state_again_if_that_may_help)
+{
+        struct fake f;
+
+        fake_init(&f);
+        f.verb = PLAN_UPDATE;
+        submit(&f, 2, false, ON_FAILURE_CONTINUE, 1);
+        answer(&f, CALL_READ, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, 700);
+        cr_assert_eq(f.n_calls, 0);
+        tick(&f, 699);
+        cr_assert_eq(f.n_calls, 0);
+        tick(&f, 5000);
+        answer(&f, CALL_READ, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(status(&f, 0), TASK_SUCCEEDED);
+        for (unsigned i = 0; i < 3; i++) {
+                answer(&f, CALL_READ, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, 1, 0, NULL, "away");
+                tick(&f, 300000);
+        }
+        cr_assert_eq(status(&f, 1), TASK_FAILED, "three attempts are all");
+        cr_assert_eq(f.run->status, RUN_FAILED);
+        fake_deinit(&f);
+}
+
+/* The call that never came back ended with its process: the next engine can ask. */
+Test(engine, asks_again_after_a_restart_what_was_parked)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        tick(&f, 10000);
+        tick(&f, 30000);
+        cr_assert_eq(status(&f, 0), TASK_PARKED);
+        crash(&f);
+        answer(&f, CALL_OBSERVE, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE);
+        cr_assert_eq(status(&f, 0), TASK_PARKED);
+        crash(&f);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_DONE);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+/* What a failed create left behind has an owner: a rerun may complete it, destroy deletes it. */
+Test(engine, a_server_that_was_made_in_part_is_in_the_inventory)
+{
+        const struct resource *r;
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 2, false, ON_FAILURE_CONTINUE, 0);
+        answer(&f, CALL_BEGIN, PRVNG_PERMANENT, PRVNG_EFFECT_PARTIAL);
+        answer(&f, CALL_BEGIN, PRVNG_PERMANENT, PRVNG_EFFECT_NONE);
+        cr_assert_eq(f.run->status, RUN_FAILED);
+        for (unsigned i = 0; i < 2; i++) {
+                r = inventory_get(&f.site.inventory, "server.t0");
+                cr_assert(r && r->workflow);
+                cr_assert_str_eq(r->workflow, "w");
+                cr_assert_str_eq(r->plugin, "provider/x");
+                cr_assert(*r->op_id && strstr(r->outputs, r->op_id), "what is known of it");
+                cr_assert_null(inventory_get(&f.site.inventory, "server.t1"));
+                buf_clear(&f.run_lines); /* once more from the site's stream alone */
+                if (i == 0)
+                        crash(&f);
+        }
+        fake_deinit(&f);
+}
+
+Test(engine, a_plugin_that_asks_for_ever_gets_a_month)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 2, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, INT64_MAX);
+        answer(&f, CALL_BEGIN, PRVNG_PENDING, 0, 0, INT64_MAX, "1");
+        tick(&f, 0);
+        cr_assert_eq(f.n_calls, 0, "neither is due: no time ran over");
+        crash(&f);
+        tick(&f, 0);
+        cr_assert_eq(taken(&f, CALL_POLL).attempt, 1);
+        cr_assert_eq(f.n_calls, 0);
+        fake_deinit(&f);
+}
+
+/* It may wait for days: neither its run's other tasks nor other runs wait with it. */
+Test(engine, a_parked_task_gives_its_place_to_others)
+{
+        struct fake f;
+
+        fake_init(&f);
+        f.plugin.descriptor.flags = PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT;
+        submit(&f, 2, false, ON_FAILURE_CONTINUE, 1);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        cr_assert_eq(status(&f, 0), TASK_PARKED);
+        cr_assert_eq(f.n_calls, 1);
+        crash(&f);
+        cr_assert_eq(status(&f, 1), TASK_PARKED, "observe cannot help this plugin");
+        cr_assert_eq(engine_resolve(f.engine, f.run, 1, false, "{}"), 0);
+        tick(&f, 0);
+        cr_assert_eq(f.n_calls, 1);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, false, "{}"), 0);
+        tick(&f, 1000);
+        cr_assert_eq(f.n_calls, 1, "promise 6");
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        tick(&f, 1000);
+        cr_assert_eq(answer(&f, CALL_BEGIN, PRVNG_DONE).attempt, 1);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        cr_assert_eq(f.engine->in_flight, 0);
+        fake_deinit(&f);
+}
+
+/* The end of a long message would fall into a character, and the journal be no UTF-8. */
+Test(engine, cuts_no_message)
+{
+        char message[1500 * 2 + 1] = "";
+        struct fake f;
+
+        for (unsigned i = 0; i < 1500; i++)
+                memcpy(message + 2 * i, "\xc3\xa9", 3);
+        fake_init(&f);
+        submit(&f, 2, false, ON_FAILURE_CONTINUE, 0);
+        tick(&f, 10000);
+        answer(&f, CALL_BEGIN, PRVNG_CANCELLED, PRVNG_EFFECT_NONE, 0, 0, NULL, message);
+        cr_assert(strstr(run_note(f.run, 0)->message, message));
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        answer(&f, CALL_OBSERVE, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE, 0, 0, NULL, message);
+        cr_assert(strstr(run_note(f.run, 1)->message, message));
+        cr_assert(strstr(run_note(f.run, 1)->message, "prvng batch resolve"));
+        fake_deinit(&f);
+}
+
+/* It changes nothing, so that there is nothing to ask the operator. */
+Test(engine, a_check_in_doubt_is_made_again)
+{
+        struct fake f;
+
+        fake_init(&f);
+        f.verb = PLAN_CHECK;
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        crash(&f);
+        answer(&f, CALL_OBSERVE, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE);
+        cr_assert_eq(taken(&f, CALL_BEGIN).attempt, 1);
+        f.plugin.descriptor.flags = PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT;
+        crash(&f);
+        answer(&f, CALL_OBSERVE, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE);
+        answer(&f, CALL_BEGIN, PRVNG_UNCHANGED);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+/* Neither for ever nor blindly: what goes on after it was cancelled ends up with the operator. */
+Test(engine, what_cannot_be_stopped_is_parked)
+{
+        struct fake f;
+        unsigned n = 0;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_PENDING, 0, 0, 600000, "1");
+        tick(&f, 10000);
+        answer(&f, CALL_CANCEL, PRVNG_PENDING, 0, 0, 600000);
+        for (; status(&f, 0) != TASK_PARKED && n < 20; n++) {
+                tick(&f, 30000);
+                if (f.n_calls)
+                        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_IN_PROGRESS, 0, 0, 600000, "1");
+        }
+        cr_assert_eq(status(&f, 0), TASK_PARKED);
+        cr_assert_lt(n, 20);
         fake_deinit(&f);
 }
 

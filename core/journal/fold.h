@@ -12,7 +12,8 @@ struct resource_change {
 
 int inventory_put(struct inventory *inv, struct resource *r, const struct resource_change *c);
 struct resource *inventory_entry(struct inventory *inv, struct span key);
-void inventory_gone(struct inventory *inv, struct span key);
+/* With all that stands on it. -ENOMEM. */
+int inventory_gone(struct inventory *inv, struct span key);
 
 bool run_status_from_span(struct span name, enum run_status *ret);
 int set_string(char **target, struct span value); /* "" for an empty span */

@@ -177,6 +177,7 @@ static int read_segment(struct reader *r, const char *data, size_t n)
         while (p < end) {
                 struct seal seal;
                 const char *line = find_seal(p, end, &seal);
+                uint64_t n_lines;
 
                 if (!line || seal.number != s->seal + 1 || memcmp(seal.after, s->digest, 32) != 0)
                         break;
@@ -184,7 +185,9 @@ static int read_segment(struct reader *r, const char *data, size_t n)
                                 (size_t)(line - p), digest);
                 if (q)
                         return error_fold(q);
-                if (memcmp(digest, seal.digest, 32) != 0)
+                n_lines = count_lines(p, line);
+                if (memcmp(digest, seal.digest, 32) != 0 ||
+                    n_lines - (startswith(p, "{\"segment\":") != NULL) != seal.n_records)
                         break;
                 if (r->f) {
                         q = deliver(r, p, line);
@@ -193,7 +196,7 @@ static int read_segment(struct reader *r, const char *data, size_t n)
                 } else {
                         s->seq += seal.n_records;
                 }
-                r->line += count_lines(p, line) + 1;
+                r->line += n_lines + 1;
                 p = line_end(line, end) + 1;
                 r->valid = (uint64_t)(p - data);
                 s->seal = seal.number;

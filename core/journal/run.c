@@ -230,16 +230,16 @@ static int settle(struct run *run, uint32_t number)
 
 static int apply_run(struct run *run, const struct record *r)
 {
+        /* Claims point to the name and the id that the site stream gave. */
+        if (run->name && (!span_eq(r->name, run->name) ||
+                          memcmp(&run->id, &r->run, sizeof(run->id)) != 0))
+                return error_origin(-EBADMSG);
         run->id = r->run;
         uid_text(&r->run, run->id_text);
         run->max_attempts = r->max_attempts;
         run->initial_delay_s = r->initial_delay;
         run->max_delay_s = r->max_delay;
-        if (!run->name && set_string(&run->name, r->name))
-                return error_origin(-ENOMEM);
-        if (!span_eq(r->name, run->name)) /* claims point at the name that the site stream gave */
-                return error_origin(-EBADMSG);
-        if (set_string(&run->kind, r->kind) ||
+        if ((!run->name && set_string(&run->name, r->name)) || set_string(&run->kind, r->kind) ||
             set_string(&run->who, r->who) || set_string(&run->folder, r->folder) ||
             set_string(&run->file, r->file) || set_string(&run->backoff, r->backoff) ||
             set_string(&run->logging, r->logging) || set_string(&run->options, r->options) ||
@@ -496,8 +496,22 @@ static size_t keys_of(const char *uses, char *ret, size_t n_ret)
         return n;
 }
 
+struct resource *run_resource(const struct site *site, const struct run *run, struct task *t)
+{
+        struct strmap_entry *e;
+        struct resource *r;
+
+        if (t->resource || !t->n_key)
+                return t->resource;
+        e = strmap_find(&site->inventory.by_key, task_key(run, t), t->n_key);
+        r = e ? e->value.pointer : NULL;
+        if (r && r->claim && streq(r->claim, run->id_text))
+                t->resource = r;
+        return r;
+}
+
 /* What a task did to the inventory. */
-static int change_inventory(struct run *run, struct site *site, const struct task *t,
+static int change_inventory(struct run *run, struct site *site, struct task *t,
                             const struct record *r)
 {
         const struct span key = span_n(task_key(run, t), t->n_key);
@@ -512,11 +526,9 @@ static int change_inventory(struct run *run, struct site *site, const struct tas
                 .changed_ms = r->at,
         };
 
-        if (t->verb == VERB_DELETE) {
-                inventory_gone(&site->inventory, key);
-                return 0;
-        }
-        old = inventory_entry(&site->inventory, key);
+        if (t->verb == VERB_DELETE)
+                return inventory_gone(&site->inventory, key);
+        old = run_resource(site, run, t) ?: inventory_entry(&site->inventory, key);
         if (!old)
                 return error_origin(-ENOMEM);
         if (r->answer == PRVNG_UNCHANGED && old->workflow)
@@ -531,6 +543,26 @@ static int change_inventory(struct run *run, struct site *site, const struct tas
         return inventory_put(&site->inventory, old, &c);
 }
 
+/* A create that failed but left something behind. So that it has an owner, a server is in the inventory
+ * from then on, with nothing known of it but the request that made it: destroy deletes it, and a rerun
+ * completes it. (What was made on a server goes with it.) */
+static int left_behind(struct run *run, struct site *site, struct task *t,
+                       const struct record *r)
+{
+        const struct span key = span_n(task_key(run, t), t->n_key);
+        const struct resource *old = inventory_get(&site->inventory, task_key(run, t));
+        char op_id[UID_TEXT], outputs[UID_TEXT + 16];
+        struct record known = *r;
+
+        if (t->verb != VERB_CREATE || r->effect == PRVNG_EFFECT_NONE || !t->attempt ||
+            key.n < 7 || memcmp(key.p, "server.", 7) != 0 || (old && old->workflow))
+                return 0;
+        uid_text(&t->attempt->op_id, op_id);
+        snprintf(outputs, sizeof(outputs), "{\"op_id\":\"%s\"}", op_id);
+        known.outputs = span_of(outputs);
+        return change_inventory(run, site, t, &known);
+}
+
 static int apply_end_of_task(struct run *run, struct site *site, struct task *t,
                              const struct record *r)
 {
@@ -540,6 +572,8 @@ static int apply_end_of_task(struct run *run, struct site *site, struct task *t,
                 return error_origin(-EBADMSG);
         if (r->type == RECORD_FAILED) {
                 q = note(run, r);
+                if (q == 0 && site)
+                        q = left_behind(run, site, t, r);
                 set_status(run, t, TASK_FAILED);
         } else {
                 if (site && t->n_key && t->verb != VERB_CHECK)

@@ -2,24 +2,37 @@
 #include "journal/seal.h"
 
 #include <openssl/evp.h>
+#include <pthread.h>
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t key; /* frees a thread's context at its end */
+static EVP_MD *md;
+
+static void free_context(void *ctx)
+{
+        EVP_MD_CTX_free(ctx);
+}
+
+static void fetch(void)
+{
+        if (pthread_key_create(&key, free_context) == 0)
+                md = EVP_MD_fetch(NULL, "SHA256", NULL);
+}
 
 /* Fetched once: looking an algorithm up costs more than digesting a small batch. */
 static EVP_MD_CTX *context(void)
 {
         static __thread EVP_MD_CTX *ctx;
-        static EVP_MD *md;
 
-        if (!md) {
-                EVP_MD *fetched = EVP_MD_fetch(NULL, "SHA256", NULL);
-                EVP_MD *none = NULL;
-
-                if (!__atomic_compare_exchange_n(&md, &none, fetched, false, __ATOMIC_ACQ_REL,
-                                                 __ATOMIC_ACQUIRE))
-                        EVP_MD_free(fetched);
-        }
-        if (!ctx)
+        pthread_once(&once, fetch);
+        if (md && !ctx) {
                 ctx = EVP_MD_CTX_new();
-        return md && ctx && EVP_DigestInit_ex2(ctx, md, NULL) ? ctx : NULL;
+                if (ctx && pthread_setspecific(key, ctx) != 0) {
+                        EVP_MD_CTX_free(ctx);
+                        ctx = NULL;
+                }
+        }
+        return ctx && EVP_DigestInit_ex2(ctx, md, NULL) ? ctx : NULL;
 }
 
 int seal_digest(const uint8_t after[32], const uint8_t salt[16], uint32_t segment, uint64_t number,

@@ -69,7 +69,7 @@ static void count_on(struct inventory *inv, const struct resource *r, int delta)
                 size_t n = strcspn(p, " ");
                 struct strmap_entry *e = strmap_find(&inv->by_key, p, n);
 
-                if (e)
+                if (e && (delta > 0 || ((struct resource *)e->value.pointer)->n_on > 0))
                         ((struct resource *)e->value.pointer)->n_on += (uint32_t)delta;
                 p += n + (p[n] == ' ');
         }
@@ -139,39 +139,58 @@ static void inventory_tidy(struct inventory *inv, struct resource *r)
         free(r);
 }
 
-/* A resource that stands on that key, or NULL. */
-static const struct resource *find_on(const struct inventory *inv, struct span key)
+static bool stands_on(const struct resource *r, struct span key)
 {
-        char name[512], list[2048];
+        const char *p = r->workflow ? r->builds_on : "";
 
-        snprintf(name, sizeof(name), " %.*s ", (int)key.n, key.p);
-        strmap_foreach (e, &inv->by_key) {
-                const struct resource *r = e->value.pointer;
+        while (*p) {
+                size_t n = strcspn(p, " ");
 
-                if (!r->workflow || !*r->builds_on)
-                        continue;
-                snprintf(list, sizeof(list), " %s ", r->builds_on);
-                if (strstr(list, name))
-                        return r;
+                if (n == key.n && memcmp(p, key.p, n) == 0)
+                        return true;
+                p += n + (p[n] == ' ');
         }
-        return NULL;
+        return false;
 }
 
-/* What stands on it is gone with it: the taskservs of a server. The same whether a run's own records
- * say so or, once it has ended, the site stream. */
-void inventory_gone(struct inventory *inv, struct span key)
+/* What stands on a resource is gone with it: the taskservs of a server. By their keys, because what
+ * stands on one of them may be another of them. */
+static int gone_with(struct inventory *inv, const struct resource *r)
+{
+        _cleanup_(cleanup_buf) struct buf keys = BUF_NULL;
+        int q = 0;
+
+        strmap_foreach (e, &inv->by_key) {
+                const struct resource *on = e->value.pointer;
+
+                if (on != r && stands_on(on, span_of(r->key)))
+                        buf_append(&keys, on->key, strlen(on->key) + 1);
+        }
+        if (buf_error(&keys))
+                return error_origin(-ENOMEM);
+        for (const char *key = keys.data; q == 0 && key && key < keys.data + keys.n;
+             key += strlen(key) + 1)
+                q = inventory_gone(inv, span_of(key));
+        return q;
+}
+
+int inventory_gone(struct inventory *inv, struct span key)
 {
         struct strmap_entry *e = strmap_find(&inv->by_key, key.p, key.n);
         struct resource *r = e ? e->value.pointer : NULL;
-        const struct resource *on;
+        char *workflow;
 
         if (!r || !r->workflow)
-                return;
-        while (r->n_on > 0 && (on = find_on(inv, key)))
-                inventory_gone(inv, span_of(on->key));
+                return 0;
         count_on(inv, r, -1);
-        free(steal(&r->workflow));
+        workflow = steal(&r->workflow); /* from here on it is not there: a circle ends */
+        if (r->n_on > 0 && gone_with(inv, r)) {
+                free(workflow);
+                return error_origin(-ENOMEM);
+        }
+        free(workflow);
         inventory_tidy(inv, r);
+        return 0;
 }
 
 static int claim(struct site *s, struct run *run, const char *key)
@@ -315,7 +334,8 @@ static int apply_ended(struct site *s, const struct record *r)
 
 int site_apply(struct site *s, const struct record *r)
 {
-        char op_id[UID_TEXT], run[UID_TEXT];
+        static const struct uid none;
+        char op_id[UID_TEXT] = "", run[UID_TEXT];
         struct resource *resource;
         int q = 0;
 
@@ -333,7 +353,8 @@ int site_apply(struct site *s, const struct record *r)
                 q = apply_accepted(s, r);
                 break;
         case RECORD_RESOURCE:
-                uid_text(&r->op_id, op_id);
+                if (memcmp(&r->op_id, &none, sizeof(none)) != 0) /* else found or adopted */
+                        uid_text(&r->op_id, op_id);
                 uid_text(&r->run, run);
                 resource = inventory_entry(&s->inventory, r->key);
                 if (!resource)
@@ -349,7 +370,7 @@ int site_apply(struct site *s, const struct record *r)
                                                             .changed_ms = r->changed});
                 break;
         case RECORD_GONE:
-                inventory_gone(&s->inventory, r->key);
+                q = inventory_gone(&s->inventory, r->key);
                 break;
         case RECORD_ENDED:
                 q = apply_ended(s, r);

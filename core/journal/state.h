@@ -80,6 +80,7 @@ struct task {
         uint8_t irreversible : 1;
         uint8_t in_flight : 1; /* the engine's: a call is under way; not part of the fold */
         struct attempt *attempt; /* NULL before the intent and after the result */
+        struct resource *resource; /* found once: stays where it is while the run claims it; or NULL */
 };
 
 struct operation {
@@ -175,6 +176,9 @@ void run_unload(struct run *run); /* back to what the site stream says */
 
 /* A run by id, or the latest run of that workflow name. */
 struct run *site_run(const struct site *s, const char *id_or_name);
+
+/* The task's resource in the inventory, or NULL. */
+struct resource *run_resource(const struct site *site, const struct run *run, struct task *t);
 
 static inline bool run_status_ended(enum run_status s)
 {

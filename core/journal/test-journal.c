@@ -7,6 +7,7 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 static char folder[] = "/tmp/prvng-journal-XXXXXX";
@@ -334,4 +335,114 @@ Test(fold, what_depends_on_a_failure_is_skipped)
         cr_assert_null(inventory_get(&site.inventory, "server.b"));
         run_free(run);
         site_deinit(&site);
+}
+
+/* A resource of the site stream, as a run that ended leaves it. */
+static void made(struct site *site, const char *key, const char *builds_on)
+{
+        struct record r = {.type = RECORD_RESOURCE, .key = span_of(key), .workflow = span_of("w"),
+                           .plugin = span_of("provider/x"), .spec = span_of("{}"),
+                           .outputs = span_of("{}"), .builds_on = span_of(builds_on)};
+
+        cr_assert_eq(site_apply(site, &r), 0);
+}
+
+/* The site stream alone must tell what the run's stream told: destroy has no task for a taskserv. */
+Test(fold, what_stands_on_a_server_is_gone_with_it)
+{
+        struct site site = SITE_NULL;
+        struct record gone = {.type = RECORD_GONE, .key = span_of("server.a")};
+
+        made(&site, "server.a", "");
+        made(&site, "server.ab", "");
+        made(&site, "taskserv.x@a", "server.a");
+        made(&site, "taskserv.y@a", "taskserv.x@a server.a");
+        made(&site, "taskserv.x@ab", "server.ab");
+        cr_assert_eq(site_apply(&site, &gone), 0);
+        cr_assert_null(inventory_get(&site.inventory, "server.a"));
+        cr_assert_null(inventory_get(&site.inventory, "taskserv.x@a"));
+        cr_assert_null(inventory_get(&site.inventory, "taskserv.y@a"));
+        cr_assert(inventory_get(&site.inventory, "taskserv.x@ab"));
+        cr_assert_eq(inventory_get(&site.inventory, "server.ab")->n_on, 1);
+        site_deinit(&site);
+}
+
+/* Promise 5: only what an op id caused is ever undone. */
+Test(fold, what_was_found_has_no_op_id)
+{
+        struct site site = SITE_NULL;
+
+        made(&site, "server.a", "");
+        cr_assert_str_eq(inventory_get(&site.inventory, "server.a")->op_id, "");
+        site_deinit(&site);
+}
+
+/* A stream that cannot be looked at is not an empty one, to be begun anew. */
+Test(journal, does_not_take_a_stream_for_empty_without_looking)
+{
+        struct rlimit before, none;
+        struct stream *s = NULL;
+        struct journal *j;
+        uint64_t n = 0;
+        int r;
+
+        write_batches(1);
+        j = opened(false);
+        cr_assert_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+        for (rlim_t room = 0; room < 3; room++) { /* descriptors left: each step of looking fails once */
+                int lowest = dup(0);
+
+                close(lowest);
+                none = (struct rlimit){.rlim_cur = (rlim_t)lowest + room, .rlim_max = before.rlim_max};
+                cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+                r = stream_open(j, "s", count, &n, &s);
+                cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+                cr_assert_neq(r, 0, "with room for %u", (unsigned)room);
+        }
+        journal_close(j);
+        cr_assert_eq(reopen(&n), 0);
+        cr_assert_eq(n, 1);
+}
+
+static ino_t segment_inode(const char *stream)
+{
+        char path[256];
+        struct stat st;
+
+        snprintf(path, sizeof(path), "%s/streams/%s/00000001.jsonl", folder, stream);
+        cr_assert_eq(stat(path, &st), 0);
+        return st.st_ino;
+}
+
+/* The store keeps so many segments open, no more; what it closed it must not copy to go on with. */
+Test(journal, appends_to_more_streams_than_it_keeps_open)
+{
+        enum { N = 40 };
+        struct journal *j = opened(false);
+        struct stream *s[N];
+        ino_t before[N];
+        char name[16];
+
+        for (unsigned i = 0; i < N; i++) {
+                snprintf(name, sizeof(name), "s%u", i);
+                cr_assert_eq(stream_open(j, name, NULL, NULL, &s[i]), 0);
+        }
+        for (unsigned round = 0; round < 3; round++)
+                for (unsigned i = 0; i < N; i++) {
+                        struct record r = {.type = RECORD_GONE, .key = span_of("server.a")};
+
+                        stream_append(s[i], &r);
+                        cr_assert_eq(stream_commit(s[i]), 0, "%s", j->message);
+                        if (!round)
+                                before[i] = segment_inode(s[i]->name);
+                        cr_assert_eq(before[i], segment_inode(s[i]->name), "copied");
+                }
+        for (unsigned i = 0; i < N; i++) {
+                uint64_t n = 0;
+
+                cr_assert_eq(journal_read(j, s[i]->name, count, &n), 0, "%s", j->message);
+                cr_assert_eq(n, 3);
+                stream_close(s[i]);
+        }
+        journal_close(j);
 }

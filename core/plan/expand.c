@@ -194,8 +194,8 @@ static const char *join_names(struct maker *m, const char **names, size_t n)
 static int check_filter(struct maker *m, const struct operation_def *def)
 {
         for (uint32_t i = 0; i < def->providers.n; i++) {
-                const char *name = def->providers.list[i], **names, *meant, *known;
-                size_t n, j;
+                const char *name = def->providers.list[i], **names = NULL, *meant, *known;
+                size_t n = 0, j;
                 int r = plugin_names(m, "provider", &names, &n);
 
                 if (r)
@@ -240,7 +240,7 @@ static int expand_servers(struct maker *m, uint32_t i)
 
         for (uint32_t j = 0; j < def->items.n; j++) {
                 uint32_t server, provider, task;
-                bool in;
+                bool in = false;
                 int r = server_get(m, def->items.list[j], &server);
 
                 r = r ? r : filtered(m, def, server, &provider, &in);
@@ -277,7 +277,7 @@ static int expand_taskserv(struct maker *m, uint32_t i, uint32_t item, const cha
                 return 0;
         }
         for (uint32_t k = 0; k < n_servers; k++) {
-                bool in;
+                bool in = false;
 
                 r = filtered(m, def, servers[k], &provider, &in);
                 if (r)
@@ -408,9 +408,9 @@ int expand_shared(struct maker *m)
 
 static int blocked(struct maker *m, const struct lane *l)
 {
-        const char **names, *meant, *why, *more;
+        const char **names = NULL, *meant, *why, *more;
         const struct plugin *p = l->plugin;
-        size_t n;
+        size_t n = 0;
         int r = plugin_names(m, l->kind, &names, &n);
 
         if (r)

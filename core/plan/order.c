@@ -46,7 +46,7 @@ static int edges_from(struct maker *m, const struct wait *w, uint32_t to)
 static int group_end(struct maker *m, uint32_t op, const uint32_t *tasks, uint32_t n, uint32_t item,
                      uint32_t *ret_end)
 {
-        uint32_t join;
+        uint32_t join = NONE;
         int r;
 
         if (n == 1) {
@@ -155,7 +155,7 @@ static int operation_edges(struct maker *m, uint32_t i, uint32_t before)
 {
         struct op *op = &m->ops[i];
         struct wait w = {0};
-        uint32_t join, n = op->n_tasks;
+        uint32_t join = NONE, n = op->n_tasks;
         int r = operation_waits(m, i, before, &w);
 
         if (r)

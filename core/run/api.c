@@ -305,13 +305,21 @@ static void resolve(struct engine_process *p, struct request *q, const char *res
                 answer_problems(q, 422, "\"as\" must be \"done\" or \"not-started\"", NULL);
                 return;
         }
-        if (json_append(&outputs, json_object_get(body, "outputs")) || !outputs.n)
+        if (json_object_get(body, "outputs") && !json_is_object(json_object_get(body, "outputs"))) {
+                answer_problems(q, 422, "\"outputs\" must be an object", NULL);
+                return;
+        }
+        if (!json_object_get(body, "outputs") ||
+            json_append(&outputs, json_object_get(body, "outputs")))
                 BUF_LIT(&outputs, "{}");
         for (uint32_t i = 0; i < run->n_tasks; i++) {
                 if (!streq(task_id(run, &run->tasks[i]), task))
                         continue;
                 if (engine_resolve(p->engine, run, i, streq(as, "done"), buf_str(&outputs)))
-                        answer_problems(q, 409, "the task is not parked", NULL);
+                        answer_problems(q, 409,
+                                        "the task is neither parked nor in doubt, or its plugin is "
+                                        "being asked at this moment, or is not available",
+                                        NULL);
                 else
                         answer_run(q, run);
                 return;

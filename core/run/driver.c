@@ -193,11 +193,28 @@ static void call(void *userdata, const struct engine_call *c)
         engine_call_set_handle(c->flight, job);
 }
 
+/* All workers were busy with other calls for all of its time: the plugin knows nothing of this one. It
+ * is no failure of the task, hence the class of which many more tries are allowed. */
+static void not_asked(struct job *job)
+{
+        bool begun = job->kind != CALL_READ && job->kind != CALL_BEGIN;
+
+        job->reply.answer = PRVNG_RATE_LIMITED;
+        job->reply.effect = begun ? PRVNG_EFFECT_UNKNOWN : PRVNG_EFFECT_NONE;
+        job->reply.message = strdup("all workers were busy; the site's configuration says how many "
+                                    "there are (workers)");
+}
+
 static void cancel(void *userdata, struct flight *flight)
 {
+        struct engine_process *p = userdata;
         struct job *job = engine_call_handle(flight);
 
-        if (job)
+        if (!job)
+                return;
+        if (workers_withdraw(p->workers, job))
+                not_asked(job);
+        else
                 op_call_cancel(&job->call);
 }
 
@@ -250,22 +267,23 @@ bool driver_collect(struct engine_process *p)
         return any;
 }
 
+static void drop(struct job *job, bool with_call)
+{
+        for (struct job *next; job; job = next) {
+                next = job->next;
+                if (with_call)
+                        op_call_deinit(&job->call);
+                op_reply_deinit(&job->reply);
+                free(job);
+        }
+}
+
 void driver_drop_jobs(struct engine_process *p)
 {
-        struct job *job, *next;
-
-        for (job = p->held; job; job = next) {
-                next = job->next;
-                op_call_deinit(&job->call);
-                op_reply_deinit(&job->reply);
-                free(job);
-        }
-        for (job = p->free_jobs; job; job = next) {
-                next = job->next;
-                op_reply_deinit(&job->reply);
-                free(job);
-        }
-        p->held = p->free_jobs = NULL;
+        drop(p->held, true);
+        drop(p->left, true);
+        drop(p->free_jobs, false);
+        p->held = p->left = p->free_jobs = NULL;
         p->held_last = &p->held;
 }
 

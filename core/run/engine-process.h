@@ -47,6 +47,12 @@ void engine_process_busy(struct engine_process *p, int delta);
 int engine_process_post(struct engine_process *p, void *request, const char *method,
                         const char *path, const void *body, size_t n_body);
 
+/* After the loop has ended: waits for the calls that plugins still have. False: one did not come back
+ * in time. It may use its request, the hooks, the plugins and the host for ever, so nothing of them may
+ * be released any more; what is left to do is _exit(). */
+bool engine_process_end_calls(struct engine_process *p);
+
+/* NULL; or `p` as it was, if a call did not come back. */
 struct engine_process *engine_process_free(struct engine_process *p);
 
 #endif

@@ -21,6 +21,8 @@ struct run_log {
         int state, file; /* -1: not written */
         struct buf json, plain;
         char trace[33];
+        char time[CLOCK_TEXT]; /* text of time_ms: many lines share a millisecond */
+        int64_t time_ms;
         bool complained;
 };
 
@@ -141,11 +143,14 @@ struct run_log *run_log_close(struct run_log *l)
 static void line(struct run_log *l, const struct run *run, enum level level, int64_t at,
                  const char *task, const char *what, struct span detail)
 {
-        char time[CLOCK_TEXT];
+        const char *time = l->time;
 
         if (level < l->level)
                 return;
-        clock_text(at, time);
+        if (at != l->time_ms) {
+                clock_text(at, l->time);
+                l->time_ms = at;
+        }
         buf_printf(&l->json, "{\"at\":\"%s\",\"level\":\"%s\",\"trace_id\":\"%s\",\"run\":\"%s\"", time,
                    levels[level], l->trace, run->id_text);
         if (task) {

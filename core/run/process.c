@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 
+#define PATIENCE_MS 1500 /* for calls at the end: promise 10 leaves 2 s for everything */
 #define SPIN_US 60 /* a wake-up costs about as much */
 
 /* Starting */
@@ -48,6 +49,35 @@ static int take_up(struct engine_process *p, struct run *run)
                                              : engine_adopt(p->engine, run);
 }
 
+/* Only after a plugin was asked can it have answered. */
+static int refuse_answers(void *userdata, const struct record *r, const char *line, size_t n_line)
+{
+        return r->type == RECORD_TOKEN || r->type == RECORD_RETRY || r->type == RECORD_DOUBT ||
+                               r->type == RECORD_DONE
+                       ? JOURNAL_E_DAMAGED
+                       : 0;
+}
+
+/* A stream that the site stream does not name. */
+static int remove_orphan(struct engine_process *p, const char *name)
+{
+        _cleanup_(cleanup_free) char *message = NULL;
+        int r;
+
+        free(steal(&p->journal->message));
+        r = journal_read(p->journal, name, refuse_answers, NULL);
+        if (r == 0)
+                return journal_remove(p->journal, name);
+        if (r != JOURNAL_E_DAMAGED || p->journal->message)
+                return r;
+        if (asprintf(&message, "stream %s tells of things that were done, but the site's stream does "
+                               "not know that run: it is older or was replaced. Nothing was changed. "
+                               "Restore the whole store from one backup", name) < 0)
+                message = NULL;
+        process_fail(p, JOURNAL_E_DAMAGED, message);
+        return r;
+}
+
 /* Streams of runs that were never accepted: the engine died between the two commits. Nobody was told
  * of them, and nothing was called for them. */
 static int remove_orphans(struct engine_process *p)
@@ -63,7 +93,7 @@ static int remove_orphans(struct engine_process *p)
                 const char *id = startswith(names[i], "run-");
 
                 if (r == 0 && id && !strmap_get(&p->site.run_by_id, id))
-                        r = journal_remove(p->journal, names[i]);
+                        r = remove_orphan(p, names[i]);
                 free(names[i]);
         }
         free(names);
@@ -188,10 +218,20 @@ int engine_process_new(const struct context *c, const struct engine_process_hook
         return 0;
 }
 
+bool engine_process_end_calls(struct engine_process *p)
+{
+        if (!p->abandoned)
+                p->workers = workers_free(p->workers, PATIENCE_MS, &p->left);
+        p->abandoned = p->workers != NULL;
+        return !p->abandoned;
+}
+
 struct engine_process *engine_process_free(struct engine_process *p)
 {
         if (!p)
                 return NULL;
+        if (!engine_process_end_calls(p))
+                return p; /* the store's lock too goes with the process: nobody acts beside the call */
         for (struct request *q = p->posted, *next; q; q = next) {
                 next = q->next;
                 free(q->method);
@@ -199,7 +239,6 @@ struct engine_process *engine_process_free(struct engine_process *p)
                 free(q->body);
                 free(q);
         }
-        p->workers = workers_free(p->workers, 1500);
         engine_free(p->engine);
         driver_drop_jobs(p);
         for (uint32_t i = 0; i < p->n_streams; i++) {

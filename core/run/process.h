@@ -41,6 +41,8 @@ struct engine_process {
         uint32_t n_streams, cap_streams;
         struct engine *engine;
         struct workers *workers;
+        struct job *left;              /* calls that the end came before */
+        bool abandoned;                /* a call did not come back at the end */
         struct job *held, **held_last; /* calls that wait for the next commit */
         struct job *free_jobs;
         uint32_t n_jobs;               /* calls that a plugin has or will get */

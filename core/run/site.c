@@ -86,6 +86,7 @@ int site_load_run(struct journal *journal, struct site *site, struct run *run, c
 {
         enum run_status status = run->status;
         int64_t ended = run->ended_ms;
+        uint32_t n_drift = run->n_drift;
         int r;
 
         if (run->loaded)
@@ -94,6 +95,8 @@ int site_load_run(struct journal *journal, struct site *site, struct run *run, c
         r = load(journal, site, run, NULL, ret_message);
         run->status = status;
         run->ended_ms = ended;
+        if (run_status_ended(status)) /* the tasks counted theirs once more */
+                run->n_drift = n_drift;
         return r;
 }
 

@@ -141,7 +141,7 @@ int workers_new(uint32_t n_threads, int wake_fd, struct workers **ret_workers)
         return 0;
 }
 
-struct workers *workers_free(struct workers *w, int64_t wait_ms)
+struct workers *workers_free(struct workers *w, int64_t wait_ms, struct job **ret_left)
 {
         struct timespec until;
         bool alive;
@@ -162,8 +162,11 @@ struct workers *workers_free(struct workers *w, int64_t wait_ms)
                 ;
         alive = w->n_alive > 0;
         pthread_mutex_unlock(&w->lock);
-        if (!alive) /* else a plugin still runs and will come back to this memory */
-                free(w);
+        if (alive) /* a plugin still runs and will come back to this memory */
+                return w;
+        *w->last = w->done;
+        *ret_left = w->first;
+        free(w);
         return NULL;
 }
 
@@ -183,6 +186,27 @@ void workers_submit(struct workers *w, struct job *first)
         if (w->n_awake == w->n_running && w->n_idle > 0)
                 pthread_cond_signal(&w->work);
         pthread_mutex_unlock(&w->lock);
+}
+
+bool workers_withdraw(struct workers *w, struct job *job)
+{
+        struct job **at;
+        bool found;
+
+        pthread_mutex_lock(&w->lock);
+        for (at = &w->first; *at && *at != job; at = &(*at)->next)
+                ;
+        found = *at != NULL;
+        if (found) {
+                *at = job->next;
+                if (!*at)
+                        w->last = at;
+                __atomic_store_n(&w->n_queued, w->n_queued - 1, __ATOMIC_RELAXED);
+        }
+        pthread_mutex_unlock(&w->lock);
+        if (found)
+                give_back(w, job);
+        return found;
 }
 
 struct job *workers_collect(struct workers *w)
@@ -225,5 +249,12 @@ void workers_awake(struct workers *w)
 
 bool workers_backlog(struct workers *w)
 {
-        return __atomic_load_n(&w->n_queued, __ATOMIC_RELAXED) > 0;
+        bool backlog;
+
+        if (!__atomic_load_n(&w->n_queued, __ATOMIC_RELAXED))
+                return false;
+        pthread_mutex_lock(&w->lock);
+        backlog = w->n_queued > 0 && w->n_idle > 0; /* else one that comes back takes the next */
+        pthread_mutex_unlock(&w->lock);
+        return backlog;
 }

@@ -35,12 +35,16 @@ struct job {
 /* `wake_fd` (an eventfd of the loop) is written to when a job is done and the loop sleeps. */
 int workers_new(uint32_t n_threads, int wake_fd, struct workers **ret_workers);
 
-/* Waits until the jobs that are being run return, at most that long; what is still running then is
- * left to the end of the process. Jobs in the queue are dropped. */
-struct workers *workers_free(struct workers *w, int64_t wait_ms);
+/* Waits until the jobs that are being run return, at most that long. If one does not, `w` is returned:
+ * the job is left to the end of the process. *ret_left: the jobs that nobody began or collected. */
+struct workers *workers_free(struct workers *w, int64_t wait_ms, struct job **ret_left);
 
 /* Queues a list of jobs, linked by `next`. */
 void workers_submit(struct workers *w, struct job *first);
+
+/* Takes a job that no worker has begun out of the queue: it counts as done, its reply is the caller's
+ * to fill before the next workers_collect. False: a worker has it. [loop] */
+bool workers_withdraw(struct workers *w, struct job *job);
 
 /* The jobs that are done, about oldest first; NULL: none. Wakes another worker if the queue stands
  * still. */
@@ -51,6 +55,6 @@ struct job *workers_collect(struct workers *w);
 bool workers_may_sleep(struct workers *w, int64_t spin_us);
 void workers_awake(struct workers *w);
 
-bool workers_backlog(struct workers *w); /* something waits in the queue */
+bool workers_backlog(struct workers *w); /* something waits in the queue, and a worker sleeps */
 
 #endif

@@ -12,14 +12,19 @@ run, starts the next engine, and must end with exit code 0. Then (promises 1, 2,
     is the same as that of a process that reads the journal afresh
   - all seals are valid
 
+The same for a run that updates the servers and one that destroys all, on sites where the workflow ran.
+
 Arguments: WAY or N:WAY[,N:WAY...] to run some; PRVNG_TEST_SHARE=N runs each Nth only.
 """
 import itertools
 import json
 import os
+import shutil
 import sys
+import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from live import Failed, SANITIZED, Site, check  # noqa: E402
@@ -103,18 +108,19 @@ def check_status(site, run):
           "not all tasks succeeded", fresh["tasks"])
 
 
-def run_id(site):
+def run_id(site, before=()):
     runs = site.prvng("batch", "list", "--format", "json").expect(0).json()["workflows"]
+    runs = [r["id"] for r in runs if r["id"] not in before]
     check(len(runs) <= 1, "there are two runs", runs)
-    return runs[0]["id"] if runs else None
+    return runs[0] if runs else None
 
 
-def follow_to_end(site, env):
+def follow_to_end(site, env, command=("batch", "submit", WORKFLOW, "--watch"), before=()):
     """Submits, and comes back as a person does when the command says that no engine stays up."""
     said = []
     for _ in range(6):
-        run = run_id(site)
-        r = site.prvng(*(("batch", "attach", run) if run else ("batch", "submit", WORKFLOW, "--watch")), env=env)
+        run = run_id(site, before)
+        r = site.prvng(*(("batch", "attach", run) if run else command), env=env)
         said.append(r)
         if r.code != 7:
             break
@@ -143,10 +149,70 @@ def one(crashes):
         return died, opened
 
 
+class DayTwo:
+    """Sites where the workflow ran, each a copy of the first."""
+
+    def __init__(self):
+        self.folder = tempfile.mkdtemp(prefix="prvng-live-")
+        with open(WORKFLOW, encoding="utf-8") as f:
+            definition = json.load(f)
+        servers = definition["crash_demo"]["servers"]
+        servers[2]["testcloud"] = {"begin_ms": 3}  # a destroy has no retry policy, and waits 5 s
+        self.original = self.write("original.json", definition)
+        for server in servers:
+            server["cpu"] = 3
+        self.changed = self.write("changed.json", definition)
+        with Site(store="crashstore") as site:
+            site.prvng("batch", "submit", self.original, "--watch").expect(0)
+            self.first = run_id(site)
+            site.kill_engine()
+            for part in ("state", "world"):
+                shutil.copytree(site.path(part), os.path.join(self.folder, part),
+                                ignore=shutil.ignore_patterns("*.sock"))
+
+    def write(self, name, definition):
+        path = os.path.join(self.folder, name)
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump(definition, f)
+        return path
+
+    def one(self, crashes, verb):
+        command = ("batch", "submit", self.changed, "--watch") if verb == "update" else \
+                  ("batch", "destroy", NAME, "--watch")
+        with Site(store="crashstore") as site:
+            for part in ("state", "world"):
+                shutil.copytree(os.path.join(self.folder, part), site.path(part), dirs_exist_ok=True)
+            env = {"PRVNG_CRASH": crashes, "PRVNG_CRASH_STATE": site.path("crashed")}
+            site.start_engine(env=env, expect_ready=False)
+            follow_to_end(site, env, command, (self.first,))
+            died = sum(p.poll() == -9 for p in site.spawned)
+            check(not site.violations(), "an op id acted twice", site.violations())
+            did = sorted(e["name"] for e in site.effects() if e["verb"] == verb and e["kind"] == "server")
+            check(did == sorted(SERVERS), f"not each server had one {verb}", did)
+            check(len(site.effects()) == 12 and all(e["state"] == "done" for e in site.effects()),
+                  "other effects", site.effects())
+            fresh = site.prvng("resource", "list", "--format", "json").expect(0).json()
+            _, living = site.get("/resources")
+            check(fresh == living, "a fresh read is not the engine's inventory", json.dumps(fresh), json.dumps(living))
+            check({r["key"] for r in fresh["resources"]} == (set(expected()) if verb == "update" else set()),
+                  "the inventory", fresh)
+            check(all(r["outputs"]["cpu"] == 3 for r in fresh["resources"] if r["key"].startswith("server.")),
+                  "outputs are old", fresh)
+            run = site.prvng("batch", "status", run_id(site, (self.first,)), "--format", "json").expect(0).json()
+            _, living = site.get(f"/workflows/{run['id']}/status")
+            check(run == living and run["exit_code"] == 0, "the run", json.dumps(run), json.dumps(living))
+            site.prvng("store", "check").expect(0)
+            return died, 0
+
+    def close(self):
+        shutil.rmtree(self.folder)
+
+
 class Work:
     """Cases in an order; a way is over when an engine lived through it."""
 
-    def __init__(self, cases):
+    def __init__(self, cases, act=None):
+        self.act = act or one
         self.lock = threading.Lock()
         self.cases = cases
         self.over = {}
@@ -164,7 +230,7 @@ class Work:
         while not self.failed and (case := self.next()):
             n, way = case
             try:
-                died, _ = one(f"{n}:{way}")
+                died, _ = self.act(f"{n}:{way}")
             except Failed as e:
                 with self.lock:
                     self.failed.append(f"{n}:{way}")
@@ -208,6 +274,28 @@ def twice():
     yield "40:hole,2:cut,1:after,1:copied"
 
 
+def day_two():
+    day = DayTwo()
+    ok = True
+    for verb in ("update", "delete"):
+        work = Work(every_record(("torn", "after")), lambda crashes, v=verb: day.one(crashes, v))
+        ok = ok and work.run(2)
+        print(f"{sum(work.count.values())} engines killed at a record of a run to {verb}", flush=True)
+        check(not ok or sum(work.count.values()) >= 20 // SHARE, "that was too few")
+    day.close()
+    return ok
+
+
+def recovers(crashes):
+    try:
+        died, opened = one(crashes)
+        check(died == 1 and opened > crashes.count(","), f"not all of {crashes} happened: {opened} engines")
+    except Failed as e:
+        print(f"FAILED  crashes {crashes}\n{e}", flush=True)
+        return False
+    return True
+
+
 def main():
     start = time.monotonic()
     if len(sys.argv) > 1 and ":" in sys.argv[1]:
@@ -221,14 +309,11 @@ def main():
         print(f"{work.count.get(way, 0)} engines killed {way} a record", flush=True)
     check(not ok or all(work.count.get(w, 0) >= 30 // SHARE for w in ways), "that was too few")
     if ok and len(sys.argv) == 1:
+        ok = day_two()
+    if ok and len(sys.argv) == 1:
         crashes = list(twice())
-        for c in crashes:
-            try:
-                died, opened = one(c)
-                check(died == 1 and opened > c.count(","), f"not all of {c} happened: {opened} engines")
-            except Failed as e:
-                ok = False
-                print(f"FAILED  crashes {c}\n{e}", flush=True)
+        with ThreadPoolExecutor(4) as pool:  # each mostly waits for the command to be patient
+            ok = all(pool.map(recovers, crashes))
         print(f"{len(crashes)} times an engine was killed while it recovered", flush=True)
     print(f"{time.monotonic() - start:.1f} s", flush=True)
     sys.exit(0 if ok else 1)

@@ -133,7 +133,7 @@ class Site:
             self.dropin(name, os.path.join(BUILD, "plugins", name + ".so"))
         for name, text in (dropins or {}).items():
             self.write(f"packaged/{name}.conf", text)
-        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("PRVNG_", "XDG_"))}
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("PRVNG_", "XDG_")) or k == "PRVNG_KCL_PYTHON"}
         self.env.update({
             "XDG_CONFIG_HOME": os.path.join(self.folder, "config"),
             "XDG_STATE_HOME": os.path.join(self.folder, "state"),
@@ -147,6 +147,7 @@ class Site:
         })
         # What the tests' plugins leave for good is no leak; a failed check is an abort in any case.
         self.env["ASAN_OPTIONS"] = "abort_on_error=1:detect_leaks=0"
+        self.env["TSAN_OPTIONS"] = "atexit_sleep_ms=0"
         self.env["UBSAN_OPTIONS"] = "print_stacktrace=1"
 
     def libexec(self):
@@ -313,11 +314,11 @@ class Site:
         if kind:
             log = self.log()
             if log:
-                print(f"--- log of the engine\n{log[-4000:]}", flush=True)
+                print("# log of the engine: " + log[-4000:].replace("\n", "\n# "), flush=True)
             try:
                 self.close()
             except Failed as e:
-                print(e, flush=True)
+                print("# " + str(e).replace("\n", "\n# "), flush=True)
         else:
             self.close()
 
@@ -345,15 +346,28 @@ class Site:
 
 
 class Skip(Exception):
-    pass
+    """Why a test cannot be run here."""
 
 
 def main(tests, parallel=1):
-    """Runs test functions (each named by its first doc line), all or those named by arguments."""
-    wanted = sys.argv[1:]
-    results, printing = [], threading.Lock()
-    todo = [t for t in tests if not wanted or t.__name__ in wanted]
+    """Runs test functions (each says in its first doc line what it tests), all or those named by
+    arguments. Prints TAP; what went wrong stands in comments behind the line of its test."""
+    todo = [t for t in tests if not sys.argv[1:] or t.__name__ in sys.argv[1:]]
     todo.reverse()
+    results, printing = [], threading.Lock()
+    print(f"1..{len(todo)}", flush=True)
+
+    def attempt(test):
+        try:
+            test()
+        except Skip as e:
+            return "skip", str(e)
+        except Failed as e:
+            return "FAILED", str(e)
+        except Exception:  # pylint: disable=broad-except
+            import traceback
+            return "FAILED", traceback.format_exc()
+        return "ok", ""
 
     def work():
         while True:
@@ -361,32 +375,21 @@ def main(tests, parallel=1):
                 test = todo.pop()
             except IndexError:
                 return
-            name = test.__name__
-            what = (test.__doc__ or "").strip().splitlines()[0] if test.__doc__ else ""
             start = time.monotonic()
-            verdict, text = "ok", ""
-            try:
-                test()
-            except Skip as e:
-                verdict, text = "skip", str(e)
-            except Failed as e:
-                verdict, text = "FAILED", str(e)
-            except Exception:  # pylint: disable=broad-except
-                import traceback
-                verdict, text = "FAILED", traceback.format_exc()
+            verdict, text = attempt(test)
+            took = time.monotonic() - start
+            what = (test.__doc__ or "").strip().splitlines()[0]
             with printing:
                 results.append(verdict)
-                print(f"{verdict:6} {time.monotonic() - start:6.2f} s  {name}: {what}", flush=True)
-                if text:
-                    print("        " + text.replace("\n", "\n        "), flush=True)
+                print(f"{'not ok' if verdict == 'FAILED' else 'ok'} {len(results)} - {test.__name__}: {what}"
+                      f"{' # SKIP ' + text if verdict == 'skip' else ''}", flush=True)
+                print(f"# {took:.2f} s", flush=True)
+                if verdict == "FAILED":
+                    print("# " + text.replace("\n", "\n# "), flush=True)
 
     threads = [threading.Thread(target=work) for _ in range(parallel)]
     for t in threads:
         t.start()
     for t in threads:
         t.join()
-    print(f"{results.count('ok')} ok, {results.count('FAILED')} failed, {results.count('skip')} skipped")
-    if "FAILED" in results:
-        sys.exit(1)
-    if results and results.count("skip") == len(results):
-        sys.exit(77)
+    sys.exit(1 if "FAILED" in results else 0)

@@ -243,20 +243,38 @@ static struct stream *place_of(struct store *s, const char *name)
         return best;
 }
 
-/* First and last segment and the bytes of a stream, from its folder. */
-static void measure(int folder, uint32_t *ret_first, uint32_t *ret_last, uint64_t *ret_bytes)
+/* A folder that cannot be listed must not look like an empty one. */
+static int open_list(int folder, DIR **ret_dir)
 {
-        DIR *dir = fdopendir(dup(folder));
+        int fd = dup(folder), e;
+
+        if (fd < 0)
+                return -errno;
+        *ret_dir = fdopendir(fd);
+        if (!*ret_dir) {
+                e = errno;
+                close(fd);
+                return -e;
+        }
+        rewinddir(*ret_dir);
+        return 0;
+}
+
+/* First and last segment and the bytes of a stream, from its folder. */
+static int measure(int folder, uint32_t *ret_first, uint32_t *ret_last, uint64_t *ret_bytes)
+{
+        DIR *dir;
         uint32_t number;
         struct stat st;
         char tail[8];
+        int r;
 
         *ret_first = *ret_last = 0;
         *ret_bytes = 0;
-        if (!dir)
-                return;
-        rewinddir(dir);
-        for (struct dirent *e; (e = readdir(dir));) {
+        r = open_list(folder, &dir);
+        if (r < 0)
+                return r;
+        for (struct dirent *e; errno = 0, (e = readdir(dir));) {
                 if (sscanf(e->d_name, "%8u.%5s", &number, tail) != 2 || strcmp(tail, "jsonl") != 0)
                         continue;
                 if (!*ret_first || number < *ret_first)
@@ -266,7 +284,9 @@ static void measure(int folder, uint32_t *ret_first, uint32_t *ret_last, uint64_
                 if (fstatat(folder, e->d_name, &st, 0) == 0)
                         *ret_bytes += (uint64_t)st.st_size;
         }
+        r = -errno;
         closedir(dir);
+        return r;
 }
 
 static int open_segment(struct store *s, struct stream *st, const char *name, uint32_t number)
@@ -279,8 +299,8 @@ static int open_segment(struct store *s, struct stream *st, const char *name, ui
         if (folder < 0)
                 return folder;
         segment_name(number, file);
-        if (fstatat(folder, file, &info, 0) == 0) /* closed for want of places: open it again */
-                r = segment_recover(&st->segment, folder, number, (uint64_t)info.st_size);
+        if (fstatat(folder, file, &info, 0) == 0) /* closed for want of places */
+                r = segment_reopen(&st->segment, folder, number);
         else
                 r = segment_create(&st->segment, folder, number);
         if (r < 0) {
@@ -356,40 +376,59 @@ static int32_t store_read(void *instance, struct prvng_call *call, const char *s
         return fail(s, call, r, "read stream", stream);
 }
 
+/* One stream's entry of the list; nothing for what is no stream. */
+static int list_stream(struct store *s, const char *name, bool first, struct prvng_sink *result)
+{
+        uint32_t from, to;
+        uint64_t bytes;
+        char line[256];
+        int folder, n, r;
+
+        if (name[0] == '.' || strlen(name) >= NAME_MAX_)
+                return 0;
+        folder = open_folder(s, name, false);
+        if (folder == -ENOTDIR || folder == -ENOENT)
+                return 0;
+        if (folder < 0)
+                return folder;
+        r = measure(folder, &from, &to, &bytes);
+        close(folder);
+        if (r < 0)
+                return r;
+        n = snprintf(line, sizeof(line),
+                     "%s{\"name\":\"%s\",\"first\":%u,\"last\":%u,\"bytes\":%llu}",
+                     first ? "" : ",", name, from, to, (unsigned long long)bytes);
+        r = s->host->sink_write(result, line, (uint64_t)n);
+        return r < 0 ? r : 1;
+}
+
 static int32_t store_streams(void *instance, struct prvng_call *call, struct prvng_sink *result)
 {
         struct store *s = instance;
         const struct prvng_host *h = s->host;
-        DIR *dir = s->streams >= 0 ? fdopendir(dup(s->streams)) : NULL;
         int r = h->sink_write(result, "{\"streams\":[", 12);
-        char line[256];
         bool first = true;
+        DIR *dir = NULL;
 
-        if (dir)
-                rewinddir(dir);
-        for (struct dirent *e; dir && r == 0 && (e = readdir(dir));) {
-                uint32_t from, to;
-                uint64_t bytes;
-                int folder, n;
+        if (s->streams >= 0 && r == 0)
+                r = open_list(s->streams, &dir);
+        while (dir && r >= 0) {
+                struct dirent *e;
 
-                if (e->d_name[0] == '.' || strlen(e->d_name) >= NAME_MAX_)
-                        continue;
-                folder = open_folder(s, e->d_name, false);
-                if (folder < 0)
-                        continue;
-                measure(folder, &from, &to, &bytes);
-                close(folder);
-                n = snprintf(line, sizeof(line),
-                             "%s{\"name\":\"%s\",\"first\":%u,\"last\":%u,\"bytes\":%llu}",
-                             first ? "" : ",", e->d_name, from, to, (unsigned long long)bytes);
-                r = h->sink_write(result, line, (uint64_t)n);
-                first = false;
+                errno = 0;
+                e = readdir(dir);
+                if (!e) {
+                        r = -errno;
+                        break;
+                }
+                r = list_stream(s, e->d_name, first, result);
+                first &= r != 1;
         }
         if (dir)
                 closedir(dir);
-        if (r == 0)
+        if (r >= 0)
                 r = h->sink_write(result, "]}", 2);
-        return r == 0 ? PRVNG_DONE : PRVNG_INTERNAL;
+        return r < 0 ? fail(s, call, r, "list", "the streams") : PRVNG_DONE;
 }
 
 static int32_t store_remove(void *instance, struct prvng_call *call, const char *stream,
@@ -409,7 +448,7 @@ static int32_t store_remove(void *instance, struct prvng_call *call, const char 
                 return PRVNG_DONE;
         if (folder < 0)
                 return fail(s, call, folder, "open stream", stream);
-        measure(folder, &first, &last, &bytes);
+        r = measure(folder, &first, &last, &bytes);
         for (; last > 0 && last >= first && r == 0; last--) { /* from the end: a prefix stays */
                 segment_name(last, name);
                 if (unlinkat(folder, name, 0) < 0 && errno != ENOENT)

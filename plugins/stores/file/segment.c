@@ -196,6 +196,27 @@ static int find_end(int fd, char *chunk, uint64_t *ret_end)
         return 0;
 }
 
+int segment_reopen(struct segment *s, int folder, uint32_t number)
+{
+        char name[SEGMENT_NAME], *chunk = malloc(CHUNK);
+        uint64_t end = 0;
+        int fd, r;
+
+        if (!chunk)
+                return -ENOMEM;
+        segment_name(number, name);
+        fd = openat(folder, name, O_RDWR | O_CLOEXEC);
+        r = fd < 0 ? -errno : find_end(fd, chunk, &end); /* the zeros may not have been cut off */
+        free(chunk);
+        if (r < 0) {
+                if (fd >= 0)
+                        close(fd);
+                return r;
+        }
+        *s = (struct segment){.fd = fd, .folder = folder, .number = number, .n = end, .reserved = end};
+        return 0;
+}
+
 int segment_read(int folder, uint32_t number, uint64_t offset, const struct prvng_host *host,
                  struct prvng_sink *sink)
 {

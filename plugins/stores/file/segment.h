@@ -25,6 +25,10 @@ int segment_create(struct segment *s, int folder, uint32_t number);
 /* Replaces a segment by a fresh copy of its first n bytes, durable on return, and opens it. */
 int segment_recover(struct segment *s, int folder, uint32_t number, uint64_t n);
 
+/* Opens a segment again that this process itself has closed: what it holds is durable. Takes over
+ * `folder`. */
+int segment_reopen(struct segment *s, int folder, uint32_t number);
+
 /* Appends durably. After an error the segment must not be written to again. */
 int segment_append(struct segment *s, const void *data, uint64_t n);
 

@@ -8,8 +8,8 @@ static const struct taskserv_parameter parameters[] = {
          "how containers' file systems are made: overlayfs, native or btrfs"},
         {"systemd_cgroups", TASKSERV_BOOLEAN, "no", NULL,
          "true: Kubernetes' containers get their cgroups from systemd; false: from runc"},
-        {"sandbox_image", TASKSERV_TEXT, "registry.k8s.io/pause:3.9", "[A-Za-z0-9./:@_-]+",
-         "the image of Kubernetes' pause containers"},
+        {"sandbox_image", TASKSERV_TEXT, "", "[A-Za-z0-9./:@_-]*",
+         "the image of Kubernetes' pause containers; empty: containerd's own default"},
 };
 
 static const struct taskserv taskserv = {

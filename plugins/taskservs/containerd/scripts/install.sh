@@ -7,13 +7,17 @@ case $p_systemd_cgroups in
 yes) cgroups=true ;;
 *) cgroups=false ;;
 esac
+sandbox_image=""
+if [ -n "$p_sandbox_image" ]; then
+        sandbox_image="  sandbox_image = \"$p_sandbox_image\""
+fi
 changed=0
 put "$conf" <<EOT
 # Written by prvng (taskserv containerd): changes are lost.
 version = 2
 
 [plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "$p_sandbox_image"
+$sandbox_image
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = "/etc/cni/net.d"
