@@ -70,6 +70,18 @@ static void join_groups(const json_t *groups, bool rootless)
         }
 }
 
+/* A server of a user who is not root lies in a user namespace, where also its monitor is. */
+static bool other_userns(pid_t pid)
+{
+        char path[64];
+        struct stat own, its;
+
+        snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
+        if (stat("/proc/self/ns/user", &own) < 0 || stat(path, &its) < 0)
+                fail("%s: %s", path, strerror(errno));
+        return own.st_dev != its.st_dev || own.st_ino != its.st_ino;
+}
+
 static _Noreturn void run(char **argv)
 {
         const char *terminal = getenv("TERM");
@@ -125,17 +137,18 @@ int main(int argc, char **argv)
                 run(argv + 4);
         }
         const json_t *init = json_object_get(state, "init");
+        pid_t pid_of_init = 0;
         _cleanup_(cleanup_close) int pidfd =
-                json_is_object(init) ? local_process_open(init, NULL) : -1;
+                json_is_object(init) ? local_process_open(init, &pid_of_init) : -1;
         if (pidfd < 0)
                 fail("server %s is not running (%s)", argv[2], local_string(state, "state", "?"));
-        bool rootless = json_is_true(json_object_get(state, "rootless")) && geteuid() != 0;
+        bool rootless = json_is_true(json_object_get(state, "rootless"));
+        bool outside = rootless && other_userns(pid_of_init);
         join_groups(json_object_get(state, "cgroups"), rootless);
         if (setns(pidfd, CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET |
-                                 CLONE_NEWCGROUP | (rootless ? CLONE_NEWUSER : 0)) < 0)
+                                 CLONE_NEWCGROUP | (outside ? CLONE_NEWUSER : 0)) < 0)
                 fail("server %s cannot be entered: %s", argv[2], strerror(errno));
-        if (rootless &&
-            (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0))
+        if (outside && (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0))
                 fail("server %s: becoming its root: %s", argv[2], strerror(errno));
         /* Keys at the terminal reach the command by themselves, as it is in our process group. */
         signal(SIGINT, SIG_IGN);

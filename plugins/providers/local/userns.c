@@ -14,7 +14,7 @@
 /* Up to nobody, 65534. */
 #define IDS_NEEDED 65536
 
-#define CURE_PACKAGE "apt-get install -y uidmap"
+#define CURE_PACKAGE "apt-get install -y uidmap slirp4netns"
 
 struct range {
         unsigned long long first, count;

@@ -137,6 +137,11 @@ static void test_create(bool uplink)
         check(inside("web-0", "id -u; hostname; cat /proc/1/comm", out, sizeof(out)) == 0 &&
                       strcmp(out, "0\nweb-0\nprvng-local-ini") == 0,
               "in which it is root");
+        shell(out, sizeof(out),
+              "nsenter -U --preserve-credentials -t %ld %s/prvng-local-enter %s/state web-0 --"
+              " hostname 2>&1",
+              pid_of("pod.json", "holder"), libexec, folder);
+        check(strcmp(out, "web-0") == 0, "which its monitor can enter too (%s)", out);
         check(inside("web-0", "exit 7", out, sizeof(out)) == 7, "exit codes are passed on");
         inside("web-0", "touch /root/a; chown 33:33 /root/a; stat -c %u /root/a; echo > /dev/null",
                out, sizeof(out));
