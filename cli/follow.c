@@ -17,6 +17,8 @@
 #define TICK_MS 1000   /* clocks in the view go on even if nothing happens */
 #define FAILURES_MAX 5 /* engines that die in a row without a new record */
 
+#define NOTICES_MAX 20
+
 enum style { STYLE_TREE, STYLE_LINES, STYLE_RECORDS };
 
 struct follower {
@@ -31,6 +33,7 @@ struct follower {
         struct sse sse;
         uint64_t last;
         uint64_t last_at_connect;
+        json_t *notices; /* what the results want an operator to see, each once */
         bool ended, broken, dirty;
         long status;
         size_t n_drawn; /* lines on the terminal that the next frame replaces */
@@ -139,6 +142,26 @@ static void print_record(struct follower *f, const char *line, size_t n)
         }
 }
 
+/* A result's "notices" (prvng/kind/op.h), that a server runs without limits for example. */
+static void take_notices(struct follower *f, struct span outputs)
+{
+        _cleanup_(cleanup_json_decref) json_t *json = NULL;
+        json_t *notice, *seen;
+        size_t i, k;
+
+        if (!outputs.n || !memmem(outputs.p, outputs.n, "\"notices\":[\"", 12) ||
+            json_parse(outputs.p, outputs.n, &json, NULL))
+                return;
+        json_array_foreach (json_object_get(json, "notices"), i, notice) {
+                bool known = !json_is_string(notice) || json_array_size(f->notices) >= NOTICES_MAX;
+
+                json_array_foreach (f->notices, k, seen)
+                        known |= json_equal(seen, notice) != 0;
+                if (!known)
+                        json_array_append(f->notices, notice);
+        }
+}
+
 static void on_record(struct follower *f, const char *line, size_t n)
 {
         struct view v;
@@ -152,6 +175,8 @@ static void on_record(struct follower *f, const char *line, size_t n)
         }
         if (r.type == RECORD_DONE || r.type == RECORD_FAILED)
                 progresses_remove(&f->progresses, task_id(f->run, &f->run->tasks[r.task]));
+        if (r.type == RECORD_DONE)
+                take_notices(f, r.outputs);
         f->ended |= r.type == RECORD_END;
         f->dirty = true;
         if (f->style == STYLE_RECORDS) {
@@ -277,6 +302,8 @@ static void finish(struct follower *f)
 {
         struct view v = make_view(f);
         struct buf out = BUF_NULL;
+        json_t *notice;
+        size_t i;
 
         v.height = 0;
         if (f->style == STYLE_RECORDS)
@@ -285,6 +312,8 @@ static void finish(struct follower *f)
                 erase(f, &out);
         view_table(&v, f->run, &out);
         buf_putc(&out, '\n');
+        json_array_foreach (f->notices, i, notice)
+                buf_printf(&out, "note: %s\n", json_string_value(notice));
         view_summary(&v, f->run, &out);
         view_troubles(&v, f->run, &out);
         fwrite(buf_str(&out), 1, out.n, stdout);
@@ -314,6 +343,7 @@ int follow_run(struct client *client, const char *run, unsigned flags)
                 .id = run,
                 .flags = flags,
                 .run = run_new(),
+                .notices = json_array(),
                 .dirty = true,
         };
         struct sigaction action = {.sa_handler = on_interrupt}, former;
@@ -339,6 +369,7 @@ int follow_run(struct client *client, const char *run, unsigned flags)
         sse_deinit(&f.sse);
         progresses_deinit(&f.progresses);
         record_scratch_deinit(&f.scratch);
+        json_decref(f.notices);
         run_free(f.run);
         return r;
 }
