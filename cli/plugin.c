@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* prvng plugin list, info */
+#include "base/clock.h"
 #include "base/problem.h"
 #include "output.h"
+#include "plugin/border.h"
 #include "run/site.h"
+
+#define SELF_TEST_MS 30000
 
 static const char *state_name(enum plugin_state s)
 {
@@ -88,7 +92,28 @@ static void put_info(json_t *o, const struct plugin *p)
                 json_object_set_new(o, "extensions", json_string(p->loader.extensions));
 }
 
-static const struct plugin *find(const struct plugins *plugins, const char *name)
+/* What the plugin says of this machine, if it can tell: {"checks": [{"name", "ok", "message", "cure"}]}. */
+static void put_self_test(json_t *o, struct plugin *p)
+{
+        struct op_reply reply = OP_REPLY_NULL;
+        struct op_call call;
+        json_t *report = NULL;
+
+        if (p->state != PLUGIN_READY || !p->instance || !p->descriptor.self_test)
+                return;
+        op_call_init(&call, p, "", 1, clock_boot_ms() + SELF_TEST_MS, 0, "", "");
+        op_self_test(&call, &reply);
+        if (reply.answer == PRVNG_DONE &&
+            json_parse(reply.result.data, reply.result.n, &report, NULL) == 0)
+                json_object_set_new(o, "self_test", report);
+        else
+                json_object_set_new(o, "self_test",
+                                    json_string(reply.message ? reply.message : "it failed"));
+        op_call_deinit(&call);
+        op_reply_deinit(&reply);
+}
+
+static struct plugin *find(const struct plugins *plugins, const char *name)
 {
         for (size_t i = 0; i < plugins->n; i++)
                 if (streq(plugins->list[i].name, name) ||
@@ -112,7 +137,7 @@ static int unknown(const struct cli *cli, const struct plugins *plugins)
 
 int plugin_info(struct cli *cli)
 {
-        const struct plugin *p;
+        struct plugin *p;
         struct context c;
         char kind[32];
         json_t *o;
@@ -137,6 +162,7 @@ int plugin_info(struct cli *cli)
         }
         o = describe(p);
         put_info(o, p);
+        put_self_test(o, p);
         if (cli->format == FORMAT_TABLE)
                 yaml_print(o, stdout, false);
         else

@@ -333,6 +333,14 @@ static unsigned int by_verb(const char *verb, unsigned int rules)
 #define OP(c) (&(c)->plugin->op)
 #define INSTANCE(c) ((c)->plugin->instance)
 
+void op_self_test(struct op_call *c, struct op_reply *reply)
+{
+        struct crossing x = {c, reply, "self_test", MUST_WRITE};
+
+        if (enter(&x, c->plugin->descriptor.self_test))
+                leave(&x, c->plugin->descriptor.self_test(INSTANCE(c), &c->pub, &x.result));
+}
+
 void op_prepare(struct op_call *c, const char *verb, const void *task, size_t n_task,
                 struct op_reply *reply)
 {

@@ -33,6 +33,9 @@ void op_observe(struct op_call *c, const char *verb, const void *request, size_t
 void op_read(struct op_call *c, const void *task, size_t n_task, struct op_reply *reply);
 void op_list(struct op_call *c, const void *filter, size_t n_filter, struct op_reply *reply);
 
+/* Asks the plugin whether it could work here: the report is reply->result. */
+void op_self_test(struct op_call *c, struct op_reply *reply);
+
 /* "TRANSIENT", "DONE" ...: the names used in journal, logs and API. */
 const char *op_class_name(int32_t answer);
 bool op_class_from_name(const char *name, size_t n_name, int32_t *ret_answer);
