@@ -231,35 +231,52 @@ static int start_engine(struct client *c, char *ret_text, size_t n_text)
         return 0;
 }
 
+static bool answers(struct client *c, CURLcode *ret_code)
+{
+        struct buf answer = BUF_NULL;
+        long status;
+
+        *ret_code = perform(c, "/healthz", NULL, 0, &status, &answer);
+        buf_deinit(&answer);
+        return *ret_code == CURLE_OK;
+}
+
+static bool answers_soon(struct client *c)
+{
+        int64_t deadline = clock_boot_ms() + PATIENCE_MS;
+        CURLcode code;
+
+        do {
+                if (answers(c, &code))
+                        return true;
+                poll(NULL, 0, 50);
+        } while (clock_boot_ms() < deadline);
+        return false;
+}
+
 int client_ensure(struct client *c)
 {
         char text[2048] = "";
-        struct buf answer = BUF_NULL;
-        int64_t deadline;
         CURLcode code;
-        long status;
         int r;
 
-        code = perform(c, "/healthz", NULL, 0, &status, &answer);
-        buf_deinit(&answer);
-        if (code == CURLE_OK)
+        if (answers(c, &code))
                 return 0;
         if (!c->may_start) {
                 complain(c->cli, "the engine does not answer: %s", curl_easy_strerror(code));
                 return EXIT_UNUSABLE;
         }
-        r = start_engine(c, text, sizeof(text));
-        if (r)
-                return r;
-        /* Perhaps another command was quicker and its engine holds the store. */
-        deadline = clock_boot_ms() + PATIENCE_MS;
-        do {
-                code = perform(c, "/healthz", NULL, 0, &status, &answer);
-                buf_deinit(&answer);
-                if (code == CURLE_OK)
+        for (int i = 0; i < ATTEMPTS; i++) {
+                r = start_engine(c, text, sizeof(text));
+                if (r)
+                        return r;
+                /* In use: another command was quicker, and its engine holds the store. */
+                if ((streq(text, "ok") || strstr(text, "in use by another engine")) &&
+                    answers_soon(c))
                         return 0;
-                poll(NULL, 0, 50);
-        } while (clock_boot_ms() < deadline);
+                if (*text && !streq(text, "ok")) /* else it was killed: that need not happen again */
+                        break;
+        }
         complain(c->cli, "no engine: %s", *text ? text : "prvngd ended without saying why");
         return EXIT_UNUSABLE;
 }
