@@ -236,6 +236,8 @@ static int32_t report(struct load *l, int32_t exit_code, const char *errors)
         }
         if (exit_code == EXIT_SANDBOX)
                 return fail(l->call, PRVNG_UNSUPPORTED, 0, "KCL cannot be run here: %.1000s", errors);
+        if (exit_code == 126 || exit_code == 127) /* no program, or one that cannot run in the sandbox */
+                return no_kcl(l, *errors ? errors : "its program cannot be started");
         if (kcl_report(l->table, l->document, errors, &names) == 0)
                 return fail(l->call, PRVNG_PERMANENT, 0, "KCL failed with exit code %d: %.1500s",
                             exit_code, *errors ? errors : "(it said nothing)");
