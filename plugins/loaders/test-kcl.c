@@ -192,6 +192,22 @@ Test(kcl, a_missing_one_is_said_with_the_cure)
         expect(test_message, "pip install kcl-lib");
 }
 
+/* A version manager's shim for python3 needs more of the machine than the sandbox shows. */
+Test(kcl, one_that_cannot_be_started_is_a_missing_one)
+{
+        _cleanup_(cleanup_problems) struct problems problems = PROBLEMS_NULL;
+        _cleanup_(cleanup_folder) char *folder = new_folder();
+        _cleanup_(cleanup_free) char *path = test_example("workflows.k");
+        _cleanup_(cleanup_free) char *shim = put(folder, "python3", "#!/bin/sh\nexec /nonexistent/pyenv\n");
+
+        kcl_python();
+        cr_assert_eq(chmod(shim, 0755), 0);
+        setenv("PRVNG_KCL_PYTHON", shim, 1);
+        cr_assert_null(test_canonical(plugin_kcl, path, NULL, NULL, NULL, &problems));
+        cr_assert_eq(test_answer, PRVNG_UNSUPPORTED, "%s", test_message);
+        expect(test_message, "KCL is not installed here");
+}
+
 Test(kcl, cannot_write_nor_read_what_is_not_its_own)
 {
         NEED_KCL();
