@@ -18,4 +18,39 @@ int inventory_gone(struct inventory *inv, struct span key);
 bool run_status_from_span(struct span name, enum run_status *ret);
 int set_string(char **target, struct span value); /* "" for an empty span */
 
+enum { VERB_CREATE, VERB_UPDATE, VERB_DELETE, VERB_CHECK, VERB_JOIN }; /* as enum plan_verb */
+
+/* An edge of run->deps and run->next whose target needs only have ended, not succeeded. */
+#define SOFT (UINT32_C(1) << 31)
+
+/* Room for one more element in an array of the run. */
+#define GROW(array, n, cap)                                                                        \
+        ({                                                                                         \
+                int q_ = 0;                                                                        \
+                if ((n) == (cap)) {                                                                \
+                        uint32_t c_ = (cap) ? (cap) * 2 : 16;                                      \
+                        void *p_ = realloc((array), c_ * sizeof(*(array)));                        \
+                        if (p_) {                                                                  \
+                                (array) = p_;                                                      \
+                                (cap) = c_;                                                        \
+                        } else {                                                                   \
+                                q_ = error_origin(-ENOMEM);                                        \
+                        }                                                                          \
+                }                                                                                  \
+                q_;                                                                                \
+        })
+
+/* run-plan.c */
+int find_verb(struct span name, uint8_t *ret);
+int apply_to_plan(struct run *run, const struct record *r);
+
+/* run-graph.c */
+void set_status(struct run *run, struct task *t, enum task_status status);
+int enqueue(struct run *run, uint32_t number);
+int settle(struct run *run, uint32_t number);
+
+/* run-inventory.c */
+int change_inventory(struct run *run, struct site *site, struct task *t, const struct record *r);
+int left_behind(struct run *run, struct site *site, struct task *t, const struct record *r);
+
 #endif
