@@ -48,9 +48,23 @@ int apply_to_plan(struct run *run, const struct record *r);
 void set_status(struct run *run, struct task *t, enum task_status status);
 int enqueue(struct run *run, uint32_t number);
 int settle(struct run *run, uint32_t number);
+void count_ended(struct run *run, const struct task *t); /* in its operation */
+static inline bool task_status_good(enum task_status s)
+{
+        return s == TASK_SUCCEEDED || s == TASK_UNCHANGED;
+}
+
+/* run-rollback.c */
+int apply_rollback(struct run *run, const struct record *r);
+int apply_unwind(struct run *run, const struct record *r);
+int apply_rerun(struct run *run, const struct record *r);
+int settle_undo(struct run *run, uint32_t number);
+int start_ready(struct run *run); /* what waits for nothing, when a plan starts */
+void free_prev(struct run *run);
 
 /* run-inventory.c */
 int change_inventory(struct run *run, struct site *site, struct task *t, const struct record *r);
 int left_behind(struct run *run, struct site *site, struct task *t, const struct record *r);
+int undo_inventory(struct run *run, struct site *site, struct task *t, const struct record *r);
 
 #endif

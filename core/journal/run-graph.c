@@ -27,6 +27,17 @@ int enqueue(struct run *run, uint32_t number)
         return 0;
 }
 
+void count_ended(struct run *run, const struct task *t)
+{
+        struct operation *o = &run->operations[t->operation];
+
+        o->n_ended++;
+        o->n_failed += t->status == TASK_FAILED;
+        o->n_good += task_status_good(t->status);
+        if (o->n_good == o->n_tasks && !o->implied)
+                run->n_completed++;
+}
+
 /* The end of a task reaches those that depend on it. Works on a list instead of recursing: chains of
  * joins and of skipped tasks may be as long as the plan. Each edge is looked at once (promise 7). */
 int settle(struct run *run, uint32_t number)
@@ -37,15 +48,13 @@ int settle(struct run *run, uint32_t number)
         list[n++] = number;
         while (n > 0 && r == 0) {
                 struct task *t = &run->tasks[list[--n]];
-                bool good = t->status == TASK_SUCCEEDED || t->status == TASK_UNCHANGED;
+                bool good = task_status_good(t->status);
                 uint32_t end = (t + 1)->first_next;
 
                 assert(run->unsettled > 0 && task_status_ended(t->status));
                 run->unsettled--;
-                if (!task_is_join(t)) {
-                        run->operations[t->operation].n_ended++;
-                        run->operations[t->operation].n_failed += t->status == TASK_FAILED;
-                }
+                if (!task_is_join(t))
+                        count_ended(run, t);
                 for (uint32_t i = t->first_next; i < end && r == 0; i++) {
                         uint32_t k = run->next[i] & ~SOFT;
                         struct task *next = &run->tasks[k];

@@ -33,53 +33,82 @@ struct resource *run_resource(const struct site *site, const struct run *run, st
         return r;
 }
 
-/* What a task did to the inventory. */
-int change_inventory(struct run *run, struct site *site, struct task *t, const struct record *r)
+/* The spec that the plan gave the task, inside its document. */
+static struct span spec_of(const struct run *run, const struct task *t)
 {
-        const struct span key = span_n(task_key(run, t), t->n_key);
         const char *doc = task_doc(run, t), *spec = strstr(doc, ",\"spec\":");
+
+        return spec ? span_n(spec + 8, (size_t)(doc + t->n_doc - 1 - (spec + 8))) : span_of("{}");
+}
+
+static int put(struct run *run, struct site *site, struct task *t, const struct record *r,
+               struct span spec)
+{
+        const char *uses = task_doc(run, t) + t->n_doc + 1;
         char builds_on[2048], op_id[UID_TEXT] = "";
         struct resource *old;
         struct resource_change c = {
                 .workflow = span_of(run->name),
                 .plugin = span_of(run->lanes[t->lane].plugin),
-                .outputs = r->outputs,
+                .spec = spec,
+                .outputs = r->outputs.n ? r->outputs : span_of("{}"),
                 .run = span_of(run->id_text),
                 .changed_ms = r->at,
         };
 
-        if (t->verb == VERB_DELETE)
-                return inventory_gone(&site->inventory, key);
-        old = run_resource(site, run, t) ?: inventory_entry(&site->inventory, key);
+        old = run_resource(site, run, t) ?:
+                      inventory_entry(&site->inventory, span_n(task_key(run, t), t->n_key));
         if (!old)
                 return error_origin(-ENOMEM);
-        if (r->answer == PRVNG_UNCHANGED && old->workflow)
+        if (r->answer == PRVNG_UNCHANGED && old->workflow) { /* it was not this run that changed it */
                 snprintf(op_id, sizeof(op_id), "%s", old->op_id);
-        else if (r->answer != PRVNG_UNCHANGED && t->attempt)
+                c.run = span_of(old->run);
+                c.changed_ms = old->changed_ms;
+        } else if (r->answer != PRVNG_UNCHANGED && t->attempt) {
                 uid_text(&t->attempt->op_id, op_id);
+        }
         c.op_id = span_of(op_id);
-        c.builds_on = span_n(builds_on, keys_of(doc + t->n_doc + 1, builds_on, sizeof(builds_on)));
-        c.spec = spec ? span_n(spec + 8, (size_t)(doc + t->n_doc - 1 - (spec + 8))) : span_of("{}");
-        if (!c.outputs.n)
-                c.outputs = span_of("{}");
+        c.builds_on = span_n(builds_on, keys_of(uses, builds_on, sizeof(builds_on)));
         return inventory_put(&site->inventory, old, &c);
 }
 
-/* A create that failed but left something behind. So that it has an owner, a server is in the inventory
- * from then on, with nothing known of it but the request that made it: destroy deletes it, and a rerun
- * completes it. (What was made on a server goes with it.) */
+static int gone(struct run *run, struct site *site, struct task *t)
+{
+        return inventory_gone(&site->inventory, span_n(task_key(run, t), t->n_key));
+}
+
+/* What a task did to the inventory. */
+int change_inventory(struct run *run, struct site *site, struct task *t, const struct record *r)
+{
+        if (t->verb == VERB_DELETE)
+                return gone(run, site, t);
+        return put(run, site, t, r, spec_of(run, t));
+}
+
+/* A create that failed but left something behind. So that it has an owner, it is in the inventory from
+ * then on, with nothing known of it but the request that made it: destroy and rollback delete it, and a
+ * rerun completes it. */
 int left_behind(struct run *run, struct site *site, struct task *t, const struct record *r)
 {
-        const struct span key = span_n(task_key(run, t), t->n_key);
         const struct resource *old = inventory_get(&site->inventory, task_key(run, t));
         char op_id[UID_TEXT], outputs[UID_TEXT + 16];
         struct record known = *r;
 
-        if (t->verb != VERB_CREATE || r->effect == PRVNG_EFFECT_NONE || !t->attempt ||
-            key.n < 7 || memcmp(key.p, "server.", 7) != 0 || (old && old->workflow))
+        if (t->verb != VERB_CREATE || r->effect == PRVNG_EFFECT_NONE || !t->attempt || !t->n_key ||
+            (old && old->workflow))
                 return 0;
         uid_text(&t->attempt->op_id, op_id);
         snprintf(outputs, sizeof(outputs), "{\"op_id\":\"%s\"}", op_id);
         known.outputs = span_of(outputs);
-        return change_inventory(run, site, t, &known);
+        return put(run, site, t, &known, spec_of(run, t));
+}
+
+/* What an undo did to it: `spec` is what was there before the task. */
+int undo_inventory(struct run *run, struct site *site, struct task *t, const struct record *r)
+{
+        const struct attempt *a = t->attempt;
+
+        if (a ? a->verb == VERB_DELETE : t->verb == VERB_CREATE)
+                return gone(run, site, t);
+        return a ? put(run, site, t, r, span_of(a->spec ?: "{}")) : 0;
 }

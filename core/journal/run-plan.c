@@ -51,6 +51,11 @@ static int apply_run(struct run *run, const struct record *r)
         run->max_attempts = r->max_attempts;
         run->initial_delay_s = r->initial_delay;
         run->max_delay_s = r->max_delay;
+        run->strategy.enabled = r->rollback != 0;
+        run->strategy.on_partial = r->on_partial != 0;
+        run->strategy.preserve = r->preserve != 0;
+        run->strategy.interval = r->interval;
+        run->halted_by = TASK_NONE;
         if ((!run->name && set_string(&run->name, r->name)) || set_string(&run->kind, r->kind) ||
             set_string(&run->who, r->who) || set_string(&run->folder, r->folder) ||
             set_string(&run->file, r->file) || set_string(&run->backoff, r->backoff) ||
@@ -205,20 +210,7 @@ static int apply_planned(struct run *run, const struct record *r)
         run->status = RUN_RUNNING;
         run->started_ms = r->at;
         run->unsettled = run->n_tasks;
-        for (uint32_t i = 0; i < run->n_tasks && q == 0; i++) {
-                struct task *t = &run->tasks[i];
-
-                if (t->n_unmet || t->status != TASK_WAITING)
-                        continue;
-                if (task_is_join(t)) {
-                        set_status(run, t, TASK_SUCCEEDED);
-                        q = settle(run, i);
-                } else {
-                        set_status(run, t, TASK_READY);
-                        q = enqueue(run, i);
-                }
-        }
-        return q;
+        return start_ready(run);
 }
 
 int find_verb(struct span name, uint8_t *ret)

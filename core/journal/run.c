@@ -9,23 +9,33 @@ struct run *run_new(void)
         return calloc(1, sizeof(struct run));
 }
 
-static void free_attempt(struct task *t)
+static void free_attempt(struct run *run, struct task *t)
 {
-        if (t->attempt)
-                free(t->attempt->token);
+        if (!t->attempt)
+                return;
+        free(t->attempt->token);
+        free(t->attempt->spec);
         free(steal(&t->attempt));
+        run->n_attempts--;
+}
+
+static void free_note(struct task_note *note)
+{
+        free(note->message);
+        free(note->former);
+        free(note->made);
 }
 
 void run_unload(struct run *run)
 {
         for (uint32_t i = 0; i < run->n_tasks; i++)
-                free_attempt(&run->tasks[i]);
+                free_attempt(run, &run->tasks[i]);
         for (uint32_t i = 0; i < run->n_lanes; i++) {
                 free(run->lanes[i].plugin);
                 free(run->lanes[i].ready);
         }
         for (uint32_t i = 0; i < run->n_notes; i++)
-                free(run->notes[i].message);
+                free_note(&run->notes[i]);
         free(steal(&run->text));
         free(steal(&run->tasks));
         free(steal(&run->operations));
@@ -33,15 +43,20 @@ void run_unload(struct run *run)
         free(steal(&run->deps));
         free(steal(&run->next));
         free(steal(&run->notes));
+        free(steal(&run->checkpoints));
+        free_prev(run);
         run->n_text = run->cap_text = 0;
         run->n_tasks = run->cap_tasks = 0;
         run->n_operations = run->cap_operations = 0;
         run->n_lanes = run->cap_lanes = 0;
         run->n_deps = run->cap_deps = 0;
         run->n_notes = run->cap_notes = 0;
+        run->n_checkpoints = run->cap_checkpoints = 0;
+        run->n_completed = run->n_attempts = 0;
         run->unsettled = 0;
         run->seq = 0;
         run->planned = run->halted = run->cancelled = run->loaded = false;
+        run->rollback = run->unwinding = run->stopped = false;
         memset(run->n_by_status, 0, sizeof(run->n_by_status));
 }
 
@@ -64,24 +79,38 @@ struct run *run_free(struct run *run)
         free(run);
         return NULL;
 }
+static int note_get(struct run *run, struct task *t, struct task_note **ret_note)
+{
+        if (!t->note) {
+                if (GROW(run->notes, run->n_notes, run->cap_notes))
+                        return error_origin(-ENOMEM);
+                run->notes[run->n_notes] = (struct task_note){0};
+                t->note = ++run->n_notes;
+        }
+        *ret_note = &run->notes[t->note - 1];
+        return 0;
+}
+
 /* One note a task: the last one. Few tasks have one. */
 static int note(struct run *run, const struct record *r)
 {
-        struct task *t = &run->tasks[r->task];
-        char *message;
+        struct task_note *n;
+        int q = note_get(run, &run->tasks[r->task], &n);
 
-        message = strndup(r->message.n ? r->message.p : "", r->message.n);
-        if (!message || (!t->note && GROW(run->notes, run->n_notes, run->cap_notes))) {
-                free(message);
-                return error_origin(-ENOMEM);
-        }
-        if (t->note)
-                free(run->notes[t->note - 1].message);
-        else
-                t->note = ++run->n_notes;
-        run->notes[t->note - 1] = (struct task_note){
-                .answer = r->answer, .effect = r->effect, .message = message};
-        return 0;
+        if (q)
+                return error_fold(q);
+        n->answer = r->answer;
+        n->effect = r->effect;
+        n->since_ms = r->at;
+        return set_string(&n->message, r->message);
+}
+
+static int keep_former(struct run *run, struct task *t, const struct record *r)
+{
+        struct task_note *n;
+        int q = note_get(run, t, &n);
+
+        return q ? error_fold(q) : set_string(&n->former, r->former);
 }
 
 static struct task *task_of(struct run *run, const struct record *r)
@@ -94,26 +123,112 @@ static uint32_t since_start(const struct run *run, int64_t at)
         return (uint32_t)MAX((at - run->started_ms) / 1000, (int64_t)0) + 1;
 }
 
-static int apply_intent(struct run *run, struct task *t, const struct record *r)
+static int new_attempt(struct run *run, struct task *t, const struct record *r, enum role role,
+                       uint8_t verb)
 {
-        struct attempt *a;
+        struct attempt *a = malloc(sizeof(*a) + r->request.n + 1);
 
-        if (t->attempt || task_is_join(t) || task_status_ended(t->status))
-                return error_origin(-EBADMSG);
-        a = malloc(sizeof(*a) + r->request.n + 1);
         if (!a)
                 return error_origin(-ENOMEM);
         *a = (struct attempt){.op_id = r->op_id,
+                              .role = role,
+                              .verb = verb,
                               .number = 1,
                               .effect = PRVNG_EFFECT_UNKNOWN,
                               .started_ms = r->at,
                               .n_request = r->request.n};
         memcpy(a->request, r->request.n ? r->request.p : "", r->request.n);
         a->request[r->request.n] = 0;
+        free_attempt(run, t);
         t->attempt = a;
+        run->n_attempts++;
+        return 0;
+}
+
+static int apply_intent(struct run *run, struct task *t, const struct record *r)
+{
+        struct task_note *n = t->note ? &run->notes[t->note - 1] : NULL;
+        int q;
+
+        if (t->attempt || task_is_join(t) || task_status_ended(t->status))
+                return error_origin(-EBADMSG);
+        if (n && n->message) /* what it waited for has come, or what failed before is done again */
+                *n->message = 0;
+        q = new_attempt(run, t, r, ROLE_TASK, t->verb);
+        if (q == 0 && r->former.n)
+                q = keep_former(run, t, r);
+        if (q)
+                return error_fold(q);
         t->started_s = since_start(run, r->at);
         set_status(run, t, TASK_RUNNING);
         return 0;
+}
+
+static int apply_undo(struct run *run, struct task *t, const struct record *r)
+{
+        uint8_t verb;
+        int q = find_verb(r->verb, &verb);
+
+        if (q || t->attempt || !(t->undo || (t->redo && t->status == TASK_READY)))
+                return error_origin(-EBADMSG);
+        q = new_attempt(run, t, r, ROLE_UNDO, verb);
+        if (q == 0 && r->spec.n)
+                q = set_string(&t->attempt->spec, r->spec);
+        if (q)
+                return error_fold(q);
+        set_status(run, t, TASK_UNDOING);
+        return 0;
+}
+
+/* The result is known and durable; what was made beside it is looked for. */
+static int apply_made(struct run *run, struct task *t, const struct record *r)
+{
+        struct task_note *n;
+        int q;
+
+        if (!t->attempt)
+                return error_origin(-EBADMSG);
+        q = note_get(run, t, &n);
+        if (q)
+                return error_fold(q);
+        n->made_answer = r->answer;
+        set_status(run, t, TASK_RUNNING);
+        return set_string(&n->made, r->outputs.n ? r->outputs : span_of("{}"));
+}
+
+static int apply_surplus(struct run *run, struct task *t, const struct record *r)
+{
+        if (!t->attempt || !task_made(run, t))
+                return error_origin(-EBADMSG);
+        set_status(run, t, TASK_RUNNING);
+        return new_attempt(run, t, r, ROLE_SURPLUS, VERB_DELETE);
+}
+
+/* The attempt stays, so that the task counts as one that has begun, but its request is done. */
+static int apply_removed(struct run *run, struct task *t)
+{
+        if (!t->attempt || t->attempt->role != ROLE_SURPLUS)
+                return error_origin(-EBADMSG);
+        t->attempt->role = ROLE_TASK;
+        free(steal(&t->attempt->token));
+        set_status(run, t, TASK_RUNNING);
+        return 0;
+}
+
+static int apply_wait(struct run *run, struct task *t, const struct record *r)
+{
+        const struct task_note *old = run_note(run, r->task);
+        int64_t since = old ? old->since_ms : 0;
+        int q = note(run, r);
+
+        if (q == 0 && since)
+                run->notes[t->note - 1].since_ms = since;
+        return q;
+}
+
+static enum task_status running_status(const struct task *t)
+{
+        return t->attempt->role == ROLE_UNDO ? TASK_UNDOING : TASK_RUNNING;
 }
 
 static int apply_begin(struct run *run, struct task *t, const struct record *r)
@@ -121,9 +236,10 @@ static int apply_begin(struct run *run, struct task *t, const struct record *r)
         if (!t->attempt || r->attempt < t->attempt->number)
                 return error_origin(-EBADMSG);
         t->attempt->number = r->attempt;
+        t->attempt->again = true;
         t->attempt->started_ms = r->at;
         free(steal(&t->attempt->token));
-        set_status(run, t, TASK_RUNNING);
+        set_status(run, t, running_status(t));
         return 0;
 }
 
@@ -138,7 +254,7 @@ static int apply_token(struct run *run, struct task *t, const struct record *r)
                 return error_origin(-ENOMEM);
         free(t->attempt->token);
         t->attempt->token = token;
-        set_status(run, t, TASK_PENDING);
+        set_status(run, t, t->attempt->role == ROLE_UNDO ? TASK_UNDOING : TASK_PENDING);
         return 0;
 }
 
@@ -176,11 +292,88 @@ static int apply_end_of_task(struct run *run, struct site *site, struct task *t,
         }
         if (q)
                 return error_fold(q);
+        if (t->note)
+                free(steal(&run->notes[t->note - 1].made));
         t->ended_s = since_start(run, r->at);
         if (!t->started_s)
                 t->started_s = t->ended_s;
-        free_attempt(t);
+        t->checkpoint = (uint16_t)MIN(run->n_checkpoints, (uint32_t)UINT16_MAX);
+        free_attempt(run, t);
         return settle(run, r->task);
+}
+
+/* What an attempt that failed had left is gone: the task may be done again. */
+static int apply_redo(struct run *run, struct task *t, const struct record *r)
+{
+        t->redo = 0;
+        free_attempt(run, t);
+        if (r->type == RECORD_UNDONE) {
+                set_status(run, t, TASK_READY);
+                return enqueue(run, r->task);
+        }
+        set_status(run, t, TASK_FAILED);
+        t->ended_s = since_start(run, r->at);
+        return settle(run, r->task);
+}
+
+/* With an attempt, or without one where there was nothing to ask for. */
+static int apply_end_of_undo(struct run *run, struct site *site, struct task *t,
+                             const struct record *r)
+{
+        int q = 0;
+
+        if (!t->undo && !t->redo)
+                return error_origin(-EBADMSG);
+        if (r->type == RECORD_UNDO_FAILED || r->message.n)
+                q = note(run, r);
+        if (q == 0 && r->type == RECORD_UNDONE && site && t->n_key)
+                q = undo_inventory(run, site, t, r);
+        if (q)
+                return error_fold(q);
+        if (!t->undo)
+                return apply_redo(run, t, r);
+        t->undo = 0;
+        free_attempt(run, t);
+        set_status(run, t, r->type == RECORD_UNDONE ? TASK_UNDONE : TASK_UNDO_FAILED);
+        return settle_undo(run, r->task);
+}
+
+static int apply_checkpoint(struct run *run, const struct record *r)
+{
+        if (!run->planned || r->checkpoint != run->n_checkpoints + 1)
+                return error_origin(-EBADMSG);
+        if (GROW(run->checkpoints, run->n_checkpoints, run->cap_checkpoints))
+                return error_origin(-ENOMEM);
+        run->checkpoints[run->n_checkpoints++] =
+                (struct checkpoint){.seq = r->seq, .at = r->at, .n_operations = r->count};
+        return 0;
+}
+
+static int apply_pause(struct run *run, const struct record *r)
+{
+        bool pause = r->type == RECORD_PAUSE;
+
+        if (pause ? run->status != RUN_RUNNING && run->status != RUN_ROLLING_BACK
+                  : run->status != RUN_PAUSED)
+                return error_origin(-EBADMSG);
+        if (pause)
+                run->status = RUN_PAUSED;
+        else
+                run->status = run->rollback ? RUN_ROLLING_BACK : RUN_RUNNING;
+        return 0;
+}
+
+/* Nothing more starts. During a rollback: no further undo. */
+static int apply_halt(struct run *run, const struct record *r)
+{
+        run->halted = true;
+        if (r->type == RECORD_CANCEL && run->rollback)
+                run->stopped = true;
+        else if (r->type == RECORD_CANCEL)
+                run->cancelled = true;
+        else
+                run->halted_by = r->task;
+        return 0;
 }
 
 static int apply_end(struct run *run, const struct record *r)
@@ -188,9 +381,17 @@ static int apply_end(struct run *run, const struct record *r)
         if (!run_status_from_span(r->status, &run->status) || !run_status_ended(run->status))
                 return error_origin(-EBADMSG);
         run->ended_ms = r->at;
-        for (uint32_t i = 0; i < run->n_tasks; i++)
-                if (!task_status_ended(run->tasks[i].status))
-                        set_status(run, &run->tasks[i], TASK_SKIPPED);
+        run->rollback = run->unwinding = false;
+        free_prev(run);
+        for (uint32_t i = 0; i < run->n_tasks; i++) {
+                struct task *t = &run->tasks[i];
+
+                if (t->redo && !task_status_ended(t->status)) /* what it left is still there */
+                        set_status(run, t, TASK_FAILED);
+                else if (!task_status_ended(t->status))
+                        set_status(run, t, TASK_SKIPPED);
+                t->undo = t->redo = 0;
+        }
         return 0;
 }
 
@@ -218,6 +419,19 @@ static int apply_to_task(struct run *run, struct site *site, const struct record
         case RECORD_DONE:
         case RECORD_FAILED:
                 return apply_end_of_task(run, site, t, r);
+        case RECORD_UNDO:
+                return apply_undo(run, t, r);
+        case RECORD_UNDONE:
+        case RECORD_UNDO_FAILED:
+                return apply_end_of_undo(run, site, t, r);
+        case RECORD_MADE:
+                return apply_made(run, t, r);
+        case RECORD_SURPLUS:
+                return apply_surplus(run, t, r);
+        case RECORD_REMOVED:
+                return apply_removed(run, t);
+        case RECORD_WAIT:
+                return apply_wait(run, t, r);
         default:
                 return error_origin(-EBADMSG);
         }
@@ -227,6 +441,8 @@ int run_apply(struct run *run, struct site *site, const struct record *r)
 {
         int q;
 
+        if (r->seq <= run->settled_seq) /* the site stream said what became of it */
+                site = NULL;
         switch ((unsigned)r->type) {
         case RECORD_RUN:
         case RECORD_DEFINITION:
@@ -238,9 +454,23 @@ int run_apply(struct run *run, struct site *site, const struct record *r)
                 break;
         case RECORD_HALT:
         case RECORD_CANCEL:
-                run->halted = true;
-                run->cancelled |= r->type == RECORD_CANCEL;
-                q = 0;
+                q = apply_halt(run, r);
+                break;
+        case RECORD_CHECKPOINT:
+                q = apply_checkpoint(run, r);
+                break;
+        case RECORD_PAUSE:
+        case RECORD_RESUME:
+                q = apply_pause(run, r);
+                break;
+        case RECORD_ROLLBACK:
+                q = apply_rollback(run, r);
+                break;
+        case RECORD_UNWIND:
+                q = apply_unwind(run, r);
+                break;
+        case RECORD_RERUN:
+                q = apply_rerun(run, r);
                 break;
         case RECORD_END:
                 q = apply_end(run, r);
