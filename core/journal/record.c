@@ -72,7 +72,7 @@ static const struct {
                                  M(verb, STRING, 0), M(key, STRING, OPTIONAL),
                                  M(item, STRING, OPTIONAL), M(server, STRING, OPTIONAL),
                                  M(deps, JSON, OPTIONAL), M(soft, U32, OPTIONAL),
-                                 M(uses, JSON, OPTIONAL),
+                                 M(uses, JSON, OPTIONAL), M(waits, JSON, OPTIONAL),
                                  M(doc, JSON, OPTIONAL), M(spec, JSON, OPTIONAL),
                                  M(difference, JSON, OPTIONAL), M(reason, STRING, OPTIONAL),
                                  M(implied, U32, OPTIONAL), M(irreversible, U32, OPTIONAL))},

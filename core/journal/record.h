@@ -126,7 +126,7 @@ struct record {
 
         /* Whole JSON values. */
         struct span who, claims, spec, outputs, request, former, doc, definition, difference;
-        struct span deps, uses, logging, options, notices;
+        struct span deps, uses, waits, logging, options, notices;
 };
 
 /* Appends the record's line with its newline. */

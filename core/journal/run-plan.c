@@ -130,6 +130,7 @@ static int apply_task(struct run *run, const struct record *r)
                 .lane = (uint16_t)r->lane,
                 .implied = r->implied != 0,
                 .irreversible = r->irreversible != 0,
+                .has_waits = r->waits.n != 0,
         };
         int q;
 
@@ -144,6 +145,8 @@ static int apply_task(struct run *run, const struct record *r)
         q = q ?: add_text(run, r->key, NULL);
         q = q ?: add_text(run, r->doc, NULL);
         q = q ?: add_text(run, r->uses, NULL);
+        if (r->waits.n)
+                q = q ?: add_text(run, r->waits, NULL);
         q = q ?: GROW(run->tasks, run->n_tasks, run->cap_tasks);
         if (q)
                 return error_fold(q);

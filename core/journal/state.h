@@ -74,7 +74,8 @@ struct attempt {
 };
 
 struct task {
-        uint32_t text;         /* offset in run->text: id, NUL, key, NUL, doc, NUL */
+        uint32_t text;         /* offset in run->text: id, NUL, key, NUL, doc, NUL, uses, NUL, and
+                                * waits, NUL if it has_waits */
         uint16_t n_id, n_key;
         uint32_t n_doc;
         uint32_t operation;
@@ -89,6 +90,7 @@ struct task {
         uint8_t implied : 1;
         uint8_t drift : 1;     /* check: not as wanted */
         uint8_t irreversible : 1;
+        uint8_t has_waits : 1;
         uint8_t in_flight : 1; /* the engine's: a call is under way; not part of the fold */
         uint8_t undo : 1;      /* the rollback under way shall undo it */
         uint8_t redo : 1;      /* what a failed attempt left is undone before the next one */
@@ -263,6 +265,17 @@ static inline const char *task_key(const struct run *run, const struct task *t)
 static inline const char *task_doc(const struct run *run, const struct task *t)
 {
         return run->text + t->text + t->n_id + 1 + t->n_key + 1;
+}
+
+/* JSON array [{"on": KEY, "until": EXPRESSION}]: what must be true before it starts. NULL: nothing. */
+static inline const char *task_waits(const struct run *run, const struct task *t)
+{
+        const char *uses;
+
+        if (!t->has_waits)
+                return NULL;
+        uses = task_doc(run, t) + t->n_doc + 1;
+        return uses + strlen(uses) + 1;
 }
 
 static inline const char *operation_id(const struct run *run, const struct operation *o)
