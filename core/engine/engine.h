@@ -119,6 +119,9 @@ struct submission {
         uint32_t max_attempts, initial_delay_s, max_delay_s;
         const char *backoff;    /* "linear", "exponential" */
         const char *logging;    /* JSON object */
+        /* RollbackStrategy; all false: a failure of an operation with on_failure = rollback only halts. */
+        bool rollback, on_partial, preserve;
+        uint32_t checkpoint_interval; /* operations; 0: no checkpoints */
 };
 
 /* Journals the plan of a new run and starts it. The run is in the site then; it exists once what was

@@ -76,6 +76,8 @@ struct run *run_free(struct run *run)
         free(run->options);
         free(run->notices);
         free(run->backoff);
+        free(run->rollback_reason);
+        free(run->rollback_who);
         free(run);
         return NULL;
 }

@@ -154,6 +154,9 @@ struct run {
         uint32_t halted_by; /* the task whose failure halted it; TASK_NONE */
         uint32_t to_checkpoint; /* of the rollback; 0: the start */
         bool preserve;    /* of the rollback: operations that fully succeeded stay */
+        char *rollback_reason; /* of the last rollback, "" if none was given; NULL: none, or the run was
+                                * taken up again since */
+        char *rollback_who;    /* JSON object; "" if nobody asked for it */
         struct {
                 bool enabled, on_partial, preserve;
                 uint32_t interval;
