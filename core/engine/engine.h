@@ -52,7 +52,7 @@ struct engine_call {
         int64_t deadline_ms;   /* boot-time clock */
         const char *request;   /* of READ: the task's document */
         size_t n_request;
-        const char *token;     /* NULL if there is none */
+        const char *token;     /* NULL if there is none; of EVALUATE: the expression */
 };
 
 struct engine_ops {
@@ -77,6 +77,7 @@ struct engine_lane {
         struct plugin *plugin; /* NULL: not available; its tasks fail with the reason */
         uint32_t batch_size;   /* 0: no limit */
         uint32_t in_flight;
+        struct timer hold;     /* set: its API asked for patience, nothing of it starts until then */
 };
 
 struct engine {
