@@ -227,6 +227,8 @@ static int find_changed(const struct run *run, const struct plan *plan, const ch
                 const struct task *t = &run->tasks[i];
                 const struct plan_task *new = task_has_started(t) ? find_planned(&by_id, run, t) : NULL;
 
+                if (!new && t->status == TASK_UNCHANGED) /* it changed nothing: it may go */
+                        continue;
                 if (task_has_started(t) && (!new || !streq(new->resource, task_key(run, t)) ||
                                             !streq(new->doc, task_doc(run, t))))
                         *ret_task = task_id(run, t);

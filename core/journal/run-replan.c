@@ -65,7 +65,7 @@ static void carry(struct run *run, struct task *t, struct task *old)
         t->attempt = steal(&old->attempt);
 }
 
-/* -EBADMSG if a task that has started is not in the new plan. */
+/* -EBADMSG if a task that changed something is not in the new plan. */
 int carry_over(struct run *run)
 {
         struct strmap by_id = STRMAP_NULL;
@@ -84,7 +84,7 @@ int carry_over(struct run *run)
                         e->value.pointer = t;
                 else
                         q = error_origin(-ENOMEM);
-                n++;
+                n += t->status != TASK_UNCHANGED;
         }
         for (uint32_t i = 0; i < run->n_tasks && q == 0; i++) {
                 struct task *t = &run->tasks[i];
@@ -92,8 +92,8 @@ int carry_over(struct run *run)
 
                 if (!e || task_is_join(t))
                         continue;
+                n -= ((struct task *)e->value.pointer)->status != TASK_UNCHANGED;
                 carry(run, t, e->value.pointer);
-                n--;
         }
         strmap_deinit(&by_id);
         free_replaced(run);
