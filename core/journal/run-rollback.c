@@ -126,6 +126,7 @@ int apply_rollback(struct run *run, const struct record *r)
         run->unwinding = run->stopped = false;
         run->to_checkpoint = r->checkpoint;
         run->preserve = r->preserve != 0;
+        run->rollback_ms = r->at;
         return set_string(&run->rollback_reason, r->message) ?: set_string(&run->rollback_who, r->who);
 }
 

@@ -157,6 +157,7 @@ struct run {
         char *rollback_reason; /* of the last rollback, "" if none was given; NULL: none, or the run was
                                 * taken up again since */
         char *rollback_who;    /* JSON object; "" if nobody asked for it */
+        int64_t rollback_ms;   /* wall clock: when it was asked for */
         struct {
                 bool enabled, on_partial, preserve;
                 uint32_t interval;
