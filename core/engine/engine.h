@@ -168,6 +168,10 @@ int engine_resume(struct engine *e, struct run *run, const char *who);
  * first. -EINVAL: there is no such checkpoint. */
 int engine_rollback(struct engine *e, struct run *run, uint32_t checkpoint, const char *who);
 
+/* Goes on with a rollback that ended incomplete: to the same checkpoint, for the same reason. The run was
+ * reopened. */
+int engine_rollback_again(struct engine *e, struct run *run, const char *who);
+
 /* Does again what failed, was skipped or was undone; of one operation (its id) or of all (NULL). The run
  * has ended and was reopened. -EINVAL: no such operation. */
 int engine_retry(struct engine *e, struct run *run, const char *operation, const char *who);

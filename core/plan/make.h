@@ -231,8 +231,6 @@ static inline bool verb_makes(uint8_t verb)
 int spec_server(struct maker *m, uint32_t server); /* servers[].spec, cpu, memory, disk */
 int spec_vars(struct maker *m, uint32_t op);       /* ops[].spec */
 int spec_canonical(struct buf *b, const json_t *json, bool top);
-/* Appends a JSON array of changed leaves; nothing if the two mean the same. */
-int spec_difference(struct buf *b, const char *from, const char *to);
 
 /* requires.c */
 int requires_circles(struct maker *m);

@@ -121,6 +121,10 @@ int plan_text(const struct plan *p, struct buf *text);
  * operations in columns with their tasks. -EINVAL: another format. */
 int plan_graph(const struct plan *p, const char *format, struct buf *text);
 
+/* Appends a JSON array of changed leaves, [{"path", "from", "to"}]; nothing if the two specs (JSON)
+ * mean the same. */
+int spec_difference(struct buf *b, const char *from, const char *to);
+
 const char *plan_verb_name(enum plan_verb v); /* "create" ... "join" */
 
 static inline void cleanup_plan(struct plan **p)
