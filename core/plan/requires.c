@@ -146,7 +146,7 @@ static int require(struct maker *m, uint32_t i, uint32_t required)
         }
         there = maker_existing(m, key);
         if (there && m->servers[t->server].existing && !gone &&
-            !streq(there->run, m->request->run ?: "")) /* else it is that run's own task */
+            !(m->request->run && streq(there->run, m->request->run))) /* that run's own task */
                 return 0;
         reason = m->lanes[m->taskservs[required].lane].why;
         if (!reason || !streq(reason + strlen("required by taskserv "),
