@@ -102,6 +102,7 @@ static void append_task(struct engine *e, struct run *run, const struct plan *pl
                 .doc = span_of(t->doc),
                 .difference = span_of(t->difference),
                 .reason = span_of(t->reason),
+                .waits = span_of(t->waits),
                 .implied = t->implied,
                 .irreversible = t->irreversible,
         };
