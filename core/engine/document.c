@@ -37,17 +37,18 @@ int compose_document(const struct site *site, const struct run *run, struct task
                      struct buf *ret)
 {
         const struct resource *r = run_resource(site, run, t);
-        const char *doc = task_doc(run, t);
 
         buf_clear(ret);
-        buf_append(ret, doc, t->n_doc - 1);
+        task_doc_append(run, t, ret);
+        if (!buf_error(ret))
+                ret->n--; /* the bracket */
         if (present(r)) {
                 BUF_LIT(ret, ",\"identity\":");
                 buf_puts(ret, r->outputs);
                 BUF_LIT(ret, ",\"former\":");
                 buf_puts(ret, r->spec);
         }
-        add_inputs(site, doc + t->n_doc + 1, ret);
+        add_inputs(site, task_uses(run, t), ret);
         buf_putc(ret, '}');
         return buf_error(ret);
 }

@@ -6,7 +6,15 @@
 
 struct run *run_new(void)
 {
-        return calloc(1, sizeof(struct run));
+        struct {
+                struct run run;
+                struct buf doc;
+        } *r = calloc(1, sizeof(*r));
+
+        if (!r)
+                return NULL;
+        r->run.doc = &r->doc;
+        return &r->run;
 }
 
 static void free_attempt(struct run *run, struct task *t)
@@ -38,6 +46,8 @@ void run_unload(struct run *run)
                 free_note(&run->notes[i]);
         free(steal(&run->text));
         free(steal(&run->tasks));
+        free(steal(&run->wholes));
+        buf_deinit(run->doc);
         free(steal(&run->operations));
         free(steal(&run->lanes));
         free(steal(&run->deps));
@@ -47,6 +57,7 @@ void run_unload(struct run *run)
         free_prev(run);
         run->n_text = run->cap_text = 0;
         run->n_tasks = run->cap_tasks = 0;
+        run->n_wholes = run->cap_wholes = 0;
         run->n_operations = run->cap_operations = 0;
         run->n_lanes = run->cap_lanes = 0;
         run->n_deps = run->cap_deps = 0;
