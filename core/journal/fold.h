@@ -50,9 +50,10 @@ int apply_to_plan(struct run *run, const struct record *r);
 struct doc_part {
         uint32_t whole;      /* the document kept whole that it is most like */
         uint16_t start, end; /* bytes in common with it there */
+        struct span rest;    /* what stands between; in run->doc */
 };
-int doc_split(struct run *run, struct span doc, struct doc_part *ret_part); /* before the task's texts */
-int doc_add(struct run *run, const struct doc_part *part, struct span doc); /* behind them */
+int doc_split(struct run *run, struct span key, struct span doc, struct doc_part *ret_part);
+int doc_add(struct run *run, const struct doc_part *part); /* behind the task's other texts */
 
 /* run-graph.c */
 void set_status(struct run *run, struct task *t, enum task_status status);

@@ -1,14 +1,57 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The documents of tasks. Those of one plan differ in little more than a name, so that a task keeps
- * only what differs from a document that is kept whole: how many bytes it has in common with it at the
- * start and at the end, and what stands between. Which one: of the last few the most like it.
+ * The documents of tasks. Those of one plan differ in little more than the name of their resource, which
+ * its key holds too. So a byte that JSON cannot contain stands for the name in quotes, and a task keeps
+ * only what differs then from a document that is kept whole: how many bytes it has in common with it at
+ * the start and at the end, and what stands between. Which one: of the last few the most like it.
  *
  * Behind a task's id, key, uses and waits in run->text: two 16-bit numbers, then what stands between.
  */
 #include "journal/fold.h"
 
-#define LOOK_BACK 4 /* documents kept whole that a new one is compared with */
+#define LOOK_BACK 4    /* documents kept whole that a new one is compared with */
+#define NAME      '\1' /* stands for the name in quotes */
+
+/* "taskserv.containerd@web-0": containerd */
+static struct span name_of(struct span key)
+{
+        const char *dot = key.n ? memchr(key.p, '.', key.n) : NULL, *at;
+
+        if (!dot)
+                return span_n(NULL, 0);
+        key.n -= (size_t)(dot + 1 - key.p);
+        key.p = dot + 1;
+        at = memchr(key.p, '@', key.n);
+        return at ? span_n(key.p, (size_t)(at - key.p)) : key;
+}
+
+static void shorten(struct span doc, struct span name, struct buf *b)
+{
+        const char *p = doc.p, *end = p + doc.n, *from = p;
+
+        while (name.n && (p = memmem(p, (size_t)(end - p), name.p, name.n))) {
+                if (p > from && p[-1] == '"' && p + name.n < end && p[name.n] == '"') {
+                        buf_append(b, from, (size_t)(p - 1 - from));
+                        buf_putc(b, NAME);
+                        from = p + name.n + 1;
+                }
+                p += name.n;
+        }
+        buf_append(b, from, (size_t)(end - from));
+}
+
+static void lengthen(const char *p, size_t n, struct span name, struct buf *b)
+{
+        const char *end = p + n, *mark;
+
+        for (; n && (mark = memchr(p, NAME, (size_t)(end - p))); p = mark + 1) {
+                buf_append(b, p, (size_t)(mark - p));
+                buf_putc(b, '"');
+                buf_append(b, name.p, name.n);
+                buf_putc(b, '"');
+        }
+        buf_append(b, p, (size_t)(end - p));
+}
 
 static uint32_t common_start(const char *a, const char *b, uint32_t most)
 {
@@ -53,26 +96,25 @@ static uint32_t likeness(const struct doc_part *p)
 static int add_whole(struct run *run, struct span doc)
 {
         struct whole_doc w = {.n = (uint32_t)doc.n};
-        const char *spec;
         int q;
 
         q = run_add_text(run, doc, &w.text);
         q = q ?: GROW(run->wholes, run->n_wholes, run->cap_wholes);
-        if (q)
-                return error_fold(q);
-        spec = strstr(run->text + w.text, ",\"spec\":");
-        w.spec = spec ? (uint32_t)(spec - (run->text + w.text)) : w.n;
-        run->wholes[run->n_wholes++] = w;
-        return 0;
+        if (q == 0)
+                run->wholes[run->n_wholes++] = w;
+        return q ? error_fold(q) : 0;
 }
 
-int doc_split(struct run *run, struct span doc, struct doc_part *ret_part)
+int doc_split(struct run *run, struct span key, struct span doc, struct doc_part *ret_part)
 {
         struct doc_part best = {0};
         int q;
 
-        if (doc.n > UINT32_MAX / 2)
-                return error_origin(-E2BIG);
+        buf_clear(run->doc);
+        shorten(doc, name_of(key), run->doc);
+        if (buf_error(run->doc))
+                return error_origin(-ENOMEM);
+        doc = span_n(run->doc->data, run->doc->n);
         for (uint32_t i = run->n_wholes; doc.n && i-- > 0 && i + LOOK_BACK >= run->n_wholes;) {
                 struct doc_part p = compare(run, i, doc);
 
@@ -87,57 +129,38 @@ int doc_split(struct run *run, struct span doc, struct doc_part *ret_part)
                         return error_fold(q);
                 best = compare(run, run->n_wholes - 1, doc);
         }
+        best.rest = span_n(doc.p + best.start, doc.n - likeness(&best));
         *ret_part = best;
         return 0;
 }
 
-int doc_add(struct run *run, const struct doc_part *part, struct span doc)
+int doc_add(struct run *run, const struct doc_part *part)
 {
         uint16_t lengths[2] = {part->start, part->end};
         int q;
 
         q = run_add_bytes(run, lengths, sizeof(lengths));
-        return q ?: run_add_text(run, span_n(doc.p + part->start, doc.n - part->start - part->end), NULL);
-}
-
-static const char *lengths_of(const struct run *run, const struct task *t)
-{
-        const char *p = task_uses(run, t);
-
-        p += strlen(p) + 1;
-        return t->has_waits ? p + strlen(p) + 1 : p;
-}
-
-struct span task_spec(const struct run *run, const struct task *t)
-{
-        const struct whole_doc *w = &run->wholes[t->whole];
-        const char *doc, *spec;
-        uint16_t lengths[2];
-
-        if (t->n_doc == 0)
-                return span_of("{}");
-        memcpy(lengths, lengths_of(run, t), sizeof(lengths));
-        if (w->n - lengths[1] <= w->spec) { /* as nearly always: it is all in the common end */
-                doc = run->text + w->text;
-                return span_n(doc + w->spec + 8, w->n - 1 - (w->spec + 8));
-        }
-        doc = task_doc(run, t);
-        spec = strstr(doc, ",\"spec\":");
-        return spec ? span_n(spec + 8, (size_t)(doc + t->n_doc - 1 - (spec + 8))) : span_of("{}");
+        return q ?: run_add_text(run, part->rest, NULL);
 }
 
 void task_doc_append(const struct run *run, const struct task *t, struct buf *b)
 {
-        const char *p = lengths_of(run, t), *whole;
+        const char *p = task_uses(run, t), *whole;
+        struct span name;
         uint16_t lengths[2];
 
         if (t->n_doc == 0)
                 return;
+        name = name_of(span_n(task_key(run, t), t->n_key));
+        p += strlen(p) + 1;
+        if (t->has_waits)
+                p += strlen(p) + 1;
         memcpy(lengths, p, sizeof(lengths));
+        p += sizeof(lengths);
         whole = run->text + run->wholes[t->whole].text;
-        buf_append(b, whole, lengths[0]);
-        buf_append(b, p + sizeof(lengths), t->n_doc - lengths[0] - lengths[1]);
-        buf_append(b, whole + run->wholes[t->whole].n - lengths[1], lengths[1]);
+        lengthen(whole, lengths[0], name, b);
+        lengthen(p, strlen(p), name, b);
+        lengthen(whole + run->wholes[t->whole].n - lengths[1], lengths[1], name, b);
 }
 
 const char *task_doc(const struct run *run, const struct task *t)
@@ -145,4 +168,11 @@ const char *task_doc(const struct run *run, const struct task *t)
         buf_clear(run->doc);
         task_doc_append(run, t, run->doc);
         return buf_str(run->doc);
+}
+
+struct span task_spec(const struct run *run, const struct task *t)
+{
+        const char *doc = task_doc(run, t), *spec = strstr(doc, ",\"spec\":");
+
+        return spec ? span_n(spec + 8, (size_t)(doc + run->doc->n - 1 - (spec + 8))) : span_of("{}");
 }

@@ -164,13 +164,13 @@ static int apply_task(struct run *run, const struct record *r)
         if (t.verb == VERB_JOIN)
                 t.lane = UINT16_MAX;
         q = q ?: add_deps(run, r->deps, r->soft, &t.n_unmet);
-        q = q ?: doc_split(run, r->doc, &part);
+        q = q ?: doc_split(run, r->key, r->doc, &part);
         q = q ?: run_add_text(run, r->id, &t.text);
         q = q ?: run_add_text(run, r->key, NULL);
         q = q ?: run_add_text(run, r->uses, NULL);
         if (r->waits.n)
                 q = q ?: run_add_text(run, r->waits, NULL);
-        q = q ?: doc_add(run, &part, r->doc);
+        q = q ?: doc_add(run, &part);
         q = q ?: GROW(run->tasks, run->n_tasks, run->cap_tasks);
         if (q)
                 return error_fold(q);
@@ -234,6 +234,12 @@ static int apply_planned(struct run *run, const struct record *r)
 
                 run->text = text ?: run->text;
                 run->cap_text = run->n_text;
+        }
+        if (run->n_operations) {
+                struct operation *o = realloc(run->operations, run->n_operations * sizeof(*o));
+
+                run->operations = o ?: run->operations;
+                run->cap_operations = run->n_operations;
         }
         run->planned = true;
         run->status = RUN_RUNNING;

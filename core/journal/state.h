@@ -77,7 +77,7 @@ struct task {
         uint32_t text;         /* offset in run->text: id, NUL, key, NUL, uses, NUL, waits, NUL if it
                                 * has_waits, and what is left of its document (run-doc.c) */
         uint16_t n_id, n_key;
-        uint32_t n_doc;
+        uint32_t n_doc;        /* length of task_doc() */
         uint32_t operation;
         uint32_t n_unmet;      /* dependencies that have not ended */
         uint32_t first_next;   /* in run->next: the tasks that depend on this one */
@@ -100,11 +100,10 @@ struct task {
         struct resource *resource; /* found once: stays where it is while the run claims it; or NULL */
 };
 
-/* A document that is kept whole: others are kept as what differs from it. */
+/* A document that is kept whole: others are kept as what differs from it (run-doc.c). */
 struct whole_doc {
         uint32_t text; /* offset in run->text */
         uint32_t n;
-        uint32_t spec; /* offset in it: ,"spec": */
 };
 
 struct operation {
