@@ -4,6 +4,7 @@
 #include "base/problem.h"
 #include "follow.h"
 #include "look.h"
+#include "undo.h"
 #include "view.h"
 
 /* Follows a run that the journal knows. */
@@ -104,6 +105,7 @@ static void print_status(const struct cli *cli, const struct run *run)
                 view_tree(&v, run, &out);
         }
         view_troubles(&v, run, &out);
+        undo_checkpoints(run, &out);
         if (run->notices && json_parse(run->notices, strlen(run->notices), &notices, NULL) == 0)
                 json_array_foreach (notices, i, notice)
                         buf_printf(&out, "note: %s\n", json_string_value(notice));

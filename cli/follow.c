@@ -173,11 +173,12 @@ static void on_record(struct follower *f, const char *line, size_t n)
                 f->broken = true;
                 return;
         }
-        if (r.type == RECORD_DONE || r.type == RECORD_FAILED)
+        if (r.type == RECORD_DONE || r.type == RECORD_FAILED || r.type == RECORD_UNDONE ||
+            r.type == RECORD_UNDO_FAILED)
                 progresses_remove(&f->progresses, task_id(f->run, &f->run->tasks[r.task]));
         if (r.type == RECORD_DONE)
                 take_notices(f, r.outputs);
-        f->ended |= r.type == RECORD_END;
+        f->ended = run_status_ended(f->run->status); /* a rollback or retry goes on behind an end */
         f->dirty = true;
         if (f->style == STYLE_RECORDS) {
                 print_record(f, line, n);

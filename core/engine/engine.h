@@ -52,7 +52,7 @@ struct engine_call {
         int64_t deadline_ms;   /* boot-time clock */
         const char *request;   /* of READ: the task's document */
         size_t n_request;
-        const char *token;     /* NULL if there is none */
+        const char *token;     /* NULL if there is none; of EVALUATE: the expression */
 };
 
 struct engine_ops {
@@ -77,6 +77,7 @@ struct engine_lane {
         struct plugin *plugin; /* NULL: not available; its tasks fail with the reason */
         uint32_t batch_size;   /* 0: no limit */
         uint32_t in_flight;
+        struct timer hold;     /* set: its API asked for patience, nothing of it starts until then */
 };
 
 struct engine {
@@ -118,6 +119,9 @@ struct submission {
         uint32_t max_attempts, initial_delay_s, max_delay_s;
         const char *backoff;    /* "linear", "exponential" */
         const char *logging;    /* JSON object */
+        /* RollbackStrategy; all false: a failure of an operation with on_failure = rollback only halts. */
+        bool rollback, on_partial, preserve;
+        uint32_t checkpoint_interval; /* operations; 0: no checkpoints */
 };
 
 /* Journals the plan of a new run and starts it. The run is in the site then; it exists once what was

@@ -76,6 +76,8 @@ struct run *run_free(struct run *run)
         free(run->options);
         free(run->notices);
         free(run->backoff);
+        free(run->rollback_reason);
+        free(run->rollback_who);
         free(run);
         return NULL;
 }
@@ -191,7 +193,7 @@ static int apply_made(struct run *run, struct task *t, const struct record *r)
         q = note_get(run, t, &n);
         if (q)
                 return error_fold(q);
-        n->made_answer = r->answer;
+        n->made_by = t->attempt->op_id;
         set_status(run, t, TASK_RUNNING);
         return set_string(&n->made, r->outputs.n ? r->outputs : span_of("{}"));
 }
@@ -320,9 +322,10 @@ static int apply_redo(struct run *run, struct task *t, const struct record *r)
 static int apply_end_of_undo(struct run *run, struct site *site, struct task *t,
                              const struct record *r)
 {
+        bool late = r->type == RECORD_UNDONE && t->status == TASK_UNDO_FAILED; /* it went along */
         int q = 0;
 
-        if (!t->undo && !t->redo)
+        if (!t->undo && !t->redo && !late)
                 return error_origin(-EBADMSG);
         if (r->type == RECORD_UNDO_FAILED || r->message.n)
                 q = note(run, r);
@@ -330,8 +333,12 @@ static int apply_end_of_undo(struct run *run, struct site *site, struct task *t,
                 q = undo_inventory(run, site, t, r);
         if (q)
                 return error_fold(q);
-        if (!t->undo)
+        if (t->redo)
                 return apply_redo(run, t, r);
+        if (!t->undo) {
+                set_status(run, t, TASK_UNDONE);
+                return 0;
+        }
         t->undo = 0;
         free_attempt(run, t);
         set_status(run, t, r->type == RECORD_UNDONE ? TASK_UNDONE : TASK_UNDO_FAILED);

@@ -333,7 +333,8 @@ static int apply_again(struct site *s, const struct record *r)
         if (!run || run_status_ended(run->status) != (r->type == RECORD_REOPENED))
                 return error_origin(-EBADMSG);
         if (r->type == RECORD_REOPENED) {
-                run->status = RUN_PENDING;
+                if (!run->loaded) /* else its own stream says what it is */
+                        run->status = RUN_PENDING;
                 run->ended_ms = 0;
                 run->settled_seq = r->upto;
         }

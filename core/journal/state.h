@@ -130,7 +130,7 @@ struct task_note {
         int64_t since_ms; /* wall clock: when the message was first true */
         char *former;     /* update and delete: {"spec","state"} before it, JSON; else NULL */
         char *made;       /* between `made` and `done`: the outputs, JSON; else NULL */
-        int32_t made_answer;
+        struct uid made_by; /* op id of the create that made it */
 };
 
 struct run {
@@ -154,6 +154,10 @@ struct run {
         uint32_t halted_by; /* the task whose failure halted it; TASK_NONE */
         uint32_t to_checkpoint; /* of the rollback; 0: the start */
         bool preserve;    /* of the rollback: operations that fully succeeded stay */
+        char *rollback_reason; /* of the last rollback, "" if none was given; NULL: none, or the run was
+                                * taken up again since */
+        char *rollback_who;    /* JSON object; "" if nobody asked for it */
+        int64_t rollback_ms;   /* wall clock: when it was asked for */
         struct {
                 bool enabled, on_partial, preserve;
                 uint32_t interval;
@@ -297,10 +301,10 @@ static inline const char *task_former(const struct run *run, const struct task *
         return t->note ? run->notes[t->note - 1].former : NULL;
 }
 
-/* The outputs of a task whose surplus is looked for, or NULL. */
-static inline const char *task_made(const struct run *run, const struct task *t)
+/* The note of a task whose surplus is looked for: made and made_by; or NULL. */
+static inline const struct task_note *task_made(const struct run *run, const struct task *t)
 {
-        return t->note ? run->notes[t->note - 1].made : NULL;
+        return t->note && run->notes[t->note - 1].made ? &run->notes[t->note - 1] : NULL;
 }
 
 /* The task behind entry `i` of run->next, whose top bit says that the edge is soft. */
