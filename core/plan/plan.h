@@ -84,6 +84,8 @@ struct plan_request {
         const struct plugins *plugins;
         const struct inventory *inventory;
         const char *site;       /* id of the site, goes into task documents */
+        const char *run;        /* id of the paused run that the plan is for: its claims are no
+                                 * obstacle; NULL: a new run */
         const char *const *only; /* operation ids of --only; NULL: all. Ends with NULL */
 };
 
