@@ -262,6 +262,17 @@ static void line_of_task(const struct view *v, const struct run *run, const stru
                 paint(out, v->color, YELLOW, "in doubt");
                 put_message(r, ": ", out);
                 break;
+        case RECORD_UNDO:
+                paint(out, v->color, YELLOW, "undo");
+                buf_printf(out, " (%s)", verb_names[run_undo_verb(t)]);
+                break;
+        case RECORD_SURPLUS:
+                paint(out, v->color, YELLOW, "was made twice: the other one is deleted");
+                break;
+        case RECORD_WAIT:
+                paint(out, v->color, CYAN, "waits");
+                put_message(r, ": ", out);
+                break;
         case RECORD_PARKED:
                 paint(out, v->color, MAGENTA, "waits for you");
                 put_message(r, ": ", out);
@@ -297,6 +308,11 @@ void view_line(const struct view *v, const struct run *run, const struct record 
         case RECORD_DONE:
         case RECORD_FAILED:
         case RECORD_PARKED:
+        case RECORD_UNDO:
+        case RECORD_UNDONE:
+        case RECORD_UNDO_FAILED:
+        case RECORD_SURPLUS:
+        case RECORD_WAIT:
                 if (r->task < run->n_tasks)
                         line_of_task(v, run, r, out);
                 return;
@@ -314,6 +330,38 @@ void view_line(const struct view *v, const struct run *run, const struct record 
                 put_at(v, r, out);
                 BUF_LIT(out, "cancelled: nothing more starts\n");
                 return;
+        case RECORD_PAUSE:
+                put_at(v, r, out);
+                BUF_LIT(out, "paused: nothing more starts until it is resumed\n");
+                return;
+        case RECORD_RESUME:
+                put_at(v, r, out);
+                BUF_LIT(out, "resumed\n");
+                return;
+        case RECORD_ROLLBACK:
+                put_at(v, r, out);
+                BUF_LIT(out, "rollback");
+                if (r->checkpoint)
+                        buf_printf(out, " to checkpoint %u", r->checkpoint);
+                put_message(r, ": ", out);
+                buf_putc(out, '\n');
+                return;
+        case RECORD_UNWIND:
+                put_at(v, r, out);
+                buf_printf(out, "%u task%s to undo\n", r->count, r->count == 1 ? "" : "s");
+                return;
+        case RECORD_CHECKPOINT:
+                put_at(v, r, out);
+                buf_printf(out, "checkpoint %u\n", r->checkpoint);
+                return;
+        case RECORD_RERUN:
+                put_at(v, r, out);
+                BUF_LIT(out, "what did not succeed is done again\n");
+                return;
+        case RECORD_REPLAN:
+                put_at(v, r, out);
+                BUF_LIT(out, "a changed definition takes over\n");
+                return;
         case RECORD_SITE:
         case RECORD_ENGINE:
         case RECORD_ACCEPTED:
@@ -327,6 +375,10 @@ void view_line(const struct view *v, const struct run *run, const struct record 
         case RECORD_TASK:
         case RECORD_TOKEN:
         case RECORD_END:
+        case RECORD_REOPENED:
+        case RECORD_CLAIM:
+        case RECORD_MADE:
+        case RECORD_REMOVED:
         case N_RECORD_TYPES:
                 return;
         }

@@ -63,6 +63,10 @@ static const struct {
         AT(prvng_loader, load, 16),
         SIZE(prvng_loader, 24, PRVNG_LOADER_BASELINE),
 
+        AT(prvng_template, struct_size, 0), AT(prvng_template, evaluate, 8),
+        AT(prvng_template, check, 16), AT(prvng_template, render, 24),
+        SIZE(prvng_template, 32, PRVNG_TEMPLATE_BASELINE),
+
         AT(prvng_position, file, 0), AT(prvng_position, line, 8), AT(prvng_position, column, 12),
         {"sizeof prvng_position", sizeof(struct prvng_position), 16},
         AT(prvng_host_document, struct_size, 0), AT(prvng_host_document, map_begin, 8),

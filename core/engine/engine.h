@@ -28,7 +28,15 @@
 #include "plan/plan.h"
 #include "plugin/border.h"
 
-enum engine_call_kind { CALL_READ, CALL_BEGIN, CALL_POLL, CALL_OBSERVE, CALL_CANCEL };
+enum engine_call_kind {
+        CALL_READ,     /* the present state of a resource: request is a document (prvng/kind/op.h) */
+        CALL_BEGIN,
+        CALL_POLL,
+        CALL_OBSERVE,
+        CALL_CANCEL,
+        CALL_LIST,     /* request is a filter: {"op_id":"..."} */
+        CALL_EVALUATE, /* request is {"expression":"...","variables":{...}} */
+};
 
 /* One call that a plugin shall get. Pointers stay valid until the call is answered. */
 struct engine_call {
@@ -44,7 +52,7 @@ struct engine_call {
         int64_t deadline_ms;   /* boot-time clock */
         const char *request;   /* of READ: the task's document */
         size_t n_request;
-        const char *token;     /* NULL if there is none */
+        const char *token;     /* NULL if there is none; of EVALUATE: the expression */
 };
 
 struct engine_ops {
@@ -69,6 +77,7 @@ struct engine_lane {
         struct plugin *plugin; /* NULL: not available; its tasks fail with the reason */
         uint32_t batch_size;   /* 0: no limit */
         uint32_t in_flight;
+        struct timer hold;     /* set: its API asked for patience, nothing of it starts until then */
 };
 
 struct engine {
@@ -110,6 +119,9 @@ struct submission {
         uint32_t max_attempts, initial_delay_s, max_delay_s;
         const char *backoff;    /* "linear", "exponential" */
         const char *logging;    /* JSON object */
+        /* RollbackStrategy; all false: a failure of an operation with on_failure = rollback only halts. */
+        bool rollback, on_partial, preserve;
+        uint32_t checkpoint_interval; /* operations; 0: no checkpoints */
 };
 
 /* Journals the plan of a new run and starts it. The run is in the site then; it exists once what was
@@ -139,8 +151,35 @@ void engine_answer(struct engine *e, struct flight *flight, struct op_reply *rep
 int engine_resolve(struct engine *e, struct run *run, uint32_t task, bool done,
                    const char *outputs);
 
-/* Starts nothing more of the run and ends it when what is in flight has ended. */
+/*
+ * Commands. `who` is a JSON object. All are records: they survive a restart. -ENOENT if the run is not
+ * in a state for it. What is in flight always comes to its end.
+ */
+
+/* Starts nothing more of the run and ends it when what is in flight has ended; undoes nothing. During a
+ * rollback: ends it after the undos that are running; engine_rollback goes on with it. */
 int engine_cancel(struct engine *e, struct run *run, const char *who);
+
+/* Starts nothing more, a further attempt neither, until engine_resume. */
+int engine_pause(struct engine *e, struct run *run, const char *who);
+int engine_resume(struct engine *e, struct run *run, const char *who);
+
+/* Undoes what the run did after that checkpoint (0: all of it). A run that ended must be reopened
+ * first. -EINVAL: there is no such checkpoint. */
+int engine_rollback(struct engine *e, struct run *run, uint32_t checkpoint, const char *who);
+
+/* Does again what failed, was skipped or was undone; of one operation (its id) or of all (NULL). The run
+ * has ended and was reopened. -EINVAL: no such operation. */
+int engine_retry(struct engine *e, struct run *run, const char *operation, const char *who);
+
+/* Takes up a run that ended, with its stream loaded: claims its resources in the site stream. To be
+ * committed before the command that follows. -EBUSY: another run in flight claims *ret_claimed. */
+int engine_reopen(struct engine *e, struct run *run, const char *who,
+                  const struct resource **ret_claimed);
+
+/* True if nothing will happen unless somebody says something: all runs in flight are paused and have no
+ * call or timer. */
+bool engine_is_idle(const struct engine *e);
 
 /* Starts what may start. To be called after a round of inputs. */
 void engine_schedule(struct engine *e);

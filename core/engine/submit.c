@@ -49,6 +49,10 @@ static void append_run(struct engine *e, struct run *run, const struct submissio
                 .max_delay = s->max_delay_s,
                 .logging = span_of(s->logging),
                 .options = span_of("{}"),
+                .rollback = s->rollback,
+                .on_partial = s->on_partial,
+                .preserve = s->preserve,
+                .interval = s->checkpoint_interval,
         };
 
         list_notices(plan, &notices);
@@ -102,6 +106,7 @@ static void append_task(struct engine *e, struct run *run, const struct plan *pl
                 .doc = span_of(t->doc),
                 .difference = span_of(t->difference),
                 .reason = span_of(t->reason),
+                .waits = span_of(t->waits),
                 .implied = t->implied,
                 .irreversible = t->irreversible,
         };

@@ -488,6 +488,33 @@ Test(engine, goes_on_after_a_crash)
         fake_deinit(&f);
 }
 
+/* What becomes of the strategy is for the rollback's tests; here it only has to arrive. */
+Test(engine, journals_the_rollback_strategy_of_the_run)
+{
+        struct plan plan = {.name = "w", .type = "batch"};
+        struct submission s = {.kind = "batch", .store = "file", .who = "{}", .max_attempts = 3,
+                               .initial_delay_s = 5, .max_delay_s = 300, .backoff = "exponential",
+                               .logging = "{}", .rollback = true, .preserve = true,
+                               .checkpoint_interval = 7};
+        struct run *run;
+        struct fake f;
+
+        fake_init(&f);
+        entropy(&f, &s.run, sizeof(s.run));
+        cr_assert_eq(engine_submit(f.engine, &s, &plan, &run), 0);
+        cr_assert(run->strategy.enabled && run->strategy.preserve && !run->strategy.on_partial);
+        cr_assert_eq(run->strategy.interval, 7);
+        f.run_seq = 0;
+        s = (struct submission){.kind = "check", .store = "file", .who = "{}", .max_attempts = 3,
+                                .initial_delay_s = 5, .max_delay_s = 300,
+                                .backoff = "exponential", .logging = "{}"};
+        entropy(&f, &s.run, sizeof(s.run));
+        cr_assert_eq(engine_submit(f.engine, &s, &plan, &run), 0);
+        cr_assert(!run->strategy.enabled && !run->strategy.preserve && !run->strategy.on_partial);
+        cr_assert_eq(run->strategy.interval, 0);
+        fake_deinit(&f);
+}
+
 /* The plan's first record names the run again: what claims point to must stay. */
 Test(engine, claims_name_the_workflow_that_holds_them)
 {

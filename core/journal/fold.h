@@ -18,4 +18,53 @@ int inventory_gone(struct inventory *inv, struct span key);
 bool run_status_from_span(struct span name, enum run_status *ret);
 int set_string(char **target, struct span value); /* "" for an empty span */
 
+enum { VERB_CREATE, VERB_UPDATE, VERB_DELETE, VERB_CHECK, VERB_JOIN }; /* as enum plan_verb */
+
+/* An edge of run->deps and run->next whose target needs only have ended, not succeeded. */
+#define SOFT (UINT32_C(1) << 31)
+
+/* Room for one more element in an array of the run. */
+#define GROW(array, n, cap)                                                                        \
+        ({                                                                                         \
+                int q_ = 0;                                                                        \
+                if ((n) == (cap)) {                                                                \
+                        uint32_t c_ = (cap) ? (cap) * 2 : 16;                                      \
+                        void *p_ = realloc((array), c_ * sizeof(*(array)));                        \
+                        if (p_) {                                                                  \
+                                (array) = p_;                                                      \
+                                (cap) = c_;                                                        \
+                        } else {                                                                   \
+                                q_ = error_origin(-ENOMEM);                                        \
+                        }                                                                          \
+                }                                                                                  \
+                q_;                                                                                \
+        })
+
+/* run-plan.c */
+int find_verb(struct span name, uint8_t *ret);
+int apply_to_plan(struct run *run, const struct record *r);
+
+/* run-graph.c */
+void set_status(struct run *run, struct task *t, enum task_status status);
+int enqueue(struct run *run, uint32_t number);
+int settle(struct run *run, uint32_t number);
+void count_ended(struct run *run, const struct task *t); /* in its operation */
+static inline bool task_status_good(enum task_status s)
+{
+        return s == TASK_SUCCEEDED || s == TASK_UNCHANGED;
+}
+
+/* run-rollback.c */
+int apply_rollback(struct run *run, const struct record *r);
+int apply_unwind(struct run *run, const struct record *r);
+int apply_rerun(struct run *run, const struct record *r);
+int settle_undo(struct run *run, uint32_t number);
+int start_ready(struct run *run); /* what waits for nothing, when a plan starts */
+void free_prev(struct run *run);
+
+/* run-inventory.c */
+int change_inventory(struct run *run, struct site *site, struct task *t, const struct record *r);
+int left_behind(struct run *run, struct site *site, struct task *t, const struct record *r);
+int undo_inventory(struct run *run, struct site *site, struct task *t, const struct record *r);
+
 #endif

@@ -15,7 +15,11 @@
 #include "base/buf.h"
 #include "base/uid.h"
 
-#define JOURNAL_FORMAT 1u
+/*
+ * Format 2 added rollback, pause, retry and what belongs to them: record types and optional members. A
+ * journal of format 1 is read as it stands; its runs go on, without automatic rollback.
+ */
+#define JOURNAL_FORMAT 2u
 
 enum record_type {
         /* Site stream, "site". */
@@ -25,6 +29,8 @@ enum record_type {
         RECORD_RESOURCE, /* what a run that ends did to the inventory ... */
         RECORD_GONE,
         RECORD_ENDED,    /* ... its claims are free again */
+        RECORD_REOPENED, /* a run that ended is in flight again and holds these claims */
+        RECORD_CLAIM,    /* a run in flight claims more */
 
         /* Run stream, "run-<ULID>". First the plan: */
         RECORD_RUN,
@@ -45,6 +51,20 @@ enum record_type {
         RECORD_HALT,     /* a failure: nothing more starts in this run */
         RECORD_CANCEL,   /* a command: nothing more starts in this run */
         RECORD_END,
+        RECORD_CHECKPOINT, /* a point to which the run can be rolled back */
+        RECORD_PAUSE,    /* commands ... */
+        RECORD_RESUME,
+        RECORD_ROLLBACK, /* nothing more starts; what is in flight comes to its end */
+        RECORD_UNWIND,   /* nothing is in flight: what shall be undone is settled */
+        RECORD_UNDO,     /* about to ask a plugin to undo a task: an intent, like the other one */
+        RECORD_UNDONE,
+        RECORD_UNDO_FAILED,
+        RECORD_RERUN,    /* a command: what did not succeed is to be done again */
+        RECORD_MADE,     /* the result is known; whether it was made twice is looked for */
+        RECORD_SURPLUS,  /* about to delete what was made twice: an intent */
+        RECORD_REMOVED,  /* that is gone */
+        RECORD_WAIT,     /* what a task waits for, whenever what is seen changes */
+        RECORD_REPLAN,   /* a command: the plan follows anew; what has started keeps its state */
         N_RECORD_TYPES,
 };
 
@@ -91,6 +111,10 @@ struct record {
         uint32_t batch_size, rate_limit, timeout;
         uint32_t max_attempts, initial_delay, max_delay; /* delays in seconds */
         uint32_t implied, irreversible; /* 0 or 1 */
+        uint32_t checkpoint;    /* number, from 1; 0: the start of the run */
+        uint32_t rollback, on_partial, preserve; /* 0 or 1, of the rollback strategy */
+        uint32_t interval;      /* operations between two checkpoints; 0: none */
+        uint64_t upto;          /* seq of a run's stream */
         uint32_t soft;          /* how many of deps, at their end, need only have ended */
         struct uid op_id;
         struct uid run;
@@ -102,7 +126,7 @@ struct record {
 
         /* Whole JSON values. */
         struct span who, claims, spec, outputs, request, former, doc, definition, difference;
-        struct span deps, uses, logging, options, notices;
+        struct span deps, uses, waits, logging, options, notices;
 };
 
 /* Appends the record's line with its newline. */

@@ -284,13 +284,29 @@ static int add_run(struct site *s, struct run *run)
         return 0;
 }
 
-static int apply_accepted(struct site *s, const struct record *r)
+static int apply_claims(struct site *s, struct run *run, const struct record *r)
 {
         _cleanup_(cleanup_json_decref) json_t *claims = NULL;
-        struct run *run;
         json_t *key;
         size_t i;
         int q;
+
+        if (!r->claims.n)
+                return 0;
+        q = json_parse(r->claims.p, r->claims.n, &claims, NULL);
+        if (q)
+                return error_fold(q);
+        json_array_foreach (claims, i, key) {
+                q = claim(s, run, json_is_string(key) ? json_string_value(key) : "");
+                if (q)
+                        return error_fold(q);
+        }
+        return 0;
+}
+
+static int apply_accepted(struct site *s, const struct record *r)
+{
+        struct run *run;
 
         if (run_of(s, &r->run))
                 return error_origin(-EBADMSG);
@@ -306,17 +322,36 @@ static int apply_accepted(struct site *s, const struct record *r)
                 run_free(run);
                 return error_origin(-ENOMEM);
         }
-        if (!r->claims.n)
-                return 0;
-        q = json_parse(r->claims.p, r->claims.n, &claims, NULL);
-        if (q)
-                return error_fold(q);
-        json_array_foreach (claims, i, key) {
-                q = claim(s, run, json_is_string(key) ? json_string_value(key) : "");
-                if (q)
-                        return error_fold(q);
+        return apply_claims(s, run, r);
+}
+
+/* More claims of a run in flight, or of one that is in flight again. */
+static int apply_again(struct site *s, const struct record *r)
+{
+        struct run *run = run_of(s, &r->run);
+
+        if (!run || run_status_ended(run->status) != (r->type == RECORD_REOPENED))
+                return error_origin(-EBADMSG);
+        if (r->type == RECORD_REOPENED) {
+                if (!run->loaded) /* else its own stream says what it is */
+                        run->status = RUN_PENDING;
+                run->ended_ms = 0;
+                run->settled_seq = r->upto;
         }
-        return 0;
+        return apply_claims(s, run, r);
+}
+
+bool site_may_reopen(const struct site *s, const struct run *run, const struct resource **ret_claimed)
+{
+        for (uint32_t i = 0; i < run->n_tasks; i++) {
+                const struct resource *r = inventory_get(&s->inventory, task_key(run, &run->tasks[i]));
+
+                if (r && r->claim && !streq(r->claim, run->id_text)) {
+                        *ret_claimed = r;
+                        return false;
+                }
+        }
+        return true;
 }
 
 static int apply_ended(struct site *s, const struct record *r)
@@ -374,6 +409,10 @@ int site_apply(struct site *s, const struct record *r)
                 break;
         case RECORD_ENDED:
                 q = apply_ended(s, r);
+                break;
+        case RECORD_REOPENED:
+        case RECORD_CLAIM:
+                q = apply_again(s, r);
                 break;
         default:
                 return error_origin(-EBADMSG);

@@ -49,21 +49,33 @@ enum task_status {
         N_TASK_STATUSES,
 };
 
+/* What an attempt is for. Undo is no special call: it is another request with its own op id. */
+enum role {
+        ROLE_TASK,    /* what the plan says */
+        ROLE_UNDO,    /* reverses what the task did, or what a failed attempt of it left */
+        ROLE_SURPLUS, /* deletes what the task made twice */
+};
+
 /* What a task needs only between its intent and its result. Owned by the task. */
 struct attempt {
         struct uid op_id;
+        uint8_t role;        /* enum role */
+        uint8_t verb;        /* of the request; enum plan_verb */
+        bool again;          /* begun more than once: it may have acted twice */
         uint32_t number;     /* from 1 */
         int32_t answer;      /* of the last attempt that ended */
         uint32_t effect;
         int64_t started_ms;  /* wall clock; this attempt */
         int64_t retry_ms;    /* wall clock; RETRYING: when the next one is due */
         char *token;         /* NULL if there is none */
+        char *spec;          /* ROLE_UNDO: JSON, what the resource has afterwards; NULL: it is gone */
         size_t n_request;
         char request[];      /* JSON, NUL-terminated */
 };
 
 struct task {
-        uint32_t text;         /* offset in run->text: id, NUL, key, NUL, doc, NUL */
+        uint32_t text;         /* offset in run->text: id, NUL, key, NUL, doc, NUL, uses, NUL, and
+                                * waits, NUL if it has_waits */
         uint16_t n_id, n_key;
         uint32_t n_doc;
         uint32_t operation;
@@ -78,7 +90,11 @@ struct task {
         uint8_t implied : 1;
         uint8_t drift : 1;     /* check: not as wanted */
         uint8_t irreversible : 1;
+        uint8_t has_waits : 1;
         uint8_t in_flight : 1; /* the engine's: a call is under way; not part of the fold */
+        uint8_t undo : 1;      /* the rollback under way shall undo it */
+        uint8_t redo : 1;      /* what a failed attempt left is undone before the next one */
+        uint16_t checkpoint;   /* how many checkpoints the run had when it ended */
         struct attempt *attempt; /* NULL before the intent and after the result */
         struct resource *resource; /* found once: stays where it is while the run claims it; or NULL */
 };
@@ -90,7 +106,13 @@ struct operation {
         uint8_t verb;
         uint8_t target;
         bool implied;
-        uint32_t n_tasks, n_ended, n_failed;
+        uint32_t n_tasks, n_ended, n_failed, n_good; /* of ended ones: succeeded or unchanged */
+};
+
+struct checkpoint {
+        uint64_t seq;     /* of its record */
+        int64_t at;       /* wall clock, milliseconds */
+        uint32_t n_operations; /* completed ones */
 };
 
 struct lane {
@@ -100,11 +122,15 @@ struct lane {
         uint32_t n_ready, next_ready, cap_ready;
 };
 
-/* Why a task failed, waits or is parked: kept for the few that do. */
+/* Why a task failed, waits or is parked, and what it changed: kept for the few that do. */
 struct task_note {
         int32_t answer;
         uint32_t effect;
-        char *message;
+        char *message;    /* "" if there is none */
+        int64_t since_ms; /* wall clock: when the message was first true */
+        char *former;     /* update and delete: {"spec","state"} before it, JSON; else NULL */
+        char *made;       /* between `made` and `done`: the outputs, JSON; else NULL */
+        struct uid made_by; /* op id of the create that made it */
 };
 
 struct run {
@@ -122,6 +148,26 @@ struct run {
         bool planned;     /* the plan is complete: tasks may be looked at */
         bool halted;      /* nothing more starts */
         bool cancelled;   /* because somebody said so */
+        bool rollback;    /* what was done shall be undone: status is ROLLING_BACK, or PAUSED */
+        bool unwinding;   /* nothing of the plan is in flight any more: undos may start */
+        bool stopped;     /* cancelled during a rollback: no further undo starts */
+        uint32_t halted_by; /* the task whose failure halted it; TASK_NONE */
+        uint32_t to_checkpoint; /* of the rollback; 0: the start */
+        bool preserve;    /* of the rollback: operations that fully succeeded stay */
+        char *rollback_reason; /* of the last rollback, "" if none was given; NULL: none, or the run was
+                                * taken up again since */
+        char *rollback_who;    /* JSON object; "" if nobody asked for it */
+        struct {
+                bool enabled, on_partial, preserve;
+                uint32_t interval;
+        } strategy;
+        struct checkpoint *checkpoints;
+        uint32_t n_checkpoints, cap_checkpoints;
+        uint32_t n_completed; /* operations that fully succeeded; without implied ones */
+        uint32_t n_attempts;  /* tasks that have one */
+        uint32_t *prev;       /* while it unwinds: what each task depends on, by first_prev */
+        uint32_t *first_prev; /* n_tasks + 1 */
+        uint64_t settled_seq; /* records up to here are in the inventory by the site stream alone */
         int64_t accepted_ms, started_ms, ended_ms; /* wall clock, 0: not yet */
 
         char *text;       /* all strings of the plan */
@@ -174,11 +220,24 @@ struct run *run_new(void);
 struct run *run_free(struct run *run);
 void run_unload(struct run *run); /* back to what the site stream says */
 
+/* True if the run may be rolled back, retried or resumed: all its resources are free, or its own. Else
+ * names the resource and the run that claims it. */
+bool site_may_reopen(const struct site *s, const struct run *run, const struct resource **ret_claimed);
+
 /* A run by id, or the latest run of that workflow name. */
 struct run *site_run(const struct site *s, const char *id_or_name);
 
 /* The task's resource in the inventory, or NULL. */
 struct resource *run_resource(const struct site *site, const struct run *run, struct task *t);
+
+/* Could a rollback undo the task, as far as the run goes? It changed something, or may have. */
+bool run_undoable(const struct run *run, uint32_t task);
+
+/* Would a rollback to that checkpoint (0: the start) undo it? */
+bool run_in_rollback(const struct run *run, uint32_t task, uint32_t checkpoint, bool preserve);
+
+/* What an undo of the task asks for: PLAN_DELETE of a create, and so on. */
+uint8_t run_undo_verb(const struct task *t);
 
 static inline bool run_status_ended(enum run_status s)
 {
@@ -211,6 +270,17 @@ static inline const char *task_doc(const struct run *run, const struct task *t)
         return run->text + t->text + t->n_id + 1 + t->n_key + 1;
 }
 
+/* JSON array [{"on": KEY, "until": EXPRESSION}]: what must be true before it starts. NULL: nothing. */
+static inline const char *task_waits(const struct run *run, const struct task *t)
+{
+        const char *uses;
+
+        if (!t->has_waits)
+                return NULL;
+        uses = task_doc(run, t) + t->n_doc + 1;
+        return uses + strlen(uses) + 1;
+}
+
 static inline const char *operation_id(const struct run *run, const struct operation *o)
 {
         return run->text + o->text;
@@ -219,8 +289,21 @@ static inline const char *operation_id(const struct run *run, const struct opera
 /* The note of a task (its failure, question or last try), or NULL. */
 static inline const struct task_note *run_note(const struct run *run, uint32_t task)
 {
-        uint32_t i = run->tasks[task].note;
-        return i ? &run->notes[i - 1] : NULL;
+        const struct task_note *n = run->tasks[task].note ? &run->notes[run->tasks[task].note - 1] : NULL;
+
+        return n && n->message && (*n->message || n->answer) ? n : NULL;
+}
+
+/* {"spec","state"} before the task's update or delete, or NULL. */
+static inline const char *task_former(const struct run *run, const struct task *t)
+{
+        return t->note ? run->notes[t->note - 1].former : NULL;
+}
+
+/* The note of a task whose surplus is looked for: made and made_by; or NULL. */
+static inline const struct task_note *task_made(const struct run *run, const struct task *t)
+{
+        return t->note && run->notes[t->note - 1].made ? &run->notes[t->note - 1] : NULL;
 }
 
 /* The task behind entry `i` of run->next, whose top bit says that the edge is soft. */

@@ -300,6 +300,41 @@ static void finish(struct run *run, struct site *site, uint32_t task, bool good)
                               .message = span_of("broken")});
 }
 
+/* What a task waits for comes back from its line, whatever the expression holds. */
+Test(fold, keeps_what_a_task_waits_for)
+{
+        static const char waits[] = "[{\"on\":\"server.a\",\"until\":\"outputs.x == '\\\"}]' \"}]";
+        static const char *const uses[] = {"[\"server.a\"]", ""};
+        _cleanup_(cleanup_buf) struct buf line = BUF_NULL;
+        struct record_scratch scratch = RECORD_SCRATCH_NULL;
+        struct site site = SITE_NULL;
+        struct run *run = diamond(&site);
+        struct record r;
+
+        cr_assert_null(task_waits(run, &run->tasks[3]));
+        run_unload(run);
+        apply(run, &site, (struct record){.type = RECORD_LANE, .plugin = span_of("provider/x")});
+        apply(run, &site,
+              (struct record){.type = RECORD_OPERATION, .id = span_of("op"),
+                              .verb = span_of("create"), .target = span_of("server"),
+                              .on_failure = span_of("fail"), .timeout = 5});
+        for (unsigned i = 0; i < 2; i++) {
+                buf_clear(&line);
+                record_write(&line, &(struct record){
+                        .type = RECORD_TASK, .id = span_of("op/b"), .key = span_of("server.b"),
+                        .verb = span_of("create"), .uses = span_of(uses[i]),
+                        .waits = span_of(waits), .doc = span_of("{\"spec\":{}}")});
+                cr_assert_eq(record_read(line.data, line.n - 1, &scratch, &r, NULL), 0, "%s",
+                             line.data);
+                apply(run, &site, r);
+                cr_assert_str_eq(task_waits(run, &run->tasks[i]), waits);
+                cr_assert_str_eq(task_id(run, &run->tasks[i]), "op/b");
+        }
+        record_scratch_deinit(&scratch);
+        run_free(run);
+        site_deinit(&site);
+}
+
 Test(fold, readiness_follows_the_edges)
 {
         struct site site = SITE_NULL;

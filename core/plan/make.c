@@ -218,31 +218,20 @@ const char *plan_verb_name(enum plan_verb v)
 
 static int notices_of_definition(struct maker *m)
 {
-        const char *store = m->def->monitoring.state_store;
-        bool rollback = false;
-        int r;
+        const char *store = m->def->monitoring.state_store, *key;
+        const struct strmap_entry *e;
 
-        if (store && !streq(store, m->config->store)) {
-                const char *key = maker_format(&m->scratch, "store/%s", store);
-                struct strmap_entry *e;
-
-                if (!key)
-                        return error_origin(-ENOMEM);
-                e = strmap_find(&m->plugin_keys, key, strlen(key));
-                if (!e || m->request->plugins->list[e->value.number - 1].state != PLUGIN_READY) {
-                        r = maker_notice(m, "this site has no state store \"%s\" that could be "
-                                         "used: the run is kept in the site's store \"%s\"",
-                                         store, m->config->store);
-                        if (r)
-                                return error_fold(r);
-                }
-        }
-        for (uint32_t i = 0; i < m->n_order; i++)
-                rollback |= m->ops[m->order[i]].def->on_failure == ON_FAILURE_ROLLBACK;
-        if (!rollback || !m->def->rollback.enabled)
+        if (!store || streq(store, m->config->store))
                 return 0;
-        return error_fold(maker_notice(m, "rollback is not carried out yet: on_failure = rollback "
-                                          "acts as fail"));
+        key = maker_format(&m->scratch, "store/%s", store);
+        if (!key)
+                return error_origin(-ENOMEM);
+        e = strmap_find(&m->plugin_keys, key, strlen(key));
+        if (e && m->request->plugins->list[e->value.number - 1].state == PLUGIN_READY)
+                return 0;
+        return error_fold(maker_notice(m, "this site has no state store \"%s\" that could be used: "
+                                          "the run is kept in the site's store \"%s\"",
+                                       store, m->config->store));
 }
 
 static const char *workflow_type_name(enum workflow_type type)

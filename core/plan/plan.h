@@ -52,6 +52,8 @@ struct plan_task {
         const char *spec;     /* JSON object, what will stand in the inventory */
         const char *difference; /* JSON array [{"path", "from", "to"}], or NULL */
         const char *reason;   /* why it is there if implied: "required by taskserv containerd" */
+        const char *waits;    /* JSON array [{"on": KEY, "until": EXPRESSION}], what must be true of
+                               * the outputs of others before it starts; NULL: nothing */
         uint32_t operation;   /* index */
         uint32_t lane;        /* index; UINT32_MAX for a join */
         uint32_t first_dep, n_deps; /* in plan->deps: numbers of tasks */

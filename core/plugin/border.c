@@ -7,6 +7,7 @@
  */
 #include "plugin/border.h"
 
+#include "base/json.h"
 #include "host/services.h"
 #include "plugin/json-line.h"
 #include "plugin/lock.h"
@@ -405,4 +406,46 @@ void op_list(struct op_call *c, const void *filter, size_t n_filter, struct op_r
 
         if (enter(&x, OP(c)->list))
                 leave(&x, OP(c)->list(INSTANCE(c), &c->pub, filter, n_filter, &x.result));
+}
+
+#define TEMPLATE(c) (&(c)->plugin->template_)
+
+void op_evaluate(struct op_call *c, const char *expression, const void *variables,
+                 size_t n_variables, struct op_reply *reply)
+{
+        struct crossing x = {c, reply, "evaluate", MUST_WRITE};
+
+        if (enter(&x, TEMPLATE(c)->evaluate))
+                leave(&x, TEMPLATE(c)->evaluate(INSTANCE(c), &c->pub, expression,
+                                                strlen(expression), variables, n_variables,
+                                                &x.result));
+}
+
+void op_check_expression(struct op_call *c, const char *expression, const char *names,
+                         struct op_reply *reply)
+{
+        struct crossing x = {c, reply, "check", 0};
+
+        if (enter(&x, TEMPLATE(c)->check))
+                leave(&x, TEMPLATE(c)->check(INSTANCE(c), &c->pub, expression, strlen(expression),
+                                             names, names ? strlen(names) : 0));
+}
+
+int op_evaluated_true(const struct op_reply *reply, bool *ret_true)
+{
+        _cleanup_(cleanup_json_decref) json_t *all = NULL;
+        const json_t *v;
+        int r = json_parse(reply->result.data, reply->result.n, &all, NULL);
+
+        if (r)
+                return error_fold(r);
+        v = json_object_get(all, "value");
+        if (!v)
+                return error_origin(-EBADMSG);
+        *ret_true = json_is_string(v)   ? json_string_length(v) > 0
+                    : json_is_array(v)  ? json_array_size(v) > 0
+                    : json_is_object(v) ? json_object_size(v) > 0
+                    : json_is_number(v) ? json_number_value(v) != 0
+                                        : json_is_true(v);
+        return 0;
 }

@@ -33,6 +33,18 @@ void op_observe(struct op_call *c, const char *verb, const void *request, size_t
 void op_read(struct op_call *c, const void *task, size_t n_task, struct op_reply *reply);
 void op_list(struct op_call *c, const void *filter, size_t n_filter, struct op_reply *reply);
 
+/* prvng.template/1. Evaluates an expression over variables, a JSON object: reply->result is
+ * {"value": VALUE, "seen": {...}} (prvng/kind/template.h). */
+void op_evaluate(struct op_call *c, const char *expression, const void *variables,
+                 size_t n_variables, struct op_reply *reply);
+/* Would the expression be computed if it had values? `names` is a JSON array of the variables there will
+ * be, or NULL. */
+void op_check_expression(struct op_call *c, const char *expression, const char *names,
+                         struct op_reply *reply);
+/* The truth of what op_evaluate answered with DONE: false are false, null, 0, "", [] and {}, as in
+ * Jinja2. -EBADMSG if it holds no value. */
+int op_evaluated_true(const struct op_reply *reply, bool *ret_true);
+
 /* Asks the plugin whether it could work here: the report is reply->result. */
 void op_self_test(struct op_call *c, struct op_reply *reply);
 

@@ -47,6 +47,8 @@ static const struct member store_members[] = {
 static const struct member loader_members[] = {
         MUST(struct prvng_loader, extensions), MUST(struct prvng_loader, load), {NULL}};
 
+static const struct member template_members[] = {MUST(struct prvng_template, evaluate), {NULL}};
+
 #define WANT(kind, id, member, baseline, members)                                                  \
         {                                                                                          \
                 kind, id, offsetof(struct plugin, member), sizeof(((struct plugin *)0)->member),   \
@@ -60,6 +62,7 @@ static const struct wanted wanted[] = {
         WANT("taskserv", PRVNG_OP, op, PRVNG_OP_BASELINE, op_members),
         WANT("store", PRVNG_STORE, store, PRVNG_STORE_BASELINE, store_members),
         WANT("loader", PRVNG_LOADER, loader, PRVNG_LOADER_BASELINE, loader_members),
+        WANT("template", PRVNG_TEMPLATE, template_, PRVNG_TEMPLATE_BASELINE, template_members),
 };
 
 bool plugin_kind_known(const char *kind)
@@ -245,6 +248,7 @@ static void give_back(struct plugin *p)
         p->op = (struct prvng_op){0};
         p->store = (struct prvng_store){0};
         p->loader = (struct prvng_loader){0};
+        p->template_ = (struct prvng_template){0};
         p->lock = plugin_lock_free(p->lock);
 }
 

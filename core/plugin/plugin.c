@@ -312,6 +312,14 @@ struct plugin *plugins_find(const struct plugins *all, const char *kind, const c
         return NULL;
 }
 
+struct plugin *plugins_find_template(const struct plugins *all)
+{
+        for (size_t i = 0; i < all->n; i++)
+                if (all->list[i].state == PLUGIN_READY && all->list[i].template_.struct_size > 0)
+                        return &all->list[i];
+        return NULL;
+}
+
 struct plugin *plugins_find_loader(const struct plugins *all, const char *path)
 {
         const char *base = strrchr(path, '/'), *dot = strrchr(base ? base : path, '.');

@@ -38,6 +38,7 @@ struct plugin {
         struct prvng_op op;         /* private zero-extended copies of its tables; struct_size 0 if */
         struct prvng_store store;   /* it has none */
         struct prvng_loader loader;
+        struct prvng_template template_;
         struct plugin_lock *lock;   /* by descriptor.threads */
         const struct config_plugin *config;
         struct host *host;
@@ -64,6 +65,9 @@ struct plugin *plugins_find(const struct plugins *p, const char *kind, const cha
 
 /* The loader for a file name, by extension, READY; or NULL. */
 struct plugin *plugins_find_loader(const struct plugins *p, const char *path);
+
+/* What evaluates expressions: the first plugin of the kind "template" that is READY; or NULL. */
+struct plugin *plugins_find_template(const struct plugins *p);
 
 static inline void cleanup_plugins(struct plugins **p)
 {

@@ -140,6 +140,10 @@ static void start_definition(struct engine_process *p, struct request *q, const 
                 .initial_delay_s = d->retry.initial_delay_s,
                 .max_delay_s = d->retry.max_delay_s,
                 .backoff = d->retry.backoff == BACKOFF_LINEAR ? "linear" : "exponential",
+                .rollback = d->rollback.enabled,
+                .on_partial = d->rollback.on_partial_failure,
+                .preserve = d->rollback.preserve_successful,
+                .checkpoint_interval = d->rollback.checkpoint_interval,
         };
         int r;
 

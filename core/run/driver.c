@@ -117,6 +117,12 @@ static void run_job(struct job *job)
         case CALL_OBSERVE:
                 op_observe(c, job->verb, job->request, job->n_request, job->token, job->n_token, r);
                 break;
+        case CALL_LIST:
+                op_list(c, job->request, job->n_request, r);
+                break;
+        case CALL_EVALUATE:
+                op_evaluate(c, job->token, job->request, job->n_request, r);
+                break;
         case CALL_CANCEL:
                 op_cancel(c, job->verb, job->request, job->n_request, job->token, job->n_token, r);
                 break;
@@ -168,7 +174,7 @@ static struct job *job_new(struct engine_process *p, const struct engine_call *c
                 .token = c->token,
                 .n_token = c->token ? strlen(c->token) : 0,
         };
-        if (c->kind != CALL_READ)
+        if (c->attempt)
                 uid_text(&c->op_id, job->op_id);
         op_call_init(&job->call, c->plugin, job->op_id, c->attempt, c->deadline_ms,
                      p->journal->epoch, c->run, c->task);
@@ -197,7 +203,7 @@ static void call(void *userdata, const struct engine_call *c)
  * is no failure of the task, hence the class of which many more tries are allowed. */
 static void not_asked(struct job *job)
 {
-        bool begun = job->kind != CALL_READ && job->kind != CALL_BEGIN;
+        bool begun = job->kind == CALL_POLL || job->kind == CALL_OBSERVE || job->kind == CALL_CANCEL;
 
         job->reply.answer = PRVNG_RATE_LIMITED;
         job->reply.effect = begun ? PRVNG_EFFECT_UNKNOWN : PRVNG_EFFECT_NONE;

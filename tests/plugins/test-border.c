@@ -264,3 +264,49 @@ Test(border, names_of_classes)
         cr_assert_not(op_class_from_name("DON", 3, &answer));
         cr_assert_str_eq(op_effect_name(PRVNG_EFFECT_COMPLETE), "COMPLETE");
 }
+
+/* What Jinja2 takes for true, whatever the plugin spells. */
+Test(border, truth_of_an_evaluated_value)
+{
+        static const struct {
+                const char *result;
+                bool is_true;
+        } cases[] = {
+                {"{\"value\":true}", true},     {"{\"value\":false}", false},
+                {"{\"value\":null}", false},    {"{\"value\":0}", false},
+                {"{\"value\":-0.0}", false},    {"{\"value\":0.1}", true},
+                {"{\"value\":-3}", true},       {"{\"value\":\"\"}", false},
+                {"{\"value\":\"false\"}", true}, {"{\"value\":[]}", false},
+                {"{\"value\":[0]}", true},      {"{\"value\":{}}", false},
+                {"{\"value\":{\"a\":0}}", true},
+        };
+        struct op_reply reply = OP_REPLY_NULL;
+        bool is_true;
+
+        for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+                buf_clear(&reply.result);
+                buf_puts(&reply.result, cases[i].result);
+                is_true = !cases[i].is_true;
+                cr_assert_eq(op_evaluated_true(&reply, &is_true), 0);
+                cr_assert_eq(is_true, cases[i].is_true, "%s", cases[i].result);
+        }
+        buf_clear(&reply.result);
+        buf_puts(&reply.result, "{}");
+        cr_assert_eq(op_evaluated_true(&reply, &is_true), -EBADMSG);
+        op_reply_deinit(&reply);
+}
+
+Test(border, a_provider_evaluates_nothing)
+{
+        struct op_call call;
+        struct border b;
+
+        border_new(&b, "noop");
+        cr_assert_null(plugins_find_template(b.l.plugins));
+        op_call_init(&call, b.p, "", 1, INT64_MAX, 1, "", "");
+        op_evaluate(&call, "1", "{}", 2, &b.reply);
+        cr_assert_eq(b.reply.answer, PRVNG_UNSUPPORTED);
+        cr_assert_str_eq(b.reply.message, "plugin noop has no evaluate function");
+        op_call_deinit(&call);
+        border_end(&b);
+}

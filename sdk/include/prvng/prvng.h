@@ -15,6 +15,7 @@
 #include <prvng/kind/provider.h>
 #include <prvng/kind/store.h>
 #include <prvng/kind/taskserv.h>
+#include <prvng/kind/template.h>
 #include <prvng/plugin.h>
 
 #endif

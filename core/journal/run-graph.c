@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Readiness: kept by counters along the edges of the graph (promise 7). */
+#include "journal/fold.h"
+
+void set_status(struct run *run, struct task *t, enum task_status status)
+{
+        if (!task_is_join(t)) {
+                run->n_by_status[t->status]--;
+                run->n_by_status[status]++;
+        }
+        t->status = status;
+}
+
+int enqueue(struct run *run, uint32_t number)
+{
+        struct lane *lane = &run->lanes[run->tasks[number].lane];
+
+        if (lane->next_ready > 4096 && lane->next_ready > lane->n_ready / 2) {
+                lane->n_ready -= lane->next_ready;
+                memmove(lane->ready, lane->ready + lane->next_ready,
+                        lane->n_ready * sizeof(*lane->ready));
+                lane->next_ready = 0;
+        }
+        if (GROW(lane->ready, lane->n_ready, lane->cap_ready))
+                return error_origin(-ENOMEM);
+        lane->ready[lane->n_ready++] = number;
+        return 0;
+}
+
+void count_ended(struct run *run, const struct task *t)
+{
+        struct operation *o = &run->operations[t->operation];
+
+        o->n_ended++;
+        o->n_failed += t->status == TASK_FAILED;
+        o->n_good += task_status_good(t->status);
+        if (o->n_good == o->n_tasks && !o->implied)
+                run->n_completed++;
+}
+
+/* The end of a task reaches those that depend on it. Works on a list instead of recursing: chains of
+ * joins and of skipped tasks may be as long as the plan. Each edge is looked at once (promise 7). */
+int settle(struct run *run, uint32_t number)
+{
+        uint32_t small[64], *list = small, n = 0, cap = N_ELEMENTS(small);
+        int r = 0;
+
+        list[n++] = number;
+        while (n > 0 && r == 0) {
+                struct task *t = &run->tasks[list[--n]];
+                bool good = task_status_good(t->status);
+                uint32_t end = (t + 1)->first_next;
+
+                assert(run->unsettled > 0 && task_status_ended(t->status));
+                run->unsettled--;
+                if (!task_is_join(t))
+                        count_ended(run, t);
+                for (uint32_t i = t->first_next; i < end && r == 0; i++) {
+                        uint32_t k = run->next[i] & ~SOFT;
+                        struct task *next = &run->tasks[k];
+
+                        assert(next->n_unmet > 0);
+                        next->blocked |= !good && !(run->next[i] & SOFT);
+                        if (--next->n_unmet > 0 || next->status != TASK_WAITING)
+                                continue;
+                        if (!next->blocked && !task_is_join(next)) {
+                                set_status(run, next, TASK_READY);
+                                r = enqueue(run, k);
+                                continue;
+                        }
+                        set_status(run, next, next->blocked ? TASK_SKIPPED : TASK_SUCCEEDED);
+                        if (n == cap) {
+                                uint32_t *bigger = malloc(2 * cap * sizeof(*list));
+
+                                if (!bigger) {
+                                        r = error_origin(-ENOMEM);
+                                        break;
+                                }
+                                memcpy(bigger, list, n * sizeof(*list));
+                                if (list != small)
+                                        free(list);
+                                list = bigger;
+                                cap *= 2;
+                        }
+                        list[n++] = k;
+                }
+        }
+        if (list != small)
+                free(list);
+        return r;
+}

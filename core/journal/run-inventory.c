@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What tasks do to the inventory. */
+#include "journal/fold.h"
+
+#include <prvng/abi.h>
+
+/* "[\"a\",\"b\"]" -> "a b"; keys need no escapes. */
+static size_t keys_of(const char *uses, char *ret, size_t n_ret)
+{
+        size_t n = 0;
+
+        for (const char *p = uses; *p; p++) {
+                if (*p == '[' || *p == ']' || *p == '"')
+                        continue;
+                if (n + 1 < n_ret)
+                        ret[n++] = *p == ',' ? ' ' : *p;
+        }
+        ret[n] = 0;
+        return n;
+}
+
+struct resource *run_resource(const struct site *site, const struct run *run, struct task *t)
+{
+        struct strmap_entry *e;
+        struct resource *r;
+
+        if (t->resource || !t->n_key)
+                return t->resource;
+        e = strmap_find(&site->inventory.by_key, task_key(run, t), t->n_key);
+        r = e ? e->value.pointer : NULL;
+        if (r && r->claim && streq(r->claim, run->id_text))
+                t->resource = r;
+        return r;
+}
+
+/* The spec that the plan gave the task, inside its document. */
+static struct span spec_of(const struct run *run, const struct task *t)
+{
+        const char *doc = task_doc(run, t), *spec = strstr(doc, ",\"spec\":");
+
+        return spec ? span_n(spec + 8, (size_t)(doc + t->n_doc - 1 - (spec + 8))) : span_of("{}");
+}
+
+static int put(struct run *run, struct site *site, struct task *t, const struct record *r,
+               struct span spec)
+{
+        const char *uses = task_doc(run, t) + t->n_doc + 1;
+        char builds_on[2048], op_id[UID_TEXT] = "";
+        struct resource *old;
+        struct resource_change c = {
+                .workflow = span_of(run->name),
+                .plugin = span_of(run->lanes[t->lane].plugin),
+                .spec = spec,
+                .outputs = r->outputs.n ? r->outputs : span_of("{}"),
+                .run = span_of(run->id_text),
+                .changed_ms = r->at,
+        };
+
+        old = run_resource(site, run, t) ?:
+                      inventory_entry(&site->inventory, span_n(task_key(run, t), t->n_key));
+        if (!old)
+                return error_origin(-ENOMEM);
+        if (r->answer == PRVNG_UNCHANGED && old->workflow) { /* it was not this run that changed it */
+                snprintf(op_id, sizeof(op_id), "%s", old->op_id);
+                c.run = span_of(old->run);
+                c.changed_ms = old->changed_ms;
+        } else if (r->answer != PRVNG_UNCHANGED && t->attempt) {
+                uid_text(&t->attempt->op_id, op_id);
+        }
+        c.op_id = span_of(op_id);
+        c.builds_on = span_n(builds_on, keys_of(uses, builds_on, sizeof(builds_on)));
+        return inventory_put(&site->inventory, old, &c);
+}
+
+static int gone(struct run *run, struct site *site, struct task *t)
+{
+        return inventory_gone(&site->inventory, span_n(task_key(run, t), t->n_key));
+}
+
+/* What a task did to the inventory. */
+int change_inventory(struct run *run, struct site *site, struct task *t, const struct record *r)
+{
+        if (t->verb == VERB_DELETE)
+                return gone(run, site, t);
+        return put(run, site, t, r, spec_of(run, t));
+}
+
+/* A create that failed but left something behind. So that it has an owner, it is in the inventory from
+ * then on, with nothing known of it but the request that made it: destroy and rollback delete it, and a
+ * rerun completes it. */
+int left_behind(struct run *run, struct site *site, struct task *t, const struct record *r)
+{
+        const struct resource *old = inventory_get(&site->inventory, task_key(run, t));
+        char op_id[UID_TEXT], outputs[UID_TEXT + 16];
+        struct record known = *r;
+
+        if (t->verb != VERB_CREATE || r->effect == PRVNG_EFFECT_NONE || !t->attempt || !t->n_key ||
+            (old && old->workflow))
+                return 0;
+        uid_text(&t->attempt->op_id, op_id);
+        snprintf(outputs, sizeof(outputs), "{\"op_id\":\"%s\"}", op_id);
+        known.outputs = span_of(outputs);
+        return put(run, site, t, &known, spec_of(run, t));
+}
+
+/* What an undo did to it: `spec` is what was there before the task. */
+int undo_inventory(struct run *run, struct site *site, struct task *t, const struct record *r)
+{
+        const struct attempt *a = t->attempt;
+
+        if (a ? a->verb == VERB_DELETE : t->verb == VERB_CREATE)
+                return gone(run, site, t);
+        return a ? put(run, site, t, r, span_of(a->spec ?: "{}")) : 0;
+}
