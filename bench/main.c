@@ -64,7 +64,7 @@ static const struct {
          {"engine.cost_us_per_task_1k", "engine.cost_us_per_task_1m",
           "engine.cost_ratio_1m_over_1k"}},
         {bench_restart, {"engine.restart_100k.ms"}},
-        {bench_resume_1m, {"engine.resume_1m_tasks.ms"}},
+        {bench_resume_1m, {"engine.resume_1m_tasks.ms", "engine.resume_1m_tasks_snapshot.ms"}},
 };
 
 static bool wanted(const char *const *names, char **words, int n_words)
