@@ -113,7 +113,7 @@ static int note_get(struct run *run, struct task *t, struct task_note **ret_note
 /* One note a task: the last one. Few tasks have one. */
 static int note(struct run *run, const struct record *r)
 {
-        struct task_note *n;
+        struct task_note *n = NULL;
         int q = note_get(run, &run->tasks[r->task], &n);
 
         if (q)
@@ -126,7 +126,7 @@ static int note(struct run *run, const struct record *r)
 
 static int keep_former(struct run *run, struct task *t, const struct record *r)
 {
-        struct task_note *n;
+        struct task_note *n = NULL;
         int q = note_get(run, t, &n);
 
         return q ? error_fold(q) : set_string(&n->former, r->former);
