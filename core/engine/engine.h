@@ -176,6 +176,18 @@ int engine_rollback_again(struct engine *e, struct run *run, const char *who);
  * has ended and was reopened. -EINVAL: no such operation. */
 int engine_retry(struct engine *e, struct run *run, const char *operation, const char *who);
 
+/*
+ * Gives a paused run the plan of a changed definition; engine_resume goes on with it. Two steps, each to
+ * be committed by itself, because claims are durable before any intent: the first claims what the new
+ * plan names and changes nothing else. -ENOENT if the run is not paused, or rolls back; -EBUSY while a
+ * plugin is being asked for one of its tasks; -EINVAL if a task that has started is not in the plan as it
+ * was: *ret_task is its id.
+ */
+int engine_replan_claim(struct engine *e, struct run *run, const struct plan *plan,
+                        const char **ret_task);
+int engine_replan(struct engine *e, struct run *run, const struct submission *s,
+                  const struct plan *plan);
+
 /* Takes up a run that ended, with its stream loaded: claims its resources in the site stream. To be
  * committed before the command that follows. -EBUSY: another run in flight claims *ret_claimed. */
 int engine_reopen(struct engine *e, struct run *run, const char *who,
