@@ -163,7 +163,7 @@ def succeeded_run():
         s = status(site, "shop")
         check(s["rollback"]["who"]["user"], "who asked", s["rollback"])
         r = site.prvng("batch", "attach", "shop").expect(4)
-        check(r.out.count("rollback\n") == 1 and "create" in r.out, "following it later tells all", r)
+        check(r.out.count("rollback: asked for by") == 1 and "create" in r.out, "following it later tells all", r)
         submit(site, shop())
         check(len(site.existing()) == 4, "not made again", site.existing())
 
