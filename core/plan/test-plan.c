@@ -678,10 +678,6 @@ Test(conditions, are_checked_before_anything_runs)
         HAS(stage_problems(s, wrong), "dependencies[0].wait_condition: no condition that could become "
                                       "true: unexpected end, line 1, column 9 of the expression\n");
         cr_assert_gt(s->problems.list[0].line, 1);
-        HAS(stage_problems(s, WORKFLOW(SERVERS("c", "'a','b'"), ",'dependencies':["
-                SOURCE("server.a", "server.b", ",'type':'optional'" UNTIL("outputs.x")) "]")),
-            "dependencies[0].wait_condition: an optional dependency is waited for only where it is in "
-            "the plan");
         fake->template_.struct_size = 0; /* as in a program that did not load it */
         stage_plan(s, wrong);
         fake->state = PLUGIN_REFUSED;
