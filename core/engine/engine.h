@@ -89,6 +89,7 @@ struct engine {
         struct strmap lanes;      /* struct engine_lane * by name */
         struct timers timers;
         struct flight *free;      /* flights to use again */
+        struct op_reply prepared; /* the request that is being made */
         uint32_t in_flight;
         uint32_t max_in_flight;
         struct run **running;     /* runs that this engine executes */
