@@ -149,8 +149,8 @@ void engine_answer(struct engine *e, struct flight *flight, struct op_reply *rep
 /* The operator's word on a task that is parked or in doubt: it is done with these outputs (JSON object),
  * or had not started. -ENOENT if it is neither, if its plugin is being asked at the moment, or if there
  * is no plugin to begin it. */
-int engine_resolve(struct engine *e, struct run *run, uint32_t task, bool done,
-                   const char *outputs);
+int engine_resolve(struct engine *e, struct run *run, uint32_t task, bool done, const char *outputs,
+                   const char *who);
 
 /*
  * Commands. `who` is a JSON object. All are records: they survive a restart. -ENOENT if the run is not

@@ -456,6 +456,8 @@ static int apply_to_task(struct run *run, struct site *site, const struct record
                 return apply_removed(run, t);
         case RECORD_WAIT:
                 return apply_wait(run, t, r);
+        case RECORD_RESOLVED: /* says who; what follows from it are records of their own */
+                return 0;
         default:
                 return error_origin(-EBADMSG);
         }
