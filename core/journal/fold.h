@@ -41,8 +41,19 @@ enum { VERB_CREATE, VERB_UPDATE, VERB_DELETE, VERB_CHECK, VERB_JOIN }; /* as enu
         })
 
 /* run-plan.c */
+int run_add_bytes(struct run *run, const void *data, size_t n);
+int run_add_text(struct run *run, struct span s, uint32_t *ret_offset); /* with a NUL */
 int find_verb(struct span name, uint8_t *ret);
 int apply_to_plan(struct run *run, const struct record *r);
+
+/* run-doc.c */
+struct doc_part {
+        uint32_t whole;      /* the document kept whole that it is most like */
+        uint16_t start, end; /* bytes in common with it there */
+        struct span rest;    /* what stands between; in run->doc */
+};
+int doc_split(struct run *run, struct span key, struct span doc, struct doc_part *ret_part);
+int doc_add(struct run *run, const struct doc_part *part); /* behind the task's other texts */
 
 /* run-graph.c */
 void set_status(struct run *run, struct task *t, enum task_status status);

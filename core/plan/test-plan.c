@@ -857,7 +857,7 @@ Test(show, text_for_people)
         HAS(b.data, "install  create taskservs, after create\n");
         HAS(b.data, "  step 2    + taskserv.os@a      taskserv/os      implied: required by "
                     "taskserv resolv\n");
-        HAS(b.data, "1 task cannot be undone; the first in step 1: delete server.x\n");
+        HAS(b.data, "point of no return: step 1, delete server.x\ncannot be undone: server.x\n");
         HAS(b.data, "taskserv/os                    at least 2 calls, 16 at once\n");
         LACKS(b.data, "(end)");
 }
