@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "plugin/border.h"
 
-#define CHECK_MS 30000 /* for a check: the first one starts what evaluates */
+#define CHECK_MS 10000 /* for a check: the first one starts what evaluates */
 #define VARIABLES "[\"outputs\",\"resource\"]"
 
 static int unknown_resource(struct maker *m, const struct dependency_def *d, const char *member,

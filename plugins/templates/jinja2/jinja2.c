@@ -62,7 +62,7 @@ static int32_t jinja2_evaluate(void *instance, struct prvng_call *call, const vo
                                uint64_t n_expression, const void *variables, uint64_t n_variables,
                                struct prvng_sink *result)
 {
-        struct answer a;
+        struct answer a = {0};
         int32_t r = ask(instance, call, "evaluate", expression, n_expression, variables,
                         n_variables, &a);
 
@@ -74,7 +74,7 @@ static int32_t jinja2_evaluate(void *instance, struct prvng_call *call, const vo
 static int32_t jinja2_check(void *instance, struct prvng_call *call, const void *expression,
                             uint64_t n_expression, const void *names, uint64_t n_names)
 {
-        struct answer a;
+        struct answer a = {0};
 
         if (!names) {
                 names = "null";
@@ -108,7 +108,7 @@ static int32_t jinja2_self_test(void *instance, struct prvng_call *call, struct 
         static const char cure[] = "apt-get install python3-jinja2";
         struct instance *i = instance;
         struct worker *w = &i->worker;
-        struct answer a;
+        struct answer a = {0};
         int32_t r = ask(i, call, "evaluate", "1 + 1", 5, "{}", 2, &a);
         bool works =
                 r == PRVNG_DONE && a.n_result > 10 && memcmp(a.result, "{\"value\":2,", 11) == 0;
