@@ -14,7 +14,7 @@ static void journal_changes(struct engine *e, struct run *run)
 {
         for (uint32_t i = 0; i < run->n_tasks && !e->error; i++) {
                 struct task *t = &run->tasks[i];
-                const struct resource *r;
+                struct resource *r;
                 struct record record = {.run = run->id, .key = span_n(task_key(run, t), t->n_key)};
 
                 if (!t->n_key || t->verb == PLAN_CHECK)
@@ -37,6 +37,7 @@ static void journal_changes(struct engine *e, struct run *run)
                                 uid_parse(r->op_id, strlen(r->op_id), &record.op_id);
                         if (*r->run) /* may be another one: what was found, or changed since */
                                 uid_parse(r->run, strlen(r->run), &record.run);
+                        e->site->inventory.next = r;
                 }
                 engine_append(e, NULL, &record);
         }
