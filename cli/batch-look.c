@@ -18,7 +18,7 @@ static int follow(struct look *look, const char *id_or_name, unsigned flags)
                 return EXIT_RUN_FAILED;
         r = client_init(&client, look->cli, look->context.config);
         r = r ?: client_ensure(&client);
-        return r ?: follow_run(&client, run->id_text, flags);
+        return r ?: follow_run(&client, run->id_text, flags, 0);
 }
 
 int batch_attach(struct cli *cli)

@@ -79,7 +79,7 @@ void submit(struct fake *f, uint32_t n, bool chain, enum on_failure on_failure, 
         struct plan_operation operations[64] = {{0}};
         struct plan_task tasks[64] = {{0}};
         uint32_t deps[64], n_deps = 0;
-        char ids[64][16], keys[64][16];
+        char ids[64][24], keys[64][24];
         struct plan plan = {.name = "w", .type = "batch", .lanes = &lane, .n_lanes = 1,
                             .operations = operations, .n_operations = (n + per - 1) / per, .tasks = tasks,
                             .n_tasks = n, .deps = deps};

@@ -697,3 +697,88 @@ Test(wait, ends_with_the_run)
         cr_assert_eq(status(&f, 1), TASK_SKIPPED);
         fake_deinit(&f);
 }
+
+/* A changed definition takes over a paused run: what has started keeps its state and its op id. */
+static int replan(struct fake *f, unsigned n, const char *const *ids, const char *first_doc,
+                  const char **ret_task)
+{
+        struct plan_lane lane = {.plugin = "provider/x"};
+        struct plan_operation operation = {.id = "op", .on_failure = ON_FAILURE_ROLLBACK, .timeout_s = 10};
+        struct plan_task tasks[8] = {{0}};
+        char keys[8][24];
+        struct plan plan = {.name = "w", .type = "batch", .lanes = &lane, .n_lanes = 1,
+                            .operations = &operation, .n_operations = 1, .tasks = tasks, .n_tasks = n};
+        struct submission s = {.kind = "batch", .store = "file", .who = "{}", .max_attempts = 3,
+                               .initial_delay_s = 5, .max_delay_s = 300, .backoff = "exponential",
+                               .logging = "{}", .rollback = true, .on_partial = true};
+        int r;
+
+        s.run = f->run->id;
+        for (unsigned i = 0; i < n; i++) {
+                snprintf(keys[i], sizeof(keys[i]), "server.%s", ids[i] + 3);
+                tasks[i] = (struct plan_task){.id = ids[i], .resource = keys[i], .item = ids[i] + 3,
+                                              .server = "", .verb = PLAN_CREATE, .spec = "{\"cpu\":1}",
+                                              .doc = i ? "{\"kind\":\"server\",\"spec\":{\"cpu\":2}}"
+                                                       : first_doc};
+        }
+        r = engine_replan_claim(f->engine, f->run, &plan, ret_task);
+        return r ?: engine_replan(f->engine, f->run, &s, &plan);
+}
+
+#define DOC "{\"kind\":\"server\",\"spec\":{\"cpu\":1}}"
+
+Test(replan, keeps_what_has_started_and_changes_the_rest)
+{
+        static const char *const ids[] = {"op/t0", "op/t1", "op/new"};
+        const char *task = NULL;
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 3, true, ON_FAILURE_ROLLBACK, 0);
+        cr_assert_eq(replan(&f, 3, ids, DOC, &task), -ENOENT, "it is not paused");
+        engine_pause(f.engine, f.run, "{}");
+        cr_assert_eq(replan(&f, 3, ids, DOC, &task), -EBUSY);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(replan(&f, 2, ids + 1, DOC, &task), -EINVAL, "t0 has been made");
+        cr_assert_str_eq(task, "op/t0");
+        cr_assert_eq(replan(&f, 3, ids, "{\"kind\":\"server\",\"spec\":{\"cpu\":3}}", &task), -EINVAL);
+        cr_assert_eq(replan(&f, 3, ids, DOC, &task), 0);
+        cr_assert_str_eq(inventory_get(&f.site.inventory, "server.new")->claim, f.run->id_text);
+        cr_assert_eq(status(&f, 0), TASK_SUCCEEDED);
+        cr_assert_eq(f.run->status, RUN_PAUSED);
+        crash(&f);
+        cr_assert_eq(f.run->n_tasks, 3);
+        cr_assert_eq(engine_resume(f.engine, f.run, "{}"), 0);
+        engine_schedule(f.engine);
+        cr_assert_eq(f.n_calls, 2);
+        cr_assert_str_eq(answer(&f, CALL_BEGIN, PRVNG_DONE).task, "op/t1");
+        cr_assert_str_eq(answer(&f, CALL_BEGIN, FAILS).task, "op/new");
+        cr_assert_eq(f.run->status, RUN_ROLLING_BACK);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_ROLLED_BACK);
+        cr_assert_eq(status(&f, 0), TASK_UNDONE);
+        fake_deinit(&f);
+}
+
+Test(replan, an_attempt_goes_on_under_its_op_id)
+{
+        static const char *const ids[] = {"op/new", "op/t0"};
+        struct engine_call first, second;
+        const char *task = NULL;
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_ROLLBACK, 0);
+        first = answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE);
+        engine_pause(f.engine, f.run, "{}");
+        cr_assert_eq(replan(&f, 2, ids, DOC, &task), -EINVAL, "t0 would get another spec");
+        cr_assert_eq(replan(&f, 1, ids + 1, DOC, &task), 0);
+        engine_resume(f.engine, f.run, "{}");
+        tick(&f, 60000);
+        second = answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(memcmp(&first.op_id, &second.op_id, sizeof(first.op_id)), 0);
+        cr_assert_eq(second.attempt, 2);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}

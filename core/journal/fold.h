@@ -72,6 +72,16 @@ int apply_rerun(struct run *run, const struct record *r);
 int settle_undo(struct run *run, uint32_t number);
 int start_ready(struct run *run); /* what waits for nothing, when a plan starts */
 void free_prev(struct run *run);
+int plan_again(struct run *run); /* counters and queues, from what has ended */
+
+/* run-replan.c */
+int apply_replan(struct run *run, const struct record *r);
+int carry_over(struct run *run);
+void free_replaced(struct run *run);
+
+/* run.c */
+void free_attempt(struct run *run, struct task *t);
+void free_plan(struct run *run); /* without text and tasks */
 
 /* run-inventory.c */
 int change_inventory(struct run *run, struct site *site, struct task *t, const struct record *r);

@@ -246,6 +246,8 @@ static int apply_planned(struct run *run, const struct record *r)
                 run->cap_operations = run->n_operations;
         }
         run->planned = true;
+        if (run->replaced)
+                return carry_over(run);
         run->status = RUN_RUNNING;
         run->started_ms = r->at;
         run->unsettled = run->n_tasks;

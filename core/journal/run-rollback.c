@@ -238,6 +238,17 @@ int start_ready(struct run *run)
         return q;
 }
 
+int plan_again(struct run *run)
+{
+        int q = build_prev(run);
+
+        if (q)
+                return error_fold(q);
+        count_again(run);
+        free_prev(run);
+        return start_ready(run);
+}
+
 int apply_rerun(struct run *run, const struct record *r)
 {
         uint32_t operation = TASK_NONE;

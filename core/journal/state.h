@@ -175,6 +175,7 @@ struct run {
         uint32_t n_attempts;  /* tasks that have one */
         uint32_t *prev;       /* while it unwinds: what each task depends on, by first_prev */
         uint32_t *first_prev; /* n_tasks + 1 */
+        struct replaced *replaced; /* while a new plan is read: the old one */
         uint64_t settled_seq; /* records up to here are in the inventory by the site stream alone */
         int64_t accepted_ms, started_ms, ended_ms; /* wall clock, 0: not yet */
 
@@ -245,6 +246,9 @@ struct resource *run_resource(const struct site *site, const struct run *run, st
 
 /* Could a rollback undo the task, as far as the run goes? It changed something, or may have. */
 bool run_undoable(const struct run *run, uint32_t task);
+
+/* Has it an attempt or a result? Then a changed definition must leave it as it is. */
+bool task_has_started(const struct task *t);
 
 /* Would a rollback to that checkpoint (0: the start) undo it? */
 bool run_in_rollback(const struct run *run, uint32_t task, uint32_t checkpoint, bool preserve);
