@@ -14,7 +14,7 @@ static void journal_changes(struct engine *e, struct run *run)
 {
         for (uint32_t i = 0; i < run->n_tasks && !e->error; i++) {
                 struct task *t = &run->tasks[i];
-                const struct resource *r;
+                struct resource *r;
                 struct record record = {.run = run->id, .key = span_n(task_key(run, t), t->n_key)};
 
                 if (!t->n_key || t->verb == PLAN_CHECK)
@@ -35,6 +35,9 @@ static void journal_changes(struct engine *e, struct run *run)
                         record.changed = r->changed_ms;
                         if (*r->op_id)
                                 uid_parse(r->op_id, strlen(r->op_id), &record.op_id);
+                        if (*r->run) /* may be another one: what was found, or changed since */
+                                uid_parse(r->run, strlen(r->run), &record.run);
+                        e->site->inventory.next = r;
                 }
                 engine_append(e, NULL, &record);
         }

@@ -66,7 +66,7 @@ struct engine_ops {
         void (*cancel)(void *userdata, struct flight *flight);
         /* Random bytes for op ids and jitter, which end up in records. */
         void (*entropy)(void *userdata, void *bytes, size_t n);
-        /* The digest of the last seal of the run's stream as of its last commit; 64 hex digits. */
+        /* Seals what was appended to the run's stream, and says the digest of that seal; 64 hex digits. */
         void (*head)(void *userdata, struct run *run, char ret_head[65]);
         /* The run has ended, all its records are appended. */
         void (*ended)(void *userdata, struct run *run);
@@ -89,6 +89,7 @@ struct engine {
         struct strmap lanes;      /* struct engine_lane * by name */
         struct timers timers;
         struct flight *free;      /* flights to use again */
+        struct op_reply prepared; /* the request that is being made */
         uint32_t in_flight;
         uint32_t max_in_flight;
         struct run **running;     /* runs that this engine executes */

@@ -29,6 +29,7 @@ struct resource {
 struct inventory {
         struct strmap by_key; /* struct resource * */
         struct texts texts;   /* of the resources: what they have in common */
+        struct resource *next; /* the one that the next change is likely about, or NULL */
 };
 
 static inline const struct resource *inventory_get(const struct inventory *i, const char *key)

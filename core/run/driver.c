@@ -64,11 +64,26 @@ static void append(void *userdata, struct run *run, struct record *r)
         run_log_record(s->log, run, r);
 }
 
+static int commit_run(struct engine_process *p, struct run_stream *s)
+{
+        if (!s->stream->n_pending)
+                return 0;
+        s->first_seq = s->stream->seq - s->stream->n_pending + 1;
+        if (p->hooks.on_record)
+                buf_append(&s->lines, s->stream->pending.data, s->stream->pending.n);
+        return stream_commit(s->stream);
+}
+
+/* Only what is sealed has a digest. No sync more than without: the stream is to be committed anyway. */
 static void head(void *userdata, struct run *run, char ret_head[65])
 {
         static const uint8_t none[32];
-        const struct run_stream *s = stream_of(userdata, run);
+        struct engine_process *p = userdata;
+        struct run_stream *s = stream_of(p, run);
+        int r = s && !p->error ? commit_run(p, s) : 0;
 
+        if (r)
+                process_fail(p, r, p->journal->message);
         hex_text(s ? s->stream->digest : none, 32, ret_head);
         ret_head[64] = 0;
 }
@@ -306,16 +321,6 @@ static void publish(struct engine_process *p, const struct run *run, uint64_t fi
                                    (size_t)(nl + 1 - line));
                 line = nl + 1;
         }
-}
-
-static int commit_run(struct engine_process *p, struct run_stream *s)
-{
-        if (!s->stream->n_pending)
-                return 0;
-        s->first_seq = s->stream->seq - s->stream->n_pending + 1;
-        if (p->hooks.on_record)
-                buf_append(&s->lines, s->stream->pending.data, s->stream->pending.n);
-        return stream_commit(s->stream);
 }
 
 /* After all streams were committed: who reads that a run has ended finds its claims free. */
