@@ -692,16 +692,28 @@ Test(conditions, are_checked_before_anything_runs)
         HAS(stage_problems(s, wrong), "such as jinja2, which is refused: its file is not there; see");
 }
 
-Test(notices, say_what_is_done_differently)
+#define STORED(store) WORKFLOW(SERVERS("c", "'a'"), ",'monitoring':{'state_store':'" store "'}")
+
+Test(stores, are_chosen_among_those_that_the_site_has)
 {
         _cleanup_(cleanup_stage) struct stage *s = base_stage();
-        struct plan *p = stage_plan(s, WORKFLOW(SERVERS("c", "'a'"), ""));
+        struct plugin *rkvs;
 
-        cr_assert(noticed(p, "no state store \"rkvs\""));
-        cr_assert_eq(p->n_notices, 1, "rollback is carried out: there is nothing to say of it");
-        p = stage_plan(s, WORKFLOW("{'id':'c','type':'create','target':'server','items':['a'],"
-                                  "'on_failure':'fail'}", ",'monitoring':{'state_store':'file'}"));
-        cr_assert_eq(p->n_notices, 0);
+        cr_assert_null(stage_plan(s, WORKFLOW(SERVERS("c", "'a'"), ""))->store);
+        cr_assert_eq(s->plan->n_notices, 0, "the default of the schema is not missed");
+        cr_assert_null(stage_plan(s, STORED("file"))->store, "it is the home store");
+        HAS(stage_problems(s, STORED("rkvs")), "monitoring.state_store: this site has no store \"rkvs\" that "
+                                               "could be used; it has: file");
+        rkvs = stage_plugin(s, "store", "rkvs", NULL);
+        cr_assert_str_eq(stage_plan(s, STORED("rkvs"))->store, "rkvs");
+        cr_assert_null(stage_plan(s, WORKFLOW(SERVERS("c", "'a'"), ""))->store);
+        HAS(stage_problems(s, STORED("postgres")), "no store \"postgres\" that could be used; it has: file, "
+                                                   "rkvs");
+        rkvs->state = PLUGIN_DISABLED;
+        HAS(stage_problems(s, STORED("rkvs")), "\"rkvs\" that could be used, it is disabled; it has: file");
+        rkvs->state = PLUGIN_REFUSED;
+        rkvs->reason = strdup("its file is gone");
+        HAS(stage_problems(s, STORED("rkvs")), "could be used (its file is gone); it has: file");
 }
 
 Test(taskservs, removing_goes_the_other_way_round)
