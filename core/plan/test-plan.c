@@ -567,6 +567,10 @@ static int32_t check_fake(void *instance, struct prvng_call *call, const void *e
         struct op_reply *reply = op_call_of(call)->reply;
 
         (*asked)++;
+        if (n_expression == 4 && memcmp(expression, "slow", 4) == 0) {
+                reply->message = strdup("it took too long");
+                return PRVNG_TRANSIENT;
+        }
         cr_assert_eq(n_names, strlen("[\"outputs\",\"resource\"]"));
         cr_assert_eq(memcmp(names, "[\"outputs\",\"resource\"]", n_names), 0);
         if (n_expression < 2 || memcmp(end - 2, "==", 2) != 0)
@@ -678,6 +682,9 @@ Test(conditions, are_checked_before_anything_runs)
         HAS(stage_problems(s, wrong), "dependencies[0].wait_condition: no condition that could become "
                                       "true: unexpected end, line 1, column 9 of the expression\n");
         cr_assert_gt(s->problems.list[0].line, 1);
+        stage_plan(s, WORKFLOW(SERVERS("c", "'a','b'"), ",'dependencies':["
+                               SOURCE("server.a", "server.b", UNTIL("slow")) "]"));
+        cr_assert(noticed(s->plan, "the condition \"slow\" could not be checked: it took too long"));
         fake->template_.struct_size = 0; /* as in a program that did not load it */
         stage_plan(s, wrong);
         fake->state = PLUGIN_REFUSED;
