@@ -603,7 +603,8 @@ void attempt_resume(struct flight *f)
         int64_t timeout_ms = (int64_t)flight_operation(f)->timeout_s * 1000;
 
         f->deadline_ms = e->boot_ms + timeout_ms;
-        if (a->role == ROLE_TASK && task_made(f->run, flight_task(f))) {
+        if (a->role != ROLE_SURPLUS && task_made(f->run, flight_task(f))) {
+                f->left_ms = e->boot_ms;
                 surplus_look(f);
                 return;
         }

@@ -61,6 +61,7 @@ struct attempt {
         struct uid op_id;
         uint8_t role;        /* enum role */
         uint8_t verb;        /* of the request; enum plan_verb */
+        uint8_t outer;       /* ROLE_SURPLUS: the role of what made it twice */
         bool again;          /* begun more than once: it may have acted twice */
         uint32_t number;     /* from 1 */
         int32_t answer;      /* of the last attempt that ended */
