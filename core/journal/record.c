@@ -278,16 +278,18 @@ static bool skip_string(struct scanner *s, bool *ret_escapes)
 {
         bool escapes = false;
 
-        for (; s->p < s->end; s->p++) {
-                if (*s->p == '\\') {
-                        escapes = true;
-                        s->p++;
-                } else if (*s->p == '"') {
-                        s->p++;
+        for (const char *p = s->p, *end = s->end; p < end; p++) {
+                if (*p == '"') {
+                        s->p = p + 1;
                         *ret_escapes = escapes;
                         return true;
                 }
+                if (*p == '\\') {
+                        escapes = true;
+                        p++;
+                }
         }
+        s->p = s->end;
         return false;
 }
 
@@ -428,10 +430,10 @@ static bool scan_type(struct scanner *s, enum record_type *ret)
 {
         struct span name;
 
-        if (!scan_string(s, &name))
+        if (!scan_string(s, &name) || !name.n)
                 return false;
         for (unsigned t = 0; t < N_RECORD_TYPES; t++)
-                if (span_eq(name, types[t].name)) {
+                if (types[t].name[0] == *name.p && span_eq(name, types[t].name)) {
                         *ret = t;
                         return true;
                 }
@@ -459,14 +461,13 @@ int record_read(const char *line, size_t n_line, struct record_scratch *scratch,
                 struct record *ret_record, size_t *ret_column)
 {
         struct scanner s = {.p = line, .end = line + n_line, .scratch = &scratch->pieces};
-        struct record r = {0};
 
-        if (!scan_record(&s, &r)) {
+        memset(ret_record, 0, sizeof(*ret_record));
+        if (!scan_record(&s, ret_record)) {
                 if (ret_column)
                         *ret_column = (size_t)(s.p - line) + 1;
                 return error_origin(-EBADMSG);
         }
-        *ret_record = r;
         return 0;
 }
 
