@@ -17,6 +17,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from live import BUILD, SOURCE, Failed, Site, Skip, alive, check, main, wait_for  # noqa: E402
 
 EXAMPLE = os.path.join(SOURCE, "examples", "klab", "wuji")
+ORDERS = os.path.join(SOURCE, "examples", "klab", "orders")
 NAME = "wuji-full-deployment"
 SERVERS = ("wuji-cp-0", "wuji-strg-0", "wuji-worker-0")
 TASKSERVS = ("os", "resolv", "containerd")
@@ -100,6 +101,9 @@ def kcl_equals_json():
         check(plans["yaml"] == plans["json"], "YAML and JSON differ")
         if "k" in plans:
             check(plans["k"] == plans["json"], "KCL and JSON differ", json.dumps(plans["k"]), json.dumps(plans["json"]))
+            both = [s.prvng("batch", "submit", os.path.join(ORDERS, f"workflows.{form}"), "--dry-run", "--format",
+                            "json", timeout=120).expect(0).json() for form in ("k", "json")]
+            check(both[0] == both[1], "KCL and JSON of the second example differ", *map(json.dumps, both))
 
 
 def killed_in_the_middle():
