@@ -68,6 +68,17 @@ class Cloud:
         self.process.stdout.close()
 
 
+def start(site):
+    """A prvngd, and the descriptor at which it says that it is ready."""
+    r, w = os.pipe()
+    with open(site.path("engine.err"), "ab") as err:
+        p = subprocess.Popen([PRVNGD, "--ready-fd", str(w)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                             stderr=err, env=site.env, cwd=site.folder, pass_fds=[w])
+    os.close(w)
+    site.spawned.append(p)
+    return p, r
+
+
 class Engine:
     """prvngd, killed again and again by a thread of its own."""
 
@@ -79,22 +90,13 @@ class Engine:
         self.thread = threading.Thread(target=self.run)
         self.thread.start()
 
-    def start(self):
-        r, w = os.pipe()
-        with open(self.site.path("engine.err"), "ab") as err:
-            p = subprocess.Popen([PRVNGD, "--ready-fd", str(w)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                 stderr=err, env=self.site.env, cwd=self.site.folder, pass_fds=[w])
-        os.close(w)
-        self.site.spawned.append(p)
-        return p, r
-
     def delay(self):
         """Mostly while it takes up its work or is in the midst of it, sometimes long after."""
         return self.rng.choice((self.rng.uniform(0.0, 0.15), self.rng.uniform(0.03, 0.35),
                                 self.rng.uniform(0.1, 0.9))) * SLOW
 
     def one(self):
-        p, r = self.start()
+        p, r = start(self.site)
         end = time.monotonic() + self.delay()
         ready = bool(select.select([r], [], [], max(0, end - time.monotonic()))[0])
         said = os.read(r, 4096) if ready else b""
@@ -117,7 +119,7 @@ class Engine:
             self.one()
             self.left -= 1
         if not self.wrong:
-            self.last, r = self.start()
+            self.last, r = start(self.site)
             os.close(r)
 
     def end(self):
