@@ -38,7 +38,8 @@ enum engine_call_kind {
         CALL_EVALUATE, /* request is {"expression":"...","variables":{...}} */
 };
 
-/* One call that a plugin shall get. Pointers stay valid until the call is answered. */
+/* One call that a plugin shall get. Pointers stay valid until the call is answered, even if its task
+ * does not wait for it any longer. */
 struct engine_call {
         struct flight *flight; /* to be named in engine_answer */
         enum engine_call_kind kind;
@@ -89,6 +90,7 @@ struct engine {
         struct strmap lanes;      /* struct engine_lane * by name */
         struct timers timers;
         struct flight *free;      /* flights to use again */
+        struct flight *abandoned; /* whose questions were never answered */
         struct op_reply prepared; /* the request that is being made */
         uint32_t in_flight;
         uint32_t max_in_flight;
