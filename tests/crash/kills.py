@@ -364,6 +364,6 @@ if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     try:
-        main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 100)
+        main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 25 if SANITIZED else 100)
     except Failed as error:
         sys.exit(f"FAILED  {error}")
