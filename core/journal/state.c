@@ -249,6 +249,8 @@ void site_deinit(struct site *s)
         free(s->runs);
         strmap_deinit(&s->run_by_id);
         free(s->host);
+        free(s->signer);
+        free(s->moved_to);
         *s = SITE_NULL;
 }
 
@@ -404,6 +406,24 @@ static int apply_ended(struct site *s, const struct record *r)
         return 0;
 }
 
+static int apply_compacted(struct site *s, const struct record *r)
+{
+        struct run *run = run_of(s, &r->run);
+
+        if (!run || !run_status_ended(run->status))
+                return error_origin(-EBADMSG);
+        run->compacted = true;
+        return 0;
+}
+
+static int apply_migrated(struct site *s, const struct record *r)
+{
+        for (uint32_t i = 0; i < s->n_runs; i++)
+                if (span_eq(r->from, s->runs[i]->store) && set_string(&s->runs[i]->store, r->to))
+                        return error_origin(-ENOMEM);
+        return 0;
+}
+
 int site_apply(struct site *s, const struct record *r)
 {
         static const struct uid none;
@@ -419,6 +439,7 @@ int site_apply(struct site *s, const struct record *r)
         case RECORD_ENGINE:
                 s->epoch = r->epoch;
                 s->pid = r->pid;
+                s->restored = false;
                 q = set_string(&s->host, r->host);
                 break;
         case RECORD_ACCEPTED:
@@ -450,6 +471,21 @@ int site_apply(struct site *s, const struct record *r)
         case RECORD_REOPENED:
         case RECORD_CLAIM:
                 q = apply_again(s, r);
+                break;
+        case RECORD_SIGNER:
+                q = set_string(&s->signer, r->public);
+                break;
+        case RECORD_COMPACTED:
+                q = apply_compacted(s, r);
+                break;
+        case RECORD_RESTORED:
+                s->restored = true;
+                break;
+        case RECORD_MIGRATED:
+                q = apply_migrated(s, r);
+                break;
+        case RECORD_MOVED:
+                q = set_string(&s->moved_to, r->to);
                 break;
         default:
                 return error_origin(-EBADMSG);

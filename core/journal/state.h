@@ -204,6 +204,7 @@ struct run {
         struct resource *claims; /* what it claims, in the order of its tasks, by next_claim */
         struct resource *next_claim; /* of the next task, while the plan is read */
         bool loaded;      /* the run's own stream was read; else only what the site stream says */
+        bool compacted;   /* its stream is gone; a signed record of the site's stream stands for it */
         void *userdata;   /* the engine's */
 };
 
@@ -217,6 +218,9 @@ struct site {
         struct run **runs; /* in order of acceptance */
         uint32_t n_runs, cap_runs;
         struct strmap run_by_id; /* struct run * by id_text */
+        bool restored;    /* from a backup, and no engine ran since */
+        char *signer;     /* public key of the site, hex; or NULL */
+        char *moved_to;   /* store that the site moved to: there is nothing more here; or NULL */
         uint64_t seq;
 };
 
