@@ -213,6 +213,13 @@ bool engine_run_is_calling(const struct run *run)
         return false;
 }
 
+bool engine_is_asked(const struct run *run, uint32_t task)
+{
+        const struct flight *f = run->userdata ? engine_find_flight(run, task) : NULL;
+
+        return f && f->calling;
+}
+
 static bool engine_run_is_busy(const struct run *run)
 {
         const struct running *running = run->userdata;

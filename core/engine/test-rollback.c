@@ -764,7 +764,7 @@ static int replan(struct fake *f, unsigned n, const char *const *ids, const char
         for (unsigned i = 0; i < n; i++) {
                 snprintf(keys[i], sizeof(keys[i]), "server.%s", ids[i] + 3);
                 tasks[i] = (struct plan_task){.id = ids[i], .resource = keys[i], .item = ids[i] + 3,
-                                              .server = "", .verb = PLAN_CREATE, .spec = "{\"cpu\":1}",
+                                              .server = "", .verb = f->verb, .spec = "{\"cpu\":1}",
                                               .doc = i ? "{\"kind\":\"server\",\"spec\":{\"cpu\":2}}"
                                                        : first_doc};
         }
@@ -827,6 +827,44 @@ Test(replan, an_attempt_goes_on_under_its_op_id)
         cr_assert_eq(memcmp(&first.op_id, &second.op_id, sizeof(first.op_id)), 0);
         cr_assert_eq(second.attempt, 2);
         cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+/* What is gone has no spec in the inventory any more, so the new plan has another one for its delete. */
+Test(replan, keeps_a_delete_that_is_done)
+{
+        static const char *const ids[] = {"op/t0", "op/t1"};
+        const char *task = NULL;
+        struct fake f;
+
+        fake_init(&f);
+        f.verb = PLAN_DELETE;
+        submit(&f, 2, true, ON_FAILURE_ROLLBACK, 0);
+        answer(&f, CALL_READ, PRVNG_DONE);
+        engine_pause(f.engine, f.run, "{}");
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(replan(&f, 2, ids, "{\"kind\":\"server\",\"spec\":{}}", &task), 0);
+        cr_assert_eq(status(&f, 0), TASK_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+/* The same id, resource and spec; but what was made shall be deleted now. */
+Test(replan, refuses_to_turn_what_was_made_into_a_delete)
+{
+        static const char *const ids[] = {"op/t0"};
+        const char *task = NULL;
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 2, true, ON_FAILURE_ROLLBACK, 0);
+        engine_pause(f.engine, f.run, "{}");
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        f.verb = PLAN_DELETE;
+        cr_assert_eq(replan(&f, 1, ids, DOC, &task), -EINVAL);
+        cr_assert_str_eq(task, "op/t0");
+        f.verb = PLAN_UPDATE;
+        cr_assert_eq(replan(&f, 1, ids, DOC, &task), 0, "the run made it: to update it is to create it");
+        cr_assert_eq(f.run->tasks[0].verb, PLAN_CREATE);
         fake_deinit(&f);
 }
 
