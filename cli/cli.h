@@ -87,6 +87,10 @@ int batch_events(struct cli *cli);
 int batch_graph(struct cli *cli);
 int batch_destroy(struct cli *cli);
 int batch_check(struct cli *cli);
+int batch_pause(struct cli *cli);
+int batch_resume(struct cli *cli);
+int batch_rollback(struct cli *cli);
+int batch_retry(struct cli *cli);
 int batch_cancel(struct cli *cli);
 int batch_resolve(struct cli *cli);
 int resource_list(struct cli *cli);
@@ -99,6 +103,7 @@ int server_shell(struct cli *cli);
 int server_logs(struct cli *cli);
 int store_cat(struct cli *cli);
 int store_check(struct cli *cli);
+int audit_verify(struct cli *cli);
 int config_check(struct cli *cli);
 
 #endif

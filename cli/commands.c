@@ -56,7 +56,30 @@ const struct command commands[] = {
          batch_destroy},
         {"batch check", "NAME", 1, 1, "Looks whether all that a workflow owns is as it should be",
          "Changes nothing. Exit code 8: something differs.", "batch check shop", NULL, batch_check},
-        {"batch cancel", "ID", 1, 1, "Starts nothing more in a run, and undoes nothing", run_help,
+        {"batch pause", "ID", 1, 1, "Starts nothing more in a run until it is resumed",
+         "What is at work comes to its end. A pause survives a restart of the engine.",
+         "batch pause shop", NULL, batch_pause},
+        {"batch resume", "ID", 1, 1, "Goes on with a run that is paused, or with an incomplete rollback",
+         run_help, "batch resume shop\nbatch resume shop --watch",
+         OPTIONS({"watch", 'w', NULL, "follow the run to its end and exit with its code"}),
+         batch_resume},
+        {"batch rollback", "ID", 1, 1, "Undoes what a run did, or what it did after a checkpoint",
+         "At any time, also of a run that has succeeded. Only what this run made or changed is\n"
+         "undone, and only where nobody has changed it since. Exit code with --watch: 4 when all\n"
+         "is undone, 5 when something is left, which is listed.",
+         "batch rollback shop --dry-run\nbatch rollback shop --watch\nbatch rollback shop --to 2",
+         OPTIONS({"to", 0, "CHECKPOINT", "its number, as batch status shows it (default: 0, the start)"},
+                 {"dry-run", 'n', NULL, "show what would be undone and what cannot be, and stop there"},
+                 {"watch", 'w', NULL, "follow the run to its end and exit with its code"}),
+         batch_rollback},
+        {"batch retry", "ID [OPERATION]", 1, 2, "Does again what did not succeed",
+         "In the whole run or in one operation, with the plan that the run was started with. To\n"
+         "change the definition, submit it again.",
+         "batch retry shop\nbatch retry shop install-base --watch",
+         OPTIONS({"watch", 'w', NULL, "follow the run to its end and exit with its code"}),
+         batch_retry},
+        {"batch cancel", "ID", 1, 1, "Starts nothing more in a run, and undoes nothing",
+         "During a rollback: no further undo starts; prvng batch resume goes on with it.",
          "batch cancel shop", NULL, batch_cancel},
         {"batch resolve", "ID TASK", 2, 2, "Tells what became of a task that waits for you",
          "A task is parked when nobody can find out what an attempt did. Look yourself, then say it.",
@@ -95,6 +118,17 @@ const struct command commands[] = {
         {"store check", "", 0, 0, "Verifies every seal of the journal",
          "Tells the exact place of damage. A torn tail after a crash is none.", "store check", NULL,
          store_check},
+
+        {"audit verify", "[ID]", 0, 1, "Proves that the journal is what was written",
+         "Verifies every stream of the site, or of one run, and names the first record that was\n"
+         "changed, removed or reordered. Prints an anchor: with it, kept elsewhere, a later call\n"
+         "proves that nothing up to there was cut off or replaced. Works beside a running engine;\n"
+         "starts nothing. Exit code 7: the journal is not what it was.",
+         "audit verify | tail -1 >> /media/safe/anchors\n"
+         "audit verify --anchor /media/safe/anchors\n"
+         "audit verify shop --format json",
+         OPTIONS({"anchor", 0, "ANCHOR|FILE", "that head, or those of a file, must be in the journal"}),
+         audit_verify},
 
         {"config check", "", 0, 0, "Checks the site's configuration and shows what holds", NULL,
          "config check\nconfig check --config ./prvng.conf", NULL, config_check},

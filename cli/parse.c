@@ -16,10 +16,9 @@ static const struct option_def global_options[] = {
 
 /* Not there yet, but known: a clear word instead of "unknown". */
 static const char *const later[] = {
-        "batch pause", "batch resume", "batch rollback", "batch retry", "batch render",
-        "resource adopt", "resource orphans", "plugin check",
+        "batch render", "resource adopt", "resource orphans", "plugin check",
         "plugin new", "plugin trust", "secret get", "secret set", "secret rotate",
-        "store compact", "store export", "store import", "store migrate", "audit verify", "top",
+        "store compact", "store export", "store import", "store migrate", "top",
 };
 
 static const char heading[] =
@@ -30,7 +29,8 @@ static const struct {
 } groups[] = {
         {"batch", "workflows and their runs"}, {"resource", "the inventory of the site"},
         {"server", "looking into servers"},    {"plugin", "what can be used here"},
-        {"store", "the journal"},              {"config", "the site's configuration"},
+        {"store", "the journal"},              {"audit", "who did what, and proof of it"},
+        {"config", "the site's configuration"},
 };
 
 /* Help */

@@ -66,7 +66,7 @@ void feed_record(struct feed *s, uint64_t seq, const char *line, size_t n_line)
                 return;
         line_head(line, n_line, &number, &end);
         format(s, seq, line, n_line);
-        s->ended |= end;
+        s->ended = end;
 }
 
 void feed_progress(struct feed *s, const char *json, size_t n_json)
@@ -100,7 +100,7 @@ static void take_backlog(struct feed *s)
                 if (line_head(line, n, &seq, &end)) {
                         if (seq > s->last)
                                 format(s, seq, line, n);
-                        s->ended |= end;
+                        s->ended = end; /* a run that was rolled back has ended more than once */
                 }
                 s->at += n + (newline != NULL);
                 if (s->at >= s->backlog->n) {
@@ -130,7 +130,7 @@ void feed_sent(struct feed *s, size_t n)
 
 bool feed_must_ask(const struct feed *s)
 {
-        return !s->awaiting && !s->backlog && !s->ended && (s->resync || s->seen > s->last);
+        return !s->awaiting && !s->backlog && (s->resync || s->seen > s->last);
 }
 
 /* One before the last one passed on: its being `end` is what tells that a run is over. */
@@ -141,5 +141,6 @@ uint64_t feed_from(const struct feed *s)
 
 bool feed_is_over(const struct feed *s)
 {
-        return !s->awaiting && !s->backlog && waiting(s) == 0 && (s->ended || !s->follow);
+        return !s->awaiting && !s->backlog && waiting(s) == 0 &&
+               (!s->follow || (s->ended && !feed_must_ask(s)));
 }

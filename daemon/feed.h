@@ -22,7 +22,8 @@ struct feed {
         bool follow;
         bool awaiting; /* an answer of the engine is under way */
         bool resync;   /* news were dropped: ask again */
-        bool ended;    /* the record `end` was passed on, or is behind us */
+        bool ended;    /* the last record passed on was `end`, or that is behind us. A run that is rolled
+                        * back or retried goes on behind its first `end` */
         struct mail *backlog; /* the engine's answer, JSON lines; owned */
         size_t at;            /* how far it was passed on */
         struct buf out;       /* formatted, not sent yet */

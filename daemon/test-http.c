@@ -461,6 +461,61 @@ Test(http, slow_readers_get_everything_and_cost_little)
         buf_deinit(&b);
 }
 
+static struct mail *lines(const char *text)
+{
+        size_t n = strlen(text);
+        struct mail *m = calloc(1, sizeof(*m) + n + 1);
+
+        m->n = n;
+        memcpy(m->data, text, n);
+        return m;
+}
+
+static void drain(struct feed *f)
+{
+        const char *data;
+        size_t n;
+
+        while ((n = feed_next(f, &data)) > 0)
+                feed_sent(f, n);
+}
+
+#define END(n) "{\"seq\":" #n ",\"at\":1,\"type\":\"end\",\"status\":\"failed\"}\n"
+#define ROLLBACK(n) "{\"seq\":" #n ",\"at\":1,\"type\":\"rollback\"}\n"
+
+/* A run that is rolled back goes on behind its `end`: whoever follows it then must not stop there. */
+Test(feed, a_run_may_end_more_than_once)
+{
+        struct feed f = {.follow = true};
+
+        feed_backlog(&f, lines(END(1) ROLLBACK(2)));
+        drain(&f);
+        cr_assert_eq(f.last, 2);
+        cr_assert_not(feed_is_over(&f));
+        feed_record(&f, 3, END(3), strlen(END(3)));
+        drain(&f);
+        cr_assert_eq(f.last, 3);
+        cr_assert(feed_is_over(&f));
+        feed_deinit(&f);
+}
+
+/* What comes while the reader takes the backlog is read again, even if that ends with `end`. */
+Test(feed, what_comes_behind_the_end_of_a_backlog_is_asked_for)
+{
+        struct feed f = {.follow = true};
+
+        feed_backlog(&f, lines(END(1)));
+        feed_record(&f, 2, ROLLBACK(2), strlen(ROLLBACK(2)));
+        drain(&f);
+        cr_assert_eq(f.last, 1);
+        cr_assert(feed_must_ask(&f) && !feed_is_over(&f));
+        feed_backlog(&f, lines(END(1) ROLLBACK(2)));
+        drain(&f);
+        cr_assert_eq(f.last, 2);
+        cr_assert_not(feed_is_over(&f) || feed_must_ask(&f));
+        feed_deinit(&f);
+}
+
 static void *log_reader(void *userdata)
 {
         return (void *)(intptr_t)request("GET", "/workflows/shop/logs?task=a/b@c&follow=1", NULL, 0,

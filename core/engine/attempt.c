@@ -10,6 +10,9 @@
  *                     PARTIAL -> begin again            FAILED -> as begin would
  *                     UNCERTAIN -> observe again        UNSUPPORTED -> parked
  *
+ * Undos and deletions of surplus are requests like any other and take the same way; what their end
+ * leads to stands in rollback.c and surplus.c.
+ *
  * Promise 4: an intent without a result is resolved by observe, never by guessing. A poll or an observe
  * that could not ask (the server or API is away) leaves everything as it is and asks again later.
  */
@@ -46,14 +49,55 @@ static struct span message_of(const struct op_reply *reply)
 
 /* Ends of a task */
 
+/* A point to roll back to, every so many completed operations. */
+static void checkpoint(struct engine *e, struct run *run)
+{
+        const struct checkpoint *last =
+                run->n_checkpoints ? &run->checkpoints[run->n_checkpoints - 1] : NULL;
+        uint32_t done = last ? last->n_operations : 0;
+
+        if (run->strategy.interval && run->unsettled && !run->rollback &&
+            run->n_completed >= done + run->strategy.interval)
+                engine_append(e, run, &(struct record){.type = RECORD_CHECKPOINT,
+                                                       .checkpoint = run->n_checkpoints + 1,
+                                                       .count = run->n_completed});
+}
+
+/* The request is done: the end of the task, or of its undo. */
+void task_end(struct flight *f, int32_t answer, struct span outputs)
+{
+        struct engine *e = f->engine;
+        struct run *run = f->run;
+
+        assert(!f->calling);
+        assert(f->role == ROLE_UNDO || !task_status_ended(flight_task(f)->status)); /* E4 */
+        engine_append(e, run, &(struct record){.type = f->role == ROLE_UNDO ? RECORD_UNDONE : RECORD_DONE,
+                                               .task = f->task,
+                                               .answer = answer,
+                                               .outputs = outputs});
+        if (!e->error && f->role != ROLE_UNDO)
+                checkpoint(e, run);
+        flight_end(f);
+}
+
 void task_done(struct flight *f, int32_t answer, struct span outputs)
 {
-        assert(!f->calling && !task_status_ended(flight_task(f)->status)); /* E4 */
-        engine_append(f->engine, f->run, &(struct record){.type = RECORD_DONE,
-                                                          .task = f->task,
-                                                          .answer = answer,
-                                                          .outputs = outputs});
-        flight_end(f);
+        if (f->role == ROLE_SURPLUS)
+                surplus_removed(f, answer);
+        else if (surplus_possible(f, answer))
+                surplus_made(f, answer, outputs);
+        else
+                task_end(f, answer, outputs);
+}
+
+void task_halts(struct engine *e, struct run *run, uint32_t task, struct span message)
+{
+        const struct operation *o = &run->operations[run->tasks[task].operation];
+
+        if (o->on_failure == ON_FAILURE_CONTINUE || run->halted || e->error)
+                return;
+        engine_append(e, run, &(struct record){.type = RECORD_HALT, .task = task, .message = message});
+        engine_run_hurry(e, run);
 }
 
 void task_failed(struct flight *f, const struct op_reply *reply)
@@ -62,19 +106,20 @@ void task_failed(struct flight *f, const struct op_reply *reply)
         struct run *run = f->run;
         uint32_t task = f->task;
 
-        assert(!f->calling && !task_status_ended(flight_task(f)->status)); /* E4 */
-        engine_append(e, run, &(struct record){.type = RECORD_FAILED,
+        assert(!f->calling);
+        assert(f->role == ROLE_UNDO || !task_status_ended(flight_task(f)->status)); /* E4 */
+        if (f->role == ROLE_SURPLUS) {
+                attempt_park(f, reply->message ?: "What was made twice could not be deleted");
+                return;
+        }
+        engine_append(e, run, &(struct record){.type = f->role == ROLE_UNDO ? RECORD_UNDO_FAILED
+                                                                            : RECORD_FAILED,
                                                .task = task,
                                                .answer = reply->answer,
                                                .effect = effect_of_all(f, reply->effect),
                                                .message = message_of(reply),
                                                .field = span_of(reply->field)});
-        if (flight_operation(f)->on_failure != ON_FAILURE_CONTINUE && !run->halted) {
-                engine_append(e, run, &(struct record){.type = RECORD_HALT,
-                                                       .task = task,
-                                                       .message = message_of(reply)});
-                engine_run_hurry(e, run);
-        }
+        task_halts(e, run, task, message_of(reply));
         flight_end(f);
 }
 
@@ -99,7 +144,7 @@ static void park(struct flight *f, const char *format, ...)
                 flight_leave_place(f);
 }
 
-static void park_question(struct flight *f, const char *why)
+void attempt_park(struct flight *f, const char *why)
 {
         const struct task *t = flight_task(f);
         char op_id[UID_TEXT];
@@ -107,8 +152,7 @@ static void park_question(struct flight *f, const char *why)
         uid_text(&t->attempt->op_id, op_id);
         park(f, "%s. Look yourself whether %s of %s took effect (op id %s), then say: prvng batch "
                 "resolve %s %s --as done|not-started",
-             why, ((const char *const[]){"create", "update", "delete", "check"})[t->verb],
-             task_key(f->run, t), op_id, f->run->id_text, task_id(f->run, t));
+             why, plan_verb_name((enum plan_verb)f->verb), task_key(f->run, t), op_id, f->run->id_text, task_id(f->run, t));
 }
 
 /* Retries */
@@ -154,7 +198,7 @@ static bool may_retry(const struct flight *f, int32_t answer)
 {
         uint32_t number = flight_task(f)->attempt->number;
 
-        if (f->run->halted)
+        if (!flight_may_begin(f))
                 return false;
         if (answer == PRVNG_RATE_LIMITED)
                 return number < f->run->max_attempts + 50;
@@ -226,14 +270,14 @@ void attempt_doubt(struct flight *f, const char *message)
         f->doubt_since_ms = e->boot_ms;
         f->n_failures = 0;
         if (f->lane->plugin->descriptor.flags & PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT &&
-            flight_task(f)->verb != PLAN_CHECK)
-                park_question(f, "The plugin cannot tell what became of a request");
+            f->verb != PLAN_CHECK)
+                attempt_park(f, "The plugin cannot tell what became of a request");
         else
                 observe(f);
 }
 
 /* Asks again later: at the pace that the plugin names, else ever more slowly. */
-static void ask_later(struct flight *f, enum phase phase, const struct op_reply *reply)
+void attempt_ask_later(struct flight *f, enum phase phase, const struct op_reply *reply)
 {
         int64_t after = reply->ask_again_ms >= 0 ? reply->ask_again_ms : reply->retry_after_ms;
 
@@ -250,7 +294,7 @@ static void ask_later(struct flight *f, enum phase phase, const struct op_reply 
 static void begin_again(struct flight *f, struct op_reply *reply, uint32_t effect)
 {
         f->left_part |= effect == PRVNG_EFFECT_PARTIAL;
-        if (f->recovered && !f->run->halted) {
+        if (f->recovered && flight_may_begin(f)) {
                 /* More than the limit may have been taken up: what a task journaled as its end may be
                  * lost, while the intent that took its place, in another stream, is not (E3). */
                 if (f->lane->batch_size && f->lane->in_flight > f->lane->batch_size)
@@ -258,7 +302,7 @@ static void begin_again(struct flight *f, struct op_reply *reply, uint32_t effec
                 attempt_next(f);
                 return;
         }
-        if (f->run->halted && !reply->message)
+        if (!flight_may_begin(f) && !reply->message)
                 reply->message = strdup("not begun again, since nothing more starts");
         reply->answer = PRVNG_TRANSIENT;
         reply->effect = effect;
@@ -275,8 +319,13 @@ static bool ask_when_settled(struct flight *f, struct op_reply *reply)
         if (f->asked_ms >= settled)
                 return false;
         reply->ask_again_ms = MAX(settled - f->engine->boot_ms, (int64_t)0);
-        ask_later(f, PHASE_DOUBTING, reply);
+        attempt_ask_later(f, PHASE_DOUBTING, reply);
         return true;
+}
+
+static bool doubted(const struct task *t)
+{
+        return t->status == TASK_IN_DOUBT || t->status == TASK_PARKED;
 }
 
 /* A record also if the token is the old one, but the task was in doubt or parked: it goes on. */
@@ -287,7 +336,7 @@ static void keep_token(struct flight *f, const struct op_reply *reply)
 
         if (!token.n)
                 token = span_of(a->token);
-        if (token.n && (flight_task(f)->status != TASK_PENDING || !span_eq(token, a->token ?: "")))
+        if (token.n && (doubted(flight_task(f)) || !a->token || !span_eq(token, a->token)))
                 engine_append(f->engine, f->run, &(struct record){.type = RECORD_TOKEN,
                                                                   .task = f->task,
                                                                   .token = token});
@@ -344,14 +393,14 @@ static void observed(struct flight *f, struct op_reply *reply)
                 attempt_failed(f, reply);
                 break;
         case PRVNG_UNSUPPORTED:
-                if (flight_task(f)->verb == PLAN_CHECK) { /* it changes nothing: ask once more */
+                if (f->verb == PLAN_CHECK) { /* it changes nothing: ask once more */
                         begin_again(f, reply, PRVNG_EFFECT_NONE);
                         break;
                 }
-                park_question(f, reply->message ?: "The plugin cannot tell what became of a request");
+                attempt_park(f, reply->message ?: "The plugin cannot tell what became of a request");
                 break;
         default: /* UNCERTAIN, or it could not be asked */
-                ask_later(f, PHASE_DOUBTING, reply);
+                attempt_ask_later(f, PHASE_DOUBTING, reply);
         }
 }
 
@@ -366,7 +415,7 @@ static void answered(struct flight *f, enum phase asked, struct op_reply *reply)
         else if (reply->answer == PRVNG_PENDING)
                 pending(f, asked, reply);
         else if (could_not_ask)
-                ask_later(f, PHASE_WAITING, reply);
+                attempt_ask_later(f, PHASE_WAITING, reply);
         else if (reply->answer == PRVNG_TOKEN_REJECTED || reply->effect == PRVNG_EFFECT_UNKNOWN ||
                  (reply->effect == PRVNG_EFFECT_COMPLETE && may_retry(f, answer_that_counts(f, reply))) ||
                  (asked == PHASE_CANCELLING && reply->answer == PRVNG_UNSUPPORTED))
@@ -375,21 +424,53 @@ static void answered(struct flight *f, enum phase asked, struct op_reply *reply)
                 attempt_failed(f, reply);
 }
 
+/* The API asks all of us for patience, not this task only (promise 6): nothing more of its lane starts
+ * until then. What is in flight has timers of its own. */
+static void hold_lane(struct flight *f, const struct op_reply *reply)
+{
+        struct engine *e = f->engine;
+        int64_t until = e->boot_ms + MIN(reply->retry_after_ms, AFTER_MAX_MS);
+
+        if (reply->answer != PRVNG_RATE_LIMITED || reply->retry_after_ms <= 0 ||
+            f->phase == PHASE_SEEING || f->phase == PHASE_JUDGING ||
+            (timer_is_set(&f->lane->hold) && f->lane->hold.at >= until))
+                return;
+        if (timers_set(&e->timers, &f->lane->hold, until))
+                e->error = -ENOMEM;
+}
+
 void engine_answer(struct engine *e, struct flight *f, struct op_reply *reply)
 {
         enum phase asked = f->phase;
 
         assert(f->calling); /* E1 */
         f->calling = false;
-        if (asked != PHASE_READING && asked != PHASE_OBSERVING)
+        if (asked == PHASE_BEGINNING || asked == PHASE_POLLING || asked == PHASE_CANCELLING)
                 f->left_ms = e->boot_ms;
         timers_unset(&e->timers, &f->limit);
-        if (asked == PHASE_READING)
-                task_former_read(f, reply);
-        else if (asked == PHASE_OBSERVING)
+        hold_lane(f, reply);
+        switch ((unsigned)asked) {
+        case PHASE_READING:
+                if (f->role == ROLE_UNDO)
+                        undo_read(f, reply);
+                else
+                        task_former_read(f, reply);
+                break;
+        case PHASE_OBSERVING:
                 observed(f, reply);
-        else
+                break;
+        case PHASE_LISTING:
+                surplus_listed(f, reply);
+                break;
+        case PHASE_SEEING:
+                wait_seen(f, reply);
+                break;
+        case PHASE_JUDGING:
+                wait_judged(f, reply);
+                break;
+        default:
                 answered(f, asked, reply);
+        }
 }
 
 /* Time */
@@ -419,8 +500,10 @@ void attempt_next(struct flight *f)
 {
         uint32_t number = flight_task(f)->attempt->number;
 
-        if (f->run->halted) {
+        if (!flight_may_begin(f)) {
                 not_again(f);
+        } else if (f->run->status == RUN_PAUSED && f->role != ROLE_SURPLUS) {
+                f->phase = PHASE_DELAYED; /* engine_resume wakes it */
         } else if (flight_take_place(f)) {
                 attempt_begin(f, f->recovered ? number : number + 1);
         } else {
@@ -431,9 +514,9 @@ void attempt_next(struct flight *f)
 
 static void read_again(struct flight *f)
 {
-        if (f->run->halted) /* ends with the run, skipped */
+        if (!flight_may_begin(f)) /* ends with the run, skipped */
                 flight_end(f);
-        else
+        else if (f->run->status != RUN_PAUSED) /* else engine_resume wakes it */
                 task_read(f);
 }
 
@@ -442,7 +525,7 @@ static void next_step(struct flight *f)
         switch (f->phase) {
         case PHASE_WAITING:
                 engine_call(f, CALL_POLL, PHASE_POLLING, f->engine->boot_ms + CALL_MS);
-                if (!f->limit.place) /* after a poll that could not ask */
+                if (!timer_is_set(&f->limit)) /* after a poll that could not ask */
                         set_limit(f, CALL_MS);
                 break;
         case PHASE_DELAYED:
@@ -454,6 +537,15 @@ static void next_step(struct flight *f)
         case PHASE_DOUBTING:
                 observe(f);
                 break;
+        case PHASE_UNLISTED:
+                surplus_look(f);
+                break;
+        case PHASE_WATCHING:
+                wait_look(f);
+                break;
+        case PHASE_LISTING:
+        case PHASE_SEEING:
+        case PHASE_JUDGING:
         case PHASE_IDLE:
         case PHASE_READING:
         case PHASE_BEGINNING:
@@ -477,7 +569,7 @@ static void time_is_over(struct flight *f)
                 enum phase phase = f->phase;
 
                 if (flight_task(f)->attempt) {
-                        park_question(f, "The plugin did not come back from a call that was cancelled");
+                        attempt_park(f, "The plugin did not come back from a call that was cancelled");
                         f->phase = phase;
                 }
         } else if (f->phase == PHASE_WAITING && !f->timed_out) {
@@ -490,7 +582,7 @@ static void time_is_over(struct flight *f)
                 if (++f->n_overruns < OVERRUNS_MAX)
                         attempt_doubt(f, "it went on after it was cancelled");
                 else
-                        park_question(f, "It goes on and on although it was cancelled");
+                        attempt_park(f, "It goes on and on although it was cancelled");
         }
 }
 
@@ -510,6 +602,10 @@ void attempt_resume(struct flight *f)
         int64_t timeout_ms = (int64_t)flight_operation(f)->timeout_s * 1000;
 
         f->deadline_ms = e->boot_ms + timeout_ms;
+        if (a->role == ROLE_TASK && task_made(f->run, flight_task(f))) {
+                surplus_look(f);
+                return;
+        }
         switch ((unsigned)flight_task(f)->status) {
         case TASK_PENDING:
                 f->phase = PHASE_WAITING;
@@ -520,6 +616,14 @@ void attempt_resume(struct flight *f)
                 f->phase = PHASE_DELAYED;
                 set_next(f, MIN(a->retry_ms - e->wall_ms, (int64_t)f->run->max_delay_s * 1000));
                 break;
+        case TASK_UNDOING:
+                if (a->token) {
+                        f->phase = PHASE_WAITING;
+                        set_next(f, 0);
+                        set_limit(f, timeout_ms);
+                        break;
+                }
+                __attribute__((fallthrough));
         case TASK_RUNNING:
                 f->recovered = true;
                 attempt_doubt(f, "the engine ended before the answer came");

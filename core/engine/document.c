@@ -34,20 +34,58 @@ static void add_inputs(const struct site *site, const char *uses, struct buf *b)
 }
 
 int compose_document(const struct site *site, const struct run *run, struct task *t,
-                     struct buf *ret)
+                     const char *spec, struct buf *ret)
 {
         const struct resource *r = run_resource(site, run, t);
-        const char *doc = task_doc(run, t);
+        const char *own;
 
         buf_clear(ret);
-        buf_append(ret, doc, t->n_doc - 1);
+        task_doc_append(run, t, ret);
+        if (!buf_error(ret))
+                ret->n--; /* the bracket */
+        own = spec ? strstr(buf_str(ret), ",\"spec\":") : NULL;
+        if (own) {
+                ret->n = (size_t)(own - ret->data) + 8;
+                buf_puts(ret, spec);
+        }
         if (present(r)) {
                 BUF_LIT(ret, ",\"identity\":");
                 buf_puts(ret, r->outputs);
                 BUF_LIT(ret, ",\"former\":");
                 buf_puts(ret, r->spec);
         }
-        add_inputs(site, doc + t->n_doc + 1, ret);
+        add_inputs(site, task_uses(run, t), ret);
         buf_putc(ret, '}');
         return buf_error(ret);
+}
+
+/* builds_on has its keys separated by spaces; add_inputs() wants them quoted. */
+static void quote_keys(const char *keys, struct buf *b)
+{
+        for (const char *p = keys; *p; p += strcspn(p, " "), p += *p == ' ')
+                buf_printf(b, "\"%.*s\",", (int)strcspn(p, " "), p);
+}
+
+/* The document of a resource as it stands in the inventory: to read it. Its key is KIND.NAME, where
+ * NAME goes up to an '@'. */
+int compose_present(const struct site *site, const struct resource *r, struct buf *ret)
+{
+        _cleanup_(cleanup_buf) struct buf keys = BUF_NULL;
+        const char *dot = strchr(r->key, '.');
+
+        if (!dot || !present(r))
+                return -EINVAL;
+        buf_clear(ret);
+        BUF_LIT(ret, "{\"kind\":");
+        buf_json_n(ret, r->key, (size_t)(dot - r->key));
+        BUF_LIT(ret, ",\"name\":");
+        buf_json_n(ret, dot + 1, strcspn(dot + 1, "@"));
+        BUF_LIT(ret, ",\"workflow\":");
+        buf_json(ret, r->workflow);
+        buf_printf(ret, ",\"site\":\"%s\",\"spec\":%s,\"identity\":%s", site->id_text, r->spec,
+                   r->outputs);
+        quote_keys(r->builds_on, &keys);
+        add_inputs(site, buf_str(&keys), ret);
+        buf_putc(ret, '}');
+        return buf_error(ret) ?: buf_error(&keys);
 }

@@ -14,15 +14,14 @@ static void journal_changes(struct engine *e, struct run *run)
 {
         for (uint32_t i = 0; i < run->n_tasks && !e->error; i++) {
                 struct task *t = &run->tasks[i];
-                const struct resource *r;
+                struct resource *r;
                 struct record record = {.run = run->id, .key = span_n(task_key(run, t), t->n_key)};
 
                 if (!t->n_key || t->verb == PLAN_CHECK)
                         continue;
                 r = run_resource(e->site, run, t);
-                if (t->status == TASK_FAILED ? !left_something(run, r)
-                                             : t->status != TASK_SUCCEEDED &&
-                                                       t->status != TASK_UNCHANGED)
+                if (t->status == TASK_SKIPPED ||
+                    (t->status == TASK_FAILED && !left_something(run, r)))
                         continue;
                 if (!r || !r->workflow) {
                         record.type = RECORD_GONE;
@@ -36,6 +35,9 @@ static void journal_changes(struct engine *e, struct run *run)
                         record.changed = r->changed_ms;
                         if (*r->op_id)
                                 uid_parse(r->op_id, strlen(r->op_id), &record.op_id);
+                        if (*r->run) /* may be another one: what was found, or changed since */
+                                uid_parse(r->run, strlen(r->run), &record.run);
+                        e->site->inventory.next = r;
                 }
                 engine_append(e, NULL, &record);
         }
@@ -72,19 +74,37 @@ int engine_finish(struct engine *e, struct run *run)
         return e->error;
 }
 
-void run_check_end(struct engine *e, struct run *run)
+static void end(struct engine *e, struct run *run, enum run_status status)
 {
-        const char *status;
+        const char *name = run_status_name(status);
 
-        if (run->status != RUN_RUNNING || engine_run_flights(run) > 0 ||
-            (run->unsettled > 0 && !run->halted))
-                return;
-        status = run_status_name(final_status(run));
-        engine_append(e, run, &(struct record){.type = RECORD_END, .status = span_of(status)});
+        if (!e->error)
+                engine_append(e, run, &(struct record){.type = RECORD_END, .status = span_of(name)});
         if (e->error)
                 return;
         engine_run_stop(e, run);
         journal_end(e, run);
+}
+
+void run_check_end(struct engine *e, struct run *run)
+{
+        if (run_status_ended(run->status) || engine_run_flights(run) > 0)
+                return;
+        if (run->status == RUN_PAUSED && (run->rollback || run->unsettled > 0))
+                return;
+        if (!run->rollback && run->unsettled > 0 && !run->halted)
+                return;
+        if (!run->rollback && !rollback_by_itself(e, run)) {
+                end(e, run, final_status(run));
+                return;
+        }
+        if (!run->unwinding && !run->stopped && !e->error) {
+                rollback_unwind(e, run);
+                engine_schedule_run(e, run);
+        }
+        if (e->error || engine_run_flights(run) > 0 || (run->unsettled > 0 && !run->stopped))
+                return;
+        end(e, run, rollback_end(e, run));
 }
 
 int engine_adopt(struct engine *e, struct run *run)
@@ -120,12 +140,14 @@ int engine_resolve(struct engine *e, struct run *run, uint32_t task, bool done, 
         if (!f || f->calling ||
             (flight_task(f)->status != TASK_PARKED && flight_task(f)->status != TASK_IN_DOUBT))
                 return -ENOENT;
-        if (!done && !run->halted && !f->lane->plugin)
+        if (!done && flight_may_begin(f) && !f->lane->plugin)
                 return -ENOENT; /* nobody could begin it */
         timers_unset(&e->timers, &f->next); /* of an observe that was to come */
-        if (done) {
+        if (task_made(run, flight_task(f)) && f->role != ROLE_UNDO) {
+                surplus_look(f); /* the operator saw to it: is there still more than one? */
+        } else if (done) {
                 task_done(f, PRVNG_DONE, span_of(outputs));
-        } else if (run->halted) {
+        } else if (!flight_may_begin(f)) {
                 struct op_reply reply = OP_REPLY_NULL;
 
                 reply.answer = PRVNG_CANCELLED;
@@ -140,12 +162,78 @@ int engine_resolve(struct engine *e, struct run *run, uint32_t task, bool done, 
         return e->error;
 }
 
-int engine_cancel(struct engine *e, struct run *run, const char *who)
+static int command(struct engine *e, struct run *run, enum record_type type, const char *who)
 {
-        if (run->status != RUN_RUNNING)
-                return -ENOENT;
-        engine_append(e, run, &(struct record){.type = RECORD_CANCEL, .who = span_of(who)});
+        engine_append(e, run, &(struct record){.type = type, .who = span_of(who)});
         if (!e->error)
                 engine_run_hurry(e, run);
         return e->error;
+}
+
+int engine_cancel(struct engine *e, struct run *run, const char *who)
+{
+        if (!run->userdata || run_status_ended(run->status))
+                return -ENOENT;
+        return command(e, run, RECORD_CANCEL, who);
+}
+
+int engine_pause(struct engine *e, struct run *run, const char *who)
+{
+        if (!run->userdata || (run->status != RUN_RUNNING && run->status != RUN_ROLLING_BACK))
+                return -ENOENT;
+        return command(e, run, RECORD_PAUSE, who);
+}
+
+int engine_resume(struct engine *e, struct run *run, const char *who)
+{
+        if (!run->userdata || run->status != RUN_PAUSED)
+                return -ENOENT;
+        return command(e, run, RECORD_RESUME, who);
+}
+
+int engine_retry(struct engine *e, struct run *run, const char *operation, const char *who)
+{
+        bool known = !operation;
+
+        if (!run->userdata || !run_status_ended(run->status))
+                return -ENOENT;
+        for (uint32_t i = 0; i < run->n_operations && !known; i++)
+                known = streq(operation_id(run, &run->operations[i]), operation);
+        if (!known)
+                return -EINVAL;
+        engine_append(e, run, &(struct record){.type = RECORD_RERUN,
+                                               .id = span_of(operation),
+                                               .who = span_of(who)});
+        return e->error;
+}
+
+int engine_reopen(struct engine *e, struct run *run, const char *who,
+                  const struct resource **ret_claimed)
+{
+        _cleanup_(cleanup_buf) struct buf claims = BUF_NULL;
+        struct record r = {.type = RECORD_REOPENED, .run = run->id, .upto = run->seq,
+                           .who = span_of(who)};
+
+        assert(run->loaded && run->planned && !run->userdata);
+        if (!site_may_reopen(e->site, run, ret_claimed))
+                return -EBUSY;
+        buf_putc(&claims, '[');
+        for (uint32_t i = 0; i < run->n_tasks; i++) {
+                run->tasks[i].resource = NULL; /* it stayed where it was only while it was claimed */
+                if (run->tasks[i].n_key && run->tasks[i].verb != PLAN_CHECK) {
+                        if (claims.n > 1)
+                                buf_putc(&claims, ',');
+                        buf_json(&claims, task_key(run, &run->tasks[i]));
+                }
+        }
+        buf_putc(&claims, ']');
+        if (buf_error(&claims))
+                return error_origin(-ENOMEM);
+        r.claims = span_n(claims.data, claims.n);
+        engine_append(e, NULL, &r);
+        if (e->error)
+                return e->error;
+        /* One that says that it goes on: an engine died behind the command that reopened it. */
+        return run_status_ended(run->status) ? error_fold(engine_run_start(e, run))
+                                             : engine_adopt(e, run);
 }

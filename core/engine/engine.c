@@ -2,6 +2,8 @@
 /* Lanes, flights and the round of scheduling. */
 #include "engine/flight.h"
 
+#include "plan/plan.h"
+
 #define MAX_IN_FLIGHT 4096
 
 int engine_new(const struct engine_ops *ops, void *userdata, struct site *site,
@@ -39,6 +41,14 @@ static void forget_run(struct run *run)
         run->userdata = NULL;
 }
 
+static void end_flights(struct run *run)
+{
+        struct running *running = run->userdata;
+
+        while (running && running->n_flights > 0)
+                flight_end(running->flights[0]);
+}
+
 struct engine *engine_free(struct engine *e)
 {
         struct flight *f;
@@ -46,19 +56,18 @@ struct engine *engine_free(struct engine *e)
         if (!e)
                 return NULL;
         for (uint32_t i = 0; i < e->n_running; i++) {
-                struct running *running = e->running[i]->userdata;
-
-                while (running->n_flights > 0)
-                        flight_end(running->flights[0]);
+                end_flights(e->running[i]);
                 forget_run(e->running[i]);
         }
         while ((f = e->free)) {
                 e->free = f->next_free;
+                buf_deinit(&f->document);
                 free(f);
         }
         strmap_foreach (entry, &e->lanes)
                 free(entry->value.pointer);
         strmap_deinit(&e->lanes);
+        op_reply_deinit(&e->prepared);
         timers_deinit(&e->timers);
         free(e->running);
         free(e);
@@ -94,7 +103,7 @@ void *engine_call_handle(const struct flight *f)
 
 /* Lanes */
 
-static struct plugin *find_plugin(const struct plugins *plugins, const char *lane)
+struct plugin *engine_find_plugin(const struct engine *e, const char *lane)
 {
         char kind[32];
         const char *slash = strchr(lane, '/');
@@ -104,7 +113,7 @@ static struct plugin *find_plugin(const struct plugins *plugins, const char *lan
                 return NULL;
         memcpy(kind, lane, (size_t)(slash - lane));
         kind[slash - lane] = 0;
-        p = plugins_find(plugins, kind, slash + 1);
+        p = plugins_find(e->plugins, kind, slash + 1);
         return p && p->state == PLUGIN_READY && p->op.struct_size ? p : NULL;
 }
 
@@ -124,7 +133,9 @@ static struct engine_lane *lane_of(struct engine *e, const struct lane *lane)
                         return NULL;
                 }
                 entry->value.pointer = l;
-                l->plugin = find_plugin(e->plugins, l->name);
+                l->hold.kind = TIMER_LANE;
+                l->hold.owner = l;
+                l->plugin = engine_find_plugin(e, l->name);
         }
         l->batch_size = lane->batch_size; /* the newest run knows the newest limit */
         return l;
@@ -164,6 +175,7 @@ int engine_run_start(struct engine *e, struct run *run)
 
 void engine_run_stop(struct engine *e, struct run *run)
 {
+        end_flights(run);
         for (uint32_t i = 0; i < e->n_running; i++)
                 if (e->running[i] == run) {
                         e->running[i] = e->running[--e->n_running];
@@ -189,7 +201,29 @@ struct flight *engine_find_flight(const struct run *run, uint32_t task)
         return NULL;
 }
 
-/* Nothing more starts in the run: what waits for its next attempt need not wait any longer. */
+bool engine_run_is_calling(const struct run *run)
+{
+        const struct running *running = run->userdata;
+
+        for (uint32_t i = 0; i < running->n_flights; i++)
+                if (running->flights[i]->calling)
+                        return true;
+        return false;
+}
+
+static bool engine_run_is_busy(const struct run *run)
+{
+        const struct running *running = run->userdata;
+
+        for (uint32_t i = 0; i < running->n_flights; i++)
+                if (running->flights[i]->calling || timer_is_set(&running->flights[i]->next) ||
+                    timer_is_set(&running->flights[i]->limit))
+                        return true;
+        return false;
+}
+
+/* Nothing more starts in the run, or it is resumed: what waits for its next attempt need not wait any
+ * longer. */
 void engine_run_hurry(struct engine *e, const struct run *run)
 {
         const struct running *running = run->userdata;
@@ -197,7 +231,8 @@ void engine_run_hurry(struct engine *e, const struct run *run)
         for (uint32_t i = 0; i < running->n_flights; i++) {
                 struct flight *f = running->flights[i];
 
-                if (f->phase == PHASE_DELAYED && timers_set(&e->timers, &f->next, e->boot_ms))
+                if ((f->phase == PHASE_DELAYED || f->phase == PHASE_WATCHING) &&
+                    timers_set(&e->timers, &f->next, e->boot_ms))
                         e->error = -ENOMEM;
         }
 }
@@ -208,6 +243,8 @@ struct flight *flight_new(struct engine *e, struct run *run, uint32_t task)
 {
         struct running *running = run->userdata;
         struct flight *f = e->free;
+        struct timer next, limit;
+        struct buf document;
 
         if (running->n_flights == running->cap_flights) {
                 uint32_t cap = running->cap_flights ? running->cap_flights * 2 : 64;
@@ -221,10 +258,18 @@ struct flight *flight_new(struct engine *e, struct run *run, uint32_t task)
         if (f)
                 e->free = f->next_free;
         else
-                f = malloc(sizeof(*f));
+                f = calloc(1, sizeof(*f));
         if (!f)
                 return NULL;
-        *f = (struct flight){.engine = e, .run = run, .task = task};
+        next = f->next; /* not set, but they may still have their place among the timers */
+        limit = f->limit;
+        document = f->document; /* its memory is used again */
+        *f = (struct flight){.engine = e, .run = run, .task = task, .next = next, .limit = limit,
+                             .document = document};
+        if (run->tasks[task].attempt) {
+                f->role = run->tasks[task].attempt->role;
+                f->verb = run->tasks[task].attempt->verb;
+        }
         f->place = running->n_flights;
         running->flights[running->n_flights++] = f;
         f->lane = running->lanes[run->tasks[task].lane];
@@ -268,8 +313,11 @@ void flight_end(struct flight *f)
 
         timers_unset(&e->timers, &f->next);
         timers_unset(&e->timers, &f->limit);
-        buf_deinit(&f->document);
+        buf_clear(&f->document);
+        if (f->document.cap > 4096)
+                buf_deinit(&f->document);
         buf_deinit(&f->former);
+        wait_free(f);
         flight_task(f)->in_flight = 0;
         flight_leave_place(f);
         running->flights[f->place] = running->flights[--running->n_flights];
@@ -278,38 +326,48 @@ void flight_end(struct flight *f)
         e->free = f;
 }
 
-void engine_call(struct flight *f, enum engine_call_kind kind, enum phase phase, int64_t deadline_ms)
+static void call(struct flight *f, enum phase phase, struct engine_call *call)
 {
-        static const char *const verbs[] = {"create", "update", "delete", "check"};
-        struct task *t = flight_task(f);
-        const struct attempt *a = t->attempt;
-        struct engine_call call = {
-                .flight = f,
-                .kind = kind,
-                .run_id = f->run->id,
-                .run = f->run->id_text,
-                .task = task_id(f->run, t),
-                .plugin = f->lane->plugin,
-                .verb = verbs[t->verb],
-                .deadline_ms = deadline_ms,
-        };
-
         assert(!f->calling); /* E1 */
-        assert(a || kind == CALL_READ); /* E2 */
-        if (a) {
-                call.op_id = a->op_id;
-                call.attempt = a->number;
-                call.request = a->request;
-                call.n_request = a->n_request;
-                call.token = a->token;
-        } else {
-                call.request = buf_str(&f->document);
-                call.n_request = f->document.n;
-        }
+        call->flight = f;
+        call->run_id = f->run->id;
+        call->run = f->run->id_text;
+        call->task = task_id(f->run, flight_task(f));
+        call->verb = plan_verb_name((enum plan_verb)f->verb);
         f->calling = true;
         f->cancel_sent = false;
         f->phase = phase;
-        f->engine->ops->call(f->engine->userdata, &call);
+        f->engine->ops->call(f->engine->userdata, call);
+}
+
+void engine_call(struct flight *f, enum engine_call_kind kind, enum phase phase, int64_t deadline_ms)
+{
+        const struct attempt *a = flight_task(f)->attempt;
+
+        assert(a && a->role == f->role && a->verb == f->verb); /* E2 */
+        call(f, phase, &(struct engine_call){.kind = kind,
+                                             .plugin = f->lane->plugin,
+                                             .deadline_ms = deadline_ms,
+                                             .op_id = a->op_id,
+                                             .attempt = a->number,
+                                             .request = a->request,
+                                             .n_request = a->n_request,
+                                             .token = a->token});
+}
+
+void engine_ask(struct flight *f, enum engine_call_kind kind, enum phase phase, struct plugin *plugin)
+{
+        int64_t deadline_ms = f->engine->boot_ms + CALL_MS;
+
+        call(f, phase, &(struct engine_call){.kind = kind,
+                                             .plugin = plugin,
+                                             .deadline_ms = deadline_ms,
+                                             .request = buf_str(&f->document),
+                                             .n_request = f->document.n,
+                                             .token = kind == CALL_EVALUATE ? wait_expression(f)
+                                                                            : NULL});
+        if (timers_set(&f->engine->timers, &f->limit, deadline_ms))
+                f->engine->error = -ENOMEM;
 }
 
 /* Time */
@@ -321,10 +379,11 @@ void engine_time(struct engine *e, int64_t boot_ms, int64_t wall_ms)
         e->boot_ms = boot_ms;
         e->wall_ms = wall_ms;
         while ((timer = timers_due(&e->timers, boot_ms)))
-                attempt_timer(timer->owner, timer->kind);
+                if (timer->kind != TIMER_LANE) /* that one only wakes the scheduler */
+                        attempt_timer(timer->owner, timer->kind);
 }
 
-int64_t engine_deadline(const struct engine *e)
+int64_t engine_deadline(struct engine *e)
 {
         return timers_next(&e->timers);
 }
@@ -333,24 +392,60 @@ int64_t engine_deadline(const struct engine *e)
 
 static bool may_start(const struct engine *e, const struct engine_lane *lane)
 {
-        return e->in_flight < e->max_in_flight &&
+        return e->in_flight < e->max_in_flight && !timer_is_set(&lane->hold) &&
                (!lane->batch_size || lane->in_flight < lane->batch_size);
 }
 
-static void schedule_run(struct engine *e, struct run *run)
+/* After a restart the queue also names what had been started. */
+static void start(struct engine *e, struct run *run, uint32_t task)
+{
+        const struct task *t = &run->tasks[task];
+
+        if (t->in_flight || t->attempt)
+                return;
+        if (run->unwinding && t->undo)
+                undo_start(e, run, task);
+        else if (!run->unwinding && t->status == TASK_READY)
+                task_start(e, run, task);
+}
+
+static bool may_start_any(const struct run *run)
+{
+        if (run->status == RUN_ROLLING_BACK)
+                return run->unwinding && !run->stopped;
+        return run->status == RUN_RUNNING && !run->halted;
+}
+
+/* A task that starts soon: what is known of it stands in several places, and waiting for memory costs
+ * more than all decisions about it. */
+static void fetch_ahead(const struct run *run, const struct lane *lane)
+{
+        const struct task *t;
+
+        if (lane->n_ready - lane->next_ready <= 12)
+                return;
+        __builtin_prefetch(&run->tasks[lane->ready[lane->next_ready + 12]]);
+        t = &run->tasks[lane->ready[lane->next_ready + 6]];
+        __builtin_prefetch(run->text + t->text);
+        __builtin_prefetch(&run->operations[t->operation]);
+        __builtin_prefetch(&run->next[t->first_next]);
+        if (t->resource) {
+                __builtin_prefetch(t->resource);
+                __builtin_prefetch((const char *)t->resource + 64);
+        }
+}
+
+void engine_schedule_run(struct engine *e, struct run *run)
 {
         struct running *running = run->userdata;
 
-        for (uint32_t i = 0; i < run->n_lanes && !run->halted; i++) {
+        for (uint32_t i = 0; i < run->n_lanes; i++) {
                 struct lane *lane = &run->lanes[i];
 
-                while (lane->next_ready < lane->n_ready && !run->halted &&
+                while (lane->next_ready < lane->n_ready && e->error == 0 && may_start_any(run) &&
                        may_start(e, running->lanes[i])) {
-                        uint32_t task = lane->ready[lane->next_ready++];
-
-                        /* After a restart the queue also names what had been started. */
-                        if (run->tasks[task].status == TASK_READY && !run->tasks[task].in_flight)
-                                task_start(e, run, task);
+                        fetch_ahead(run, lane);
+                        start(e, run, lane->ready[lane->next_ready++]);
                         assert(!running->lanes[i]->batch_size ||
                                running->lanes[i]->in_flight <= running->lanes[i]->batch_size); /* E3 */
                 }
@@ -363,8 +458,15 @@ void engine_schedule(struct engine *e)
         uint32_t n = e->n_running, first = n ? e->next_running++ % n : 0;
 
         for (uint32_t i = 0; i < n && e->error == 0; i++)
-                if (e->running[(first + i) % n]->status == RUN_RUNNING)
-                        schedule_run(e, e->running[(first + i) % n]);
+                engine_schedule_run(e, e->running[(first + i) % n]);
         for (uint32_t i = e->n_running; i-- > 0 && e->error == 0;)
                 run_check_end(e, e->running[i]);
+}
+
+bool engine_is_idle(const struct engine *e)
+{
+        for (uint32_t i = 0; i < e->n_running; i++)
+                if (e->running[i]->status != RUN_PAUSED || engine_run_is_busy(e->running[i]))
+                        return false;
+        return true;
 }

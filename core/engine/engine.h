@@ -52,7 +52,7 @@ struct engine_call {
         int64_t deadline_ms;   /* boot-time clock */
         const char *request;   /* of READ: the task's document */
         size_t n_request;
-        const char *token;     /* NULL if there is none */
+        const char *token;     /* NULL if there is none; of EVALUATE: the expression */
 };
 
 struct engine_ops {
@@ -66,7 +66,7 @@ struct engine_ops {
         void (*cancel)(void *userdata, struct flight *flight);
         /* Random bytes for op ids and jitter, which end up in records. */
         void (*entropy)(void *userdata, void *bytes, size_t n);
-        /* The digest of the last seal of the run's stream as of its last commit; 64 hex digits. */
+        /* Seals what was appended to the run's stream, and says the digest of that seal; 64 hex digits. */
         void (*head)(void *userdata, struct run *run, char ret_head[65]);
         /* The run has ended, all its records are appended. */
         void (*ended)(void *userdata, struct run *run);
@@ -77,6 +77,7 @@ struct engine_lane {
         struct plugin *plugin; /* NULL: not available; its tasks fail with the reason */
         uint32_t batch_size;   /* 0: no limit */
         uint32_t in_flight;
+        struct timer hold;     /* set: its API asked for patience, nothing of it starts until then */
 };
 
 struct engine {
@@ -88,6 +89,7 @@ struct engine {
         struct strmap lanes;      /* struct engine_lane * by name */
         struct timers timers;
         struct flight *free;      /* flights to use again */
+        struct op_reply prepared; /* the request that is being made */
         uint32_t in_flight;
         uint32_t max_in_flight;
         struct run **running;     /* runs that this engine executes */
@@ -104,7 +106,7 @@ struct engine *engine_free(struct engine *e);
 void engine_time(struct engine *e, int64_t boot_ms, int64_t wall_ms);
 
 /* When engine_time should be called next at the latest (boot-time clock); INT64_MAX: no timer. */
-int64_t engine_deadline(const struct engine *e);
+int64_t engine_deadline(struct engine *e);
 
 /* Who submitted what: goes into the records of a run. */
 struct submission {
@@ -118,6 +120,9 @@ struct submission {
         uint32_t max_attempts, initial_delay_s, max_delay_s;
         const char *backoff;    /* "linear", "exponential" */
         const char *logging;    /* JSON object */
+        /* RollbackStrategy; all false: a failure of an operation with on_failure = rollback only halts. */
+        bool rollback, on_partial, preserve;
+        uint32_t checkpoint_interval; /* operations; 0: no checkpoints */
 };
 
 /* Journals the plan of a new run and starts it. The run is in the site then; it exists once what was
@@ -164,9 +169,25 @@ int engine_resume(struct engine *e, struct run *run, const char *who);
  * first. -EINVAL: there is no such checkpoint. */
 int engine_rollback(struct engine *e, struct run *run, uint32_t checkpoint, const char *who);
 
+/* Goes on with a rollback that ended incomplete: to the same checkpoint, for the same reason. The run was
+ * reopened. */
+int engine_rollback_again(struct engine *e, struct run *run, const char *who);
+
 /* Does again what failed, was skipped or was undone; of one operation (its id) or of all (NULL). The run
  * has ended and was reopened. -EINVAL: no such operation. */
 int engine_retry(struct engine *e, struct run *run, const char *operation, const char *who);
+
+/*
+ * Gives a paused run the plan of a changed definition; engine_resume goes on with it. Two steps, each to
+ * be committed by itself, because claims are durable before any intent: the first claims what the new
+ * plan names and changes nothing else. -ENOENT if the run is not paused, or rolls back; -EBUSY while a
+ * plugin is being asked for one of its tasks; -EINVAL if a task that has started is not in the plan as it
+ * was: *ret_task is its id.
+ */
+int engine_replan_claim(struct engine *e, struct run *run, const struct plan *plan,
+                        const char **ret_task);
+int engine_replan(struct engine *e, struct run *run, const struct submission *s,
+                  const struct plan *plan);
 
 /* Takes up a run that ended, with its stream loaded: claims its resources in the site stream. To be
  * committed before the command that follows. -EBUSY: another run in flight claims *ret_claimed. */

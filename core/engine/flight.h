@@ -23,9 +23,14 @@ enum phase {
         PHASE_DELAYED,   /* until the next attempt, or the next reading */
         PHASE_DOUBTING,  /* between two observes */
         PHASE_OBSERVING,
+        PHASE_LISTING,   /* what carries the op id, after a create that may have acted twice */
+        PHASE_UNLISTED,  /* between two of these */
+        PHASE_SEEING,    /* reads the resource that a condition is about */
+        PHASE_JUDGING,   /* evaluates the condition */
+        PHASE_WATCHING,  /* until the condition is looked at again */
 };
 
-enum { TIMER_NEXT, TIMER_LIMIT };
+enum { TIMER_NEXT, TIMER_LIMIT, TIMER_LANE };
 
 /* A task that has been started and has not ended. */
 struct flight {
@@ -34,6 +39,8 @@ struct flight {
         uint32_t task;
         uint32_t place;         /* among the flights of its run */
         enum phase phase;
+        enum role role;
+        uint8_t verb;           /* of the request; enum plan_verb */
         struct engine_lane *lane;
         struct timer next;      /* the next poll, observe or attempt */
         struct timer limit;     /* the attempt's deadline, then the end of its grace */
@@ -49,8 +56,9 @@ struct flight {
         bool cancel_sent;       /* to the call under way */
         bool left_part;         /* an observe said so; a retry says so in its record */
         bool recovered;         /* the engine died in between: not an attempt that failed */
-        struct buf document;    /* of the task, while it is read and prepared */
-        struct buf former;      /* JSON, update and delete */
+        struct buf document;    /* of the task, while it is read and prepared; what is asked */
+        struct buf former;      /* JSON: update and delete; of an undo the spec to restore */
+        struct waiting *waiting; /* while it waits for conditions, or NULL */
         void *handle;           /* the driver's, for the call under way */
         struct flight *next_free;
 };
@@ -59,9 +67,15 @@ struct flight {
 void engine_append(struct engine *e, struct run *run, struct record *r);
 void engine_call(struct flight *f, enum engine_call_kind kind, enum phase phase,
                  int64_t deadline_ms);
+/* Asks what is no request: READ, LIST, EVALUATE. What is asked is f->document. */
+void engine_ask(struct flight *f, enum engine_call_kind kind, enum phase phase,
+                struct plugin *plugin);
+struct plugin *engine_find_plugin(const struct engine *e, const char *lane); /* NULL: not usable */
+void engine_schedule_run(struct engine *e, struct run *run);
 int engine_run_start(struct engine *e, struct run *run);
 void engine_run_stop(struct engine *e, struct run *run);
 void engine_run_hurry(struct engine *e, const struct run *run);
+bool engine_run_is_calling(const struct run *run); /* a plugin is being asked */
 uint32_t engine_run_flights(const struct run *run);
 struct flight *engine_find_flight(const struct run *run, uint32_t task);
 struct flight *flight_new(struct engine *e, struct run *run, uint32_t task);
@@ -77,27 +91,68 @@ static inline const struct operation *flight_operation(const struct flight *f)
         return &f->run->operations[flight_task(f)->operation];
 }
 
+/* May another request, or another attempt, of this flight start? A command or a failure may say no. */
+static inline bool flight_may_begin(const struct flight *f)
+{
+        if (f->role == ROLE_SURPLUS)
+                return true;
+        if (f->role == ROLE_UNDO && f->run->unwinding)
+                return !f->run->stopped;
+        return !f->run->halted;
+}
+
 /* start.c */
 void task_start(struct engine *e, struct run *run, uint32_t task);
-void task_document(struct flight *f);
+void task_go(struct flight *f); /* its conditions are true */
 void task_read(struct flight *f);
 void task_former_read(struct flight *f, struct op_reply *reply);
+void attempt_prepare(struct flight *f);
 void attempt_begin(struct flight *f, uint32_t number);
+void flight_fail(struct flight *f, int32_t answer, const char *format, ...) _printf_(3, 4);
 
 /* attempt.c */
 void attempt_timer(struct flight *f, uint32_t kind);
 void attempt_doubt(struct flight *f, const char *message);
 bool attempt_read_later(struct flight *f, const struct op_reply *reply);
+void attempt_ask_later(struct flight *f, enum phase phase, const struct op_reply *reply);
+void attempt_park(struct flight *f, const char *why);
 void attempt_next(struct flight *f);
 void attempt_resume(struct flight *f);
 void task_done(struct flight *f, int32_t answer, struct span outputs);
+void task_end(struct flight *f, int32_t answer, struct span outputs);
 void task_failed(struct flight *f, const struct op_reply *reply);
+/* A failure: nothing more starts in the run, unless its operation says `continue`. */
+void task_halts(struct engine *e, struct run *run, uint32_t task, struct span message);
+
+/* rollback.c */
+bool rollback_by_itself(struct engine *e, struct run *run); /* true: a rollback has begun */
+void rollback_unwind(struct engine *e, struct run *run);
+enum run_status rollback_end(struct engine *e, struct run *run);
+void undo_start(struct engine *e, struct run *run, uint32_t task);
+void undo_read(struct flight *f, struct op_reply *reply);
+
+/* surplus.c */
+bool surplus_possible(const struct flight *f, int32_t answer);
+void surplus_made(struct flight *f, int32_t answer, struct span outputs);
+void surplus_look(struct flight *f);
+void surplus_listed(struct flight *f, struct op_reply *reply);
+void surplus_removed(struct flight *f, int32_t answer);
+
+/* wait.c */
+void wait_start(struct flight *f);
+void wait_look(struct flight *f);
+void wait_seen(struct flight *f, struct op_reply *reply);
+void wait_judged(struct flight *f, struct op_reply *reply);
+void wait_free(struct flight *f);
+const char *wait_expression(const struct flight *f);
 
 /* end.c */
 void run_check_end(struct engine *e, struct run *run);
 
 /* document.c */
+/* `spec`: another one than the plan's, or NULL. */
 int compose_document(const struct site *site, const struct run *run, struct task *t,
-                     struct buf *ret);
+                     const char *spec, struct buf *ret);
+int compose_present(const struct site *site, const struct resource *r, struct buf *ret);
 
 #endif

@@ -2,13 +2,17 @@
 /* From ready to the first begin: read what will be changed, prepare the request, journal the intent. */
 #include "engine/flight.h"
 
-static void fail(struct flight *f, int32_t answer, const char *message)
+void flight_fail(struct flight *f, int32_t answer, const char *format, ...)
 {
         struct op_reply reply = OP_REPLY_NULL;
+        va_list ap;
 
         reply.answer = answer;
         reply.effect = PRVNG_EFFECT_NONE;
-        reply.message = strdup(message);
+        va_start(ap, format);
+        if (vasprintf(&reply.message, format, ap) < 0)
+                reply.message = NULL;
+        va_end(ap);
         task_failed(f, &reply);
         op_reply_deinit(&reply);
 }
@@ -38,46 +42,58 @@ void attempt_begin(struct flight *f, uint32_t number)
         engine_call(f, CALL_BEGIN, PHASE_BEGINNING, f->deadline_ms);
 }
 
-static void prepare(struct flight *f)
+/* The intent of what the flight is for; empty members are left out of the record. */
+static void append_intent(struct flight *f, const struct op_reply *reply)
+{
+        static const enum record_type types[] = {
+                [ROLE_TASK] = RECORD_INTENT, [ROLE_UNDO] = RECORD_UNDO, [ROLE_SURPLUS] = RECORD_SURPLUS};
+        struct record r = {.type = types[f->role],
+                           .task = f->task,
+                           .verb = span_of(plan_verb_name((enum plan_verb)f->verb)),
+                           .request = reply->result.n ? span_n(reply->result.data, reply->result.n)
+                                                      : span_of("{}")};
+
+        f->engine->ops->entropy(f->engine->userdata, &r.op_id, sizeof(r.op_id));
+        r.former = r.spec = span_n(f->former.data, f->former.n);
+        engine_append(f->engine, f->run, &r);
+        buf_clear(&f->document);
+        buf_deinit(&f->former);
+}
+
+void attempt_prepare(struct flight *f)
 {
         struct engine *e = f->engine;
         struct task *t = flight_task(f);
-        struct record r = {.type = RECORD_INTENT, .task = f->task};
-        struct op_reply reply = OP_REPLY_NULL;
+        struct op_reply *reply = &e->prepared;
         struct engine_call call = {
                 .flight = f,
                 .run = f->run->id_text,
                 .task = task_id(f->run, t),
                 .plugin = f->lane->plugin,
-                .verb = ((const char *const[]){"create", "update", "delete", "check"})[t->verb],
+                .verb = plan_verb_name((enum plan_verb)f->verb),
                 .deadline_ms = e->boot_ms + CALL_MS,
                 .request = buf_str(&f->document),
                 .n_request = f->document.n,
         };
 
-        e->ops->prepare(e->userdata, &call, &reply);
-        if (reply.answer != PRVNG_DONE) {
-                task_failed(f, &reply);
-        } else {
-                e->ops->entropy(e->userdata, &r.op_id, sizeof(r.op_id));
-                r.request = reply.result.n ? span_n(reply.result.data, reply.result.n)
-                                           : span_of("{}");
-                r.former = span_n(f->former.data, f->former.n);
-                engine_append(e, f->run, &r);
-                buf_deinit(&f->document);
-                buf_deinit(&f->former);
-                if (!e->error)
-                        attempt_begin(f, 1);
+        buf_clear(&reply->result);
+        e->ops->prepare(e->userdata, &call, reply);
+        if (reply->answer != PRVNG_DONE) {
+                task_failed(f, reply);
+                op_reply_deinit(reply);
+                return;
         }
-        op_reply_deinit(&reply);
+        append_intent(f, reply);
+        if (reply->result.cap > 4096)
+                op_reply_deinit(reply);
+        f->recovered = false;
+        if (!e->error)
+                attempt_begin(f, 1);
 }
 
 void task_read(struct flight *f)
 {
-        int64_t until = f->engine->boot_ms + CALL_MS;
-
-        engine_call(f, CALL_READ, PHASE_READING, until);
-        set_limit(f, until);
+        engine_ask(f, CALL_READ, PHASE_READING, f->lane->plugin);
 }
 
 /* Promise 5: before update and delete the former state is read and journaled with the intent. */
@@ -107,28 +123,41 @@ void task_former_read(struct flight *f, struct op_reply *reply)
         if (buf_error(&f->former))
                 f->engine->error = -ENOMEM;
         else
-                prepare(f);
+                attempt_prepare(f);
 }
 
 void task_start(struct engine *e, struct run *run, uint32_t task)
 {
         struct task *t = &run->tasks[task];
-        struct flight *f = flight_new(e, run, task);
+        struct flight *f;
 
-        if (!f || compose_document(e->site, run, t, &f->document)) {
+        if (t->redo) { /* what a failed attempt left goes first */
+                undo_start(e, run, task);
+                return;
+        }
+        f = flight_new(e, run, task);
+        if (!f) {
                 e->error = error_origin(-ENOMEM);
                 return;
         }
-        if (!f->lane->plugin) {
-                char message[200];
+        f->verb = t->verb;
+        if (!f->lane->plugin)
+                flight_fail(f, PRVNG_UNSUPPORTED, "the plugin %s is not available in this engine; see: "
+                                                  "prvng plugin list", f->lane->name);
+        else if (t->has_waits)
+                wait_start(f);
+        else
+                task_go(f);
+}
 
-                snprintf(message, sizeof(message),
-                         "the plugin %s is not available in this engine; see: prvng plugin list",
-                         f->lane->name);
-                fail(f, PRVNG_UNSUPPORTED, message);
-        } else if (t->verb == PLAN_UPDATE || t->verb == PLAN_DELETE) {
+void task_go(struct flight *f)
+{
+        struct task *t = flight_task(f);
+
+        if (compose_document(f->engine->site, f->run, t, NULL, &f->document))
+                f->engine->error = error_origin(-ENOMEM);
+        else if (t->verb == PLAN_UPDATE || t->verb == PLAN_DELETE)
                 task_read(f);
-        } else {
-                prepare(f);
-        }
+        else
+                attempt_prepare(f);
 }

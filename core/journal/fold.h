@@ -41,8 +41,19 @@ enum { VERB_CREATE, VERB_UPDATE, VERB_DELETE, VERB_CHECK, VERB_JOIN }; /* as enu
         })
 
 /* run-plan.c */
+int run_add_bytes(struct run *run, const void *data, size_t n);
+int run_add_text(struct run *run, struct span s, uint32_t *ret_offset); /* with a NUL */
 int find_verb(struct span name, uint8_t *ret);
 int apply_to_plan(struct run *run, const struct record *r);
+
+/* run-doc.c */
+struct doc_part {
+        uint32_t whole;      /* the document kept whole that it is most like */
+        uint16_t start, end; /* bytes in common with it there */
+        struct span rest;    /* what stands between; in run->doc */
+};
+int doc_split(struct run *run, struct span key, struct span doc, struct doc_part *ret_part);
+int doc_add(struct run *run, const struct doc_part *part); /* behind the task's other texts */
 
 /* run-graph.c */
 void set_status(struct run *run, struct task *t, enum task_status status);
@@ -61,6 +72,16 @@ int apply_rerun(struct run *run, const struct record *r);
 int settle_undo(struct run *run, uint32_t number);
 int start_ready(struct run *run); /* what waits for nothing, when a plan starts */
 void free_prev(struct run *run);
+int plan_again(struct run *run); /* counters and queues, from what has ended */
+
+/* run-replan.c */
+int apply_replan(struct run *run, const struct record *r);
+int carry_over(struct run *run);
+void free_replaced(struct run *run);
+
+/* run.c */
+void free_attempt(struct run *run, struct task *t);
+void free_plan(struct run *run); /* without text and tasks */
 
 /* run-inventory.c */
 int change_inventory(struct run *run, struct site *site, struct task *t, const struct record *r);

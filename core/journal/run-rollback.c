@@ -126,7 +126,8 @@ int apply_rollback(struct run *run, const struct record *r)
         run->unwinding = run->stopped = false;
         run->to_checkpoint = r->checkpoint;
         run->preserve = r->preserve != 0;
-        return 0;
+        run->rollback_ms = r->at;
+        return set_string(&run->rollback_reason, r->message) ?: set_string(&run->rollback_who, r->who);
 }
 
 int apply_unwind(struct run *run, const struct record *r)
@@ -237,6 +238,17 @@ int start_ready(struct run *run)
         return q;
 }
 
+int plan_again(struct run *run)
+{
+        int q = build_prev(run);
+
+        if (q)
+                return error_fold(q);
+        count_again(run);
+        free_prev(run);
+        return start_ready(run);
+}
+
 int apply_rerun(struct run *run, const struct record *r)
 {
         uint32_t operation = TASK_NONE;
@@ -255,6 +267,8 @@ int apply_rerun(struct run *run, const struct record *r)
         run->status = RUN_RUNNING;
         run->ended_ms = 0;
         run->halted = run->cancelled = run->stopped = false;
+        free(steal(&run->rollback_reason));
+        free(steal(&run->rollback_who));
         run->halted_by = TASK_NONE;
         clear_queues(run);
         choose(run, operation);

@@ -6,10 +6,18 @@
 
 struct run *run_new(void)
 {
-        return calloc(1, sizeof(struct run));
+        struct {
+                struct run run;
+                struct buf doc;
+        } *r = calloc(1, sizeof(*r));
+
+        if (!r)
+                return NULL;
+        r->run.doc = &r->doc;
+        return &r->run;
 }
 
-static void free_attempt(struct run *run, struct task *t)
+void free_attempt(struct run *run, struct task *t)
 {
         if (!t->attempt)
                 return;
@@ -26,30 +34,40 @@ static void free_note(struct task_note *note)
         free(note->made);
 }
 
-void run_unload(struct run *run)
+void free_plan(struct run *run)
 {
-        for (uint32_t i = 0; i < run->n_tasks; i++)
-                free_attempt(run, &run->tasks[i]);
         for (uint32_t i = 0; i < run->n_lanes; i++) {
                 free(run->lanes[i].plugin);
                 free(run->lanes[i].ready);
         }
-        for (uint32_t i = 0; i < run->n_notes; i++)
-                free_note(&run->notes[i]);
-        free(steal(&run->text));
-        free(steal(&run->tasks));
+        free(steal(&run->wholes));
         free(steal(&run->operations));
         free(steal(&run->lanes));
         free(steal(&run->deps));
         free(steal(&run->next));
-        free(steal(&run->notes));
-        free(steal(&run->checkpoints));
-        free_prev(run);
         run->n_text = run->cap_text = 0;
         run->n_tasks = run->cap_tasks = 0;
+        run->n_wholes = run->cap_wholes = 0;
         run->n_operations = run->cap_operations = 0;
         run->n_lanes = run->cap_lanes = 0;
         run->n_deps = run->cap_deps = 0;
+        memset(run->n_by_status, 0, sizeof(run->n_by_status));
+}
+
+void run_unload(struct run *run)
+{
+        for (uint32_t i = 0; i < run->n_tasks; i++)
+                free_attempt(run, &run->tasks[i]);
+        free_replaced(run);
+        free_plan(run);
+        for (uint32_t i = 0; i < run->n_notes; i++)
+                free_note(&run->notes[i]);
+        free(steal(&run->text));
+        free(steal(&run->tasks));
+        free(steal(&run->notes));
+        free(steal(&run->checkpoints));
+        buf_deinit(run->doc);
+        free_prev(run);
         run->n_notes = run->cap_notes = 0;
         run->n_checkpoints = run->cap_checkpoints = 0;
         run->n_completed = run->n_attempts = 0;
@@ -57,7 +75,6 @@ void run_unload(struct run *run)
         run->seq = 0;
         run->planned = run->halted = run->cancelled = run->loaded = false;
         run->rollback = run->unwinding = run->stopped = false;
-        memset(run->n_by_status, 0, sizeof(run->n_by_status));
 }
 
 struct run *run_free(struct run *run)
@@ -76,6 +93,8 @@ struct run *run_free(struct run *run)
         free(run->options);
         free(run->notices);
         free(run->backoff);
+        free(run->rollback_reason);
+        free(run->rollback_who);
         free(run);
         return NULL;
 }
@@ -94,7 +113,7 @@ static int note_get(struct run *run, struct task *t, struct task_note **ret_note
 /* One note a task: the last one. Few tasks have one. */
 static int note(struct run *run, const struct record *r)
 {
-        struct task_note *n;
+        struct task_note *n = NULL;
         int q = note_get(run, &run->tasks[r->task], &n);
 
         if (q)
@@ -107,7 +126,7 @@ static int note(struct run *run, const struct record *r)
 
 static int keep_former(struct run *run, struct task *t, const struct record *r)
 {
-        struct task_note *n;
+        struct task_note *n = NULL;
         int q = note_get(run, t, &n);
 
         return q ? error_fold(q) : set_string(&n->former, r->former);
@@ -191,7 +210,7 @@ static int apply_made(struct run *run, struct task *t, const struct record *r)
         q = note_get(run, t, &n);
         if (q)
                 return error_fold(q);
-        n->made_answer = r->answer;
+        n->made_by = t->attempt->op_id;
         set_status(run, t, TASK_RUNNING);
         return set_string(&n->made, r->outputs.n ? r->outputs : span_of("{}"));
 }
@@ -320,9 +339,10 @@ static int apply_redo(struct run *run, struct task *t, const struct record *r)
 static int apply_end_of_undo(struct run *run, struct site *site, struct task *t,
                              const struct record *r)
 {
+        bool late = r->type == RECORD_UNDONE && t->status == TASK_UNDO_FAILED; /* it went along */
         int q = 0;
 
-        if (!t->undo && !t->redo)
+        if (!t->undo && !t->redo && !late)
                 return error_origin(-EBADMSG);
         if (r->type == RECORD_UNDO_FAILED || r->message.n)
                 q = note(run, r);
@@ -330,8 +350,12 @@ static int apply_end_of_undo(struct run *run, struct site *site, struct task *t,
                 q = undo_inventory(run, site, t, r);
         if (q)
                 return error_fold(q);
-        if (!t->undo)
+        if (t->redo)
                 return apply_redo(run, t, r);
+        if (!t->undo) {
+                set_status(run, t, TASK_UNDONE);
+                return 0;
+        }
         t->undo = 0;
         free_attempt(run, t);
         set_status(run, t, r->type == RECORD_UNDONE ? TASK_UNDONE : TASK_UNDO_FAILED);
@@ -471,6 +495,9 @@ int run_apply(struct run *run, struct site *site, const struct record *r)
                 break;
         case RECORD_RERUN:
                 q = apply_rerun(run, r);
+                break;
+        case RECORD_REPLAN:
+                q = apply_replan(run, r);
                 break;
         case RECORD_END:
                 q = apply_end(run, r);

@@ -74,10 +74,10 @@ struct attempt {
 };
 
 struct task {
-        uint32_t text;         /* offset in run->text: id, NUL, key, NUL, doc, NUL, uses, NUL, and
-                                * waits, NUL if it has_waits */
+        uint32_t text;         /* offset in run->text: id, NUL, key, NUL, uses, NUL, waits, NUL if it
+                                * has_waits, and what is left of its document (run-doc.c) */
         uint16_t n_id, n_key;
-        uint32_t n_doc;
+        uint32_t n_doc;        /* length of task_doc() */
         uint32_t operation;
         uint32_t n_unmet;      /* dependencies that have not ended */
         uint32_t first_next;   /* in run->next: the tasks that depend on this one */
@@ -95,8 +95,15 @@ struct task {
         uint8_t undo : 1;      /* the rollback under way shall undo it */
         uint8_t redo : 1;      /* what a failed attempt left is undone before the next one */
         uint16_t checkpoint;   /* how many checkpoints the run had when it ended */
+        uint32_t whole;        /* in run->wholes: the document that its own is like */
         struct attempt *attempt; /* NULL before the intent and after the result */
         struct resource *resource; /* found once: stays where it is while the run claims it; or NULL */
+};
+
+/* A document that is kept whole: others are kept as what differs from it (run-doc.c). */
+struct whole_doc {
+        uint32_t text; /* offset in run->text */
+        uint32_t n;
 };
 
 struct operation {
@@ -130,7 +137,7 @@ struct task_note {
         int64_t since_ms; /* wall clock: when the message was first true */
         char *former;     /* update and delete: {"spec","state"} before it, JSON; else NULL */
         char *made;       /* between `made` and `done`: the outputs, JSON; else NULL */
-        int32_t made_answer;
+        struct uid made_by; /* op id of the create that made it */
 };
 
 struct run {
@@ -154,6 +161,10 @@ struct run {
         uint32_t halted_by; /* the task whose failure halted it; TASK_NONE */
         uint32_t to_checkpoint; /* of the rollback; 0: the start */
         bool preserve;    /* of the rollback: operations that fully succeeded stay */
+        char *rollback_reason; /* of the last rollback, "" if none was given; NULL: none, or the run was
+                                * taken up again since */
+        char *rollback_who;    /* JSON object; "" if nobody asked for it */
+        int64_t rollback_ms;   /* wall clock: when it was asked for */
         struct {
                 bool enabled, on_partial, preserve;
                 uint32_t interval;
@@ -164,6 +175,7 @@ struct run {
         uint32_t n_attempts;  /* tasks that have one */
         uint32_t *prev;       /* while it unwinds: what each task depends on, by first_prev */
         uint32_t *first_prev; /* n_tasks + 1 */
+        struct replaced *replaced; /* while a new plan is read: the old one */
         uint64_t settled_seq; /* records up to here are in the inventory by the site stream alone */
         int64_t accepted_ms, started_ms, ended_ms; /* wall clock, 0: not yet */
 
@@ -171,6 +183,9 @@ struct run {
         size_t n_text, cap_text;
         struct task *tasks;
         uint32_t n_tasks, cap_tasks;
+        struct whole_doc *wholes;
+        uint32_t n_wholes, cap_wholes;
+        struct buf *doc;  /* for task_doc() */
         struct operation *operations;
         uint32_t n_operations, cap_operations;
         struct lane *lanes;
@@ -185,6 +200,8 @@ struct run {
         uint32_t n_notes, cap_notes;
         uint64_t seq;     /* of the last record applied */
         uint32_t unsettled; /* tasks of the plan that have not ended, joins included */
+        struct resource *claims; /* what it claims, in the order of its tasks, by next_claim */
+        struct resource *next_claim; /* of the next task, while the plan is read */
         bool loaded;      /* the run's own stream was read; else only what the site stream says */
         void *userdata;   /* the engine's */
 };
@@ -230,6 +247,9 @@ struct resource *run_resource(const struct site *site, const struct run *run, st
 /* Could a rollback undo the task, as far as the run goes? It changed something, or may have. */
 bool run_undoable(const struct run *run, uint32_t task);
 
+/* Has it an attempt or a result? Then a changed definition must leave it as it is. */
+bool task_has_started(const struct task *t);
+
 /* Would a rollback to that checkpoint (0: the start) undo it? */
 bool run_in_rollback(const struct run *run, uint32_t task, uint32_t checkpoint, bool preserve);
 
@@ -262,10 +282,18 @@ static inline const char *task_key(const struct run *run, const struct task *t)
         return run->text + t->text + t->n_id + 1;
 }
 
-static inline const char *task_doc(const struct run *run, const struct task *t)
+/* JSON array of keys, or "". */
+static inline const char *task_uses(const struct run *run, const struct task *t)
 {
         return run->text + t->text + t->n_id + 1 + t->n_key + 1;
 }
+
+/* The document that the plan gave the task, JSON; "" for a join. Valid until the next call. */
+const char *task_doc(const struct run *run, const struct task *t);
+void task_doc_append(const struct run *run, const struct task *t, struct buf *b);
+
+/* The spec in it. Valid until the next call of task_doc(). */
+struct span task_spec(const struct run *run, const struct task *t);
 
 /* JSON array [{"on": KEY, "until": EXPRESSION}]: what must be true before it starts. NULL: nothing. */
 static inline const char *task_waits(const struct run *run, const struct task *t)
@@ -274,7 +302,7 @@ static inline const char *task_waits(const struct run *run, const struct task *t
 
         if (!t->has_waits)
                 return NULL;
-        uses = task_doc(run, t) + t->n_doc + 1;
+        uses = task_uses(run, t);
         return uses + strlen(uses) + 1;
 }
 
@@ -297,10 +325,10 @@ static inline const char *task_former(const struct run *run, const struct task *
         return t->note ? run->notes[t->note - 1].former : NULL;
 }
 
-/* The outputs of a task whose surplus is looked for, or NULL. */
-static inline const char *task_made(const struct run *run, const struct task *t)
+/* The note of a task whose surplus is looked for: made and made_by; or NULL. */
+static inline const struct task_note *task_made(const struct run *run, const struct task *t)
 {
-        return t->note ? run->notes[t->note - 1].made : NULL;
+        return t->note && run->notes[t->note - 1].made ? &run->notes[t->note - 1] : NULL;
 }
 
 /* The task behind entry `i` of run->next, whose top bit says that the edge is soft. */

@@ -172,7 +172,7 @@ void maker_deinit(struct maker *m)
 {
         struct strmap *maps[] = {&m->op_ids, &m->plugin_keys, &m->server_names,
                                  &m->taskserv_names, &m->provider_names, &m->resources,
-                                 &m->reach_memo, &m->cluster_names};
+                                 &m->reach_memo, &m->cluster_names, &m->conditions};
 
         for (size_t i = 0; i < N_ELEMENTS(maps); i++)
                 strmap_deinit(maps[i]);
@@ -188,6 +188,7 @@ void maker_deinit(struct maker *m)
         free(m->taskservs);
         free(m->tasks);
         free(m->edges);
+        free(m->waits);
         free(m->notices);
         free(m->first_dep);
         free(m->n_soft);
@@ -218,31 +219,20 @@ const char *plan_verb_name(enum plan_verb v)
 
 static int notices_of_definition(struct maker *m)
 {
-        const char *store = m->def->monitoring.state_store;
-        bool rollback = false;
-        int r;
+        const char *store = m->def->monitoring.state_store, *key;
+        const struct strmap_entry *e;
 
-        if (store && !streq(store, m->config->store)) {
-                const char *key = maker_format(&m->scratch, "store/%s", store);
-                struct strmap_entry *e;
-
-                if (!key)
-                        return error_origin(-ENOMEM);
-                e = strmap_find(&m->plugin_keys, key, strlen(key));
-                if (!e || m->request->plugins->list[e->value.number - 1].state != PLUGIN_READY) {
-                        r = maker_notice(m, "this site has no state store \"%s\" that could be "
-                                         "used: the run is kept in the site's store \"%s\"",
-                                         store, m->config->store);
-                        if (r)
-                                return error_fold(r);
-                }
-        }
-        for (uint32_t i = 0; i < m->n_order; i++)
-                rollback |= m->ops[m->order[i]].def->on_failure == ON_FAILURE_ROLLBACK;
-        if (!rollback || !m->def->rollback.enabled)
+        if (!store || streq(store, m->config->store))
                 return 0;
-        return error_fold(maker_notice(m, "rollback is not carried out yet: on_failure = rollback "
-                                          "acts as fail"));
+        key = maker_format(&m->scratch, "store/%s", store);
+        if (!key)
+                return error_origin(-ENOMEM);
+        e = strmap_find(&m->plugin_keys, key, strlen(key));
+        if (e && m->request->plugins->list[e->value.number - 1].state == PLUGIN_READY)
+                return 0;
+        return error_fold(maker_notice(m, "this site has no state store \"%s\" that could be used: "
+                                          "the run is kept in the site's store \"%s\"",
+                                       store, m->config->store));
 }
 
 static const char *workflow_type_name(enum workflow_type type)

@@ -64,11 +64,26 @@ static void append(void *userdata, struct run *run, struct record *r)
         run_log_record(s->log, run, r);
 }
 
+static int commit_run(struct engine_process *p, struct run_stream *s)
+{
+        if (!s->stream->n_pending)
+                return 0;
+        s->first_seq = s->stream->seq - s->stream->n_pending + 1;
+        if (p->hooks.on_record)
+                buf_append(&s->lines, s->stream->pending.data, s->stream->pending.n);
+        return stream_commit(s->stream);
+}
+
+/* Only what is sealed has a digest. No sync more than without: the stream is to be committed anyway. */
 static void head(void *userdata, struct run *run, char ret_head[65])
 {
         static const uint8_t none[32];
-        const struct run_stream *s = stream_of(userdata, run);
+        struct engine_process *p = userdata;
+        struct run_stream *s = stream_of(p, run);
+        int r = s && !p->error ? commit_run(p, s) : 0;
 
+        if (r)
+                process_fail(p, r, p->journal->message);
         hex_text(s ? s->stream->digest : none, 32, ret_head);
         ret_head[64] = 0;
 }
@@ -116,6 +131,12 @@ static void run_job(struct job *job)
                 break;
         case CALL_OBSERVE:
                 op_observe(c, job->verb, job->request, job->n_request, job->token, job->n_token, r);
+                break;
+        case CALL_LIST:
+                op_list(c, job->request, job->n_request, r);
+                break;
+        case CALL_EVALUATE:
+                op_evaluate(c, job->token, job->request, job->n_request, r);
                 break;
         case CALL_CANCEL:
                 op_cancel(c, job->verb, job->request, job->n_request, job->token, job->n_token, r);
@@ -168,7 +189,7 @@ static struct job *job_new(struct engine_process *p, const struct engine_call *c
                 .token = c->token,
                 .n_token = c->token ? strlen(c->token) : 0,
         };
-        if (c->kind != CALL_READ)
+        if (c->attempt)
                 uid_text(&c->op_id, job->op_id);
         op_call_init(&job->call, c->plugin, job->op_id, c->attempt, c->deadline_ms,
                      p->journal->epoch, c->run, c->task);
@@ -197,7 +218,7 @@ static void call(void *userdata, const struct engine_call *c)
  * is no failure of the task, hence the class of which many more tries are allowed. */
 static void not_asked(struct job *job)
 {
-        bool begun = job->kind != CALL_READ && job->kind != CALL_BEGIN;
+        bool begun = job->kind == CALL_POLL || job->kind == CALL_OBSERVE || job->kind == CALL_CANCEL;
 
         job->reply.answer = PRVNG_RATE_LIMITED;
         job->reply.effect = begun ? PRVNG_EFFECT_UNKNOWN : PRVNG_EFFECT_NONE;
@@ -302,16 +323,6 @@ static void publish(struct engine_process *p, const struct run *run, uint64_t fi
         }
 }
 
-static int commit_run(struct engine_process *p, struct run_stream *s)
-{
-        if (!s->stream->n_pending)
-                return 0;
-        s->first_seq = s->stream->seq - s->stream->n_pending + 1;
-        if (p->hooks.on_record)
-                buf_append(&s->lines, s->stream->pending.data, s->stream->pending.n);
-        return stream_commit(s->stream);
-}
-
 /* After all streams were committed: who reads that a run has ended finds its claims free. */
 static void publish_all(struct engine_process *p)
 {
@@ -342,8 +353,11 @@ static void close_ended(struct engine_process *p)
  * made. */
 int driver_commit(struct engine_process *p)
 {
+        int64_t start = clock_tick_us();
         int r = p->error;
 
+        if (p->held && r == 0)
+                workers_expect(p->workers, p->commit_us);
         for (uint32_t i = 0; i < p->n_streams && r == 0; i++)
                 r = commit_run(p, &p->streams[i]);
         r = r ?: stream_commit(p->site_stream);
@@ -351,10 +365,12 @@ int driver_commit(struct engine_process *p)
                 process_fail(p, r, p->journal->message);
                 return r;
         }
-        publish_all(p);
-        close_ended(p);
         workers_submit(p->workers, p->held);
+        if (p->held)
+                p->commit_us = clock_tick_us() - start;
         p->held = NULL;
         p->held_last = &p->held;
+        publish_all(p);
+        close_ended(p);
         return 0;
 }

@@ -374,7 +374,7 @@ static bool may_go_on(struct engine_process *p, uint32_t idle_s)
         bool stop;
 
         pthread_mutex_lock(&p->lock);
-        if (p->engine->n_running || p->busy)
+        if (!engine_is_idle(p->engine) || p->busy)
                 p->idle_since_ms = now;
         stop = p->stop || (idle_s && !p->posted && now - p->idle_since_ms >= idle_s * INT64_C(1000));
         pthread_mutex_unlock(&p->lock);
@@ -388,7 +388,9 @@ static void wait(struct engine_process *p, uint32_t idle_s)
         struct epoll_event events[2];
         uint64_t sink;
 
-        if (idle_s && !p->engine->n_running)
+        if (!workers_may_sleep(p->workers, SPIN_US))
+                return;
+        if (idle_s && engine_is_idle(p->engine))
                 at = MIN(at, now + 1000);
         if (at != INT64_MAX) {
                 at = MAX(at, (int64_t)1);
@@ -396,8 +398,7 @@ static void wait(struct engine_process *p, uint32_t idle_s)
                 when.it_value.tv_nsec = at % 1000 * 1000000;
         }
         timerfd_settime(p->timer, TFD_TIMER_ABSTIME, &when, NULL);
-        if (workers_may_sleep(p->workers, SPIN_US))
-                epoll_wait(p->epoll, events, 2, workers_backlog(p->workers) ? 1 : -1);
+        epoll_wait(p->epoll, events, 2, workers_backlog(p->workers) ? 1 : -1);
         workers_awake(p->workers);
         if (read(p->wake, &sink, sizeof(sink)) < 0 && errno != EAGAIN)
                 process_fail(p, -errno, "eventfd");

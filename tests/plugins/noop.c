@@ -1,13 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Test provider "noop": everything is DONE at once. For tests of the engine and for benchmarks,
- * where the plugin must cost nothing.
+ * where the plugin must cost nothing. Built under several names: NOOP_BATCH_SIZE says how many tasks
+ * it takes at once; with NOOP_CLOCK its results say when they left, {"answered_ns": N} of
+ * CLOCK_MONOTONIC.
  */
 #include <prvng/prvng.h>
 
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
-PRVNG_PLUGIN_NOTE("provider", "org.prvng.test.noop", "noop", "1.0", "[]", "none");
+#ifndef NOOP_NAME
+#define NOOP_NAME "noop"
+#endif
+#ifndef NOOP_BATCH_SIZE
+#define NOOP_BATCH_SIZE "1000"
+#endif
+
+PRVNG_PLUGIN_NOTE("provider", "org.prvng.test." NOOP_NAME, NOOP_NAME, "1.0", "[]", "none");
 
 static const struct prvng_host *host;
 
@@ -15,6 +26,22 @@ static int32_t write_empty(struct prvng_sink *sink)
 {
         return host->sink_write(sink, "{}", 2) == 0 ? PRVNG_DONE : PRVNG_INTERNAL;
 }
+
+#ifdef NOOP_CLOCK
+static int32_t write_result(struct prvng_sink *sink)
+{
+        struct timespec ts;
+        char text[64];
+        int n;
+
+        clock_gettime(CLOCK_MONOTONIC, &ts);
+        n = snprintf(text, sizeof(text), "{\"answered_ns\":%lld%09ld}", (long long)ts.tv_sec,
+                     ts.tv_nsec);
+        return host->sink_write(sink, text, (uint64_t)n) == 0 ? PRVNG_DONE : PRVNG_INTERNAL;
+}
+#else
+#define write_result write_empty
+#endif
 
 static int32_t noop_prepare(void *instance, struct prvng_call *call, const char *verb,
                             const void *task, uint64_t n_task, struct prvng_sink *request)
@@ -26,7 +53,7 @@ static int32_t noop_begin(void *instance, struct prvng_call *call, const char *v
                           const void *request, uint64_t n_request, struct prvng_sink *token,
                           struct prvng_sink *result)
 {
-        return write_empty(result);
+        return write_result(result);
 }
 
 static int32_t noop_poll(void *instance, struct prvng_call *call, const char *verb,
@@ -109,15 +136,16 @@ static const void *noop_get_interface(void *instance, const char *id)
 static const struct prvng_plugin plugin = {
         .struct_size = sizeof(plugin),
         .abi_minor = PRVNG_ABI_MINOR,
-        .id = "org.prvng.test.noop",
-        .name = "noop",
+        .id = "org.prvng.test." NOOP_NAME,
+        .name = NOOP_NAME,
         .kind = "provider",
         .version = "1.0",
         .description = "does nothing, at once",
         .licence = "Apache-2.0",
         .threads = PRVNG_THREADS_PARALLEL,
         .dependencies = "{\"requires_network\":false,\"network_before_servers\":false,"
-                        "\"shared_resources\":[],\"api_rate_limit\":0,\"batch_size\":1000}",
+                        "\"shared_resources\":[],\"api_rate_limit\":0,\"batch_size\":" NOOP_BATCH_SIZE
+                        "}",
         .create = noop_create,
         .destroy = noop_destroy,
         .get_interface = noop_get_interface,

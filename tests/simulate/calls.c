@@ -199,6 +199,10 @@ void workers_awake(struct workers *w)
 {
 }
 
+void workers_expect(struct workers *w, int64_t us)
+{
+}
+
 bool workers_backlog(struct workers *w)
 {
         return false;

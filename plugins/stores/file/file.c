@@ -7,6 +7,7 @@
  *      LOCATION/streams/NAME/00000001.jsonl ...
  *      LOCATION/streams/NAME/snapshot
  */
+#include "../common.h"
 #include "segment.h"
 
 #include <prvng/kind/store.h>
@@ -19,15 +20,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define NAME_MAX_ 64
 #define OPEN_MAX_ 32 /* segments kept open for appending */
 
 struct stream {
-        char name[NAME_MAX_];
+        char name[STORE_NAME_MAX + 1];
         struct segment segment; /* fd -1: not open */
         uint64_t used;          /* when, for closing the one not used longest */
 };
@@ -43,70 +42,22 @@ struct store {
         struct stream open[OPEN_MAX_];
 };
 
-/* "cannot ACTION WHAT: reason". */
 static int32_t fail(struct store *s, struct prvng_call *call, int error, const char *action,
                     const char *what)
 {
-        char message[640];
-        struct prvng_error e = {
-                .struct_size = sizeof(e),
-                .error_class = error == -ENOSPC || error == -EDQUOT ? PRVNG_QUOTA : PRVNG_PERMANENT,
-                .retry_after_ms = -1,
-                .effect = PRVNG_EFFECT_UNKNOWN,
-                .status = -error,
-                .message = message,
-        };
-
-        snprintf(message, sizeof(message), "cannot %s %s: %s%s", action, what, strerror(-error),
-                 e.error_class == PRVNG_QUOTA ? "; make room and start again" : "");
-        s->host->error(call, &e);
-        return e.error_class;
+        return store_fail(s->host, call, error, action, what);
 }
 
-static int32_t refuse(struct store *s, struct prvng_call *call, int32_t error_class,
-                      const char *message)
+/* Whether this opening may write to that stream; DONE or what was said. */
+static int32_t may_write(struct store *s, struct prvng_call *call, const char *stream,
+                         uint64_t epoch)
 {
-        struct prvng_error e = {
-                .struct_size = sizeof(e),
-                .error_class = error_class,
-                .retry_after_ms = -1,
-                .effect = PRVNG_EFFECT_NONE,
-                .message = message,
-        };
-
-        s->host->error(call, &e);
-        return error_class;
+        if (s->lock < 0 || epoch != s->epoch)
+                return store_refuse_epoch(s->host, call);
+        return store_name_good(stream) ? PRVNG_DONE : store_refuse_name(s->host, call, stream);
 }
 
 /* Opening */
-
-static int32_t take_lock(struct store *s, struct prvng_call *call, const char *location)
-{
-        char line[300] = "", message[800], host[65] = "?";
-        ssize_t n;
-        int fd;
-
-        fd = openat(s->folder, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        if (fd < 0)
-                return fail(s, call, -errno, "open the file lock of", location);
-        if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-                n = pread(fd, line, sizeof(line) - 1, 0);
-                line[n > 0 ? n : 0] = 0;
-                line[strcspn(line, "\n")] = 0;
-                close(fd);
-                snprintf(message, sizeof(message), "%s is in use by another engine (%s)", location,
-                         *line ? line : "process unknown");
-                return refuse(s, call, PRVNG_CONFLICT, message);
-        }
-        gethostname(host, sizeof(host) - 1);
-        n = snprintf(line, sizeof(line), "pid %ld on host %s\n", (long)getpid(), host);
-        if (ftruncate(fd, 0) < 0 || pwrite(fd, line, (size_t)n, 0) < 0) {
-                /* A full disk must not keep anyone from looking; who holds the lock is a courtesy. */
-                s->host->log(s->host, PRVNG_LOG_WARN, "store", "cannot write the lock file");
-        }
-        s->lock = fd;
-        return PRVNG_DONE;
-}
 
 static uint64_t read_epoch(struct store *s)
 {
@@ -125,7 +76,7 @@ static uint64_t read_epoch(struct store *s)
 /* Writes a small file whole, durably, through a temporary name. */
 static int replace_file(int folder, const char *name, const void *data, uint64_t n)
 {
-        char temporary[NAME_MAX_];
+        char temporary[64];
         int fd, r;
 
         snprintf(temporary, sizeof(temporary), "%s.tmp", name);
@@ -176,7 +127,7 @@ static int32_t store_open(void *instance, struct prvng_call *call, const char *l
         if (s->folder < 0)
                 return fail(s, call, -errno, "open", location);
         if (writing)
-                r = take_lock(s, call, location);
+                r = store_lock(s->host, call, s->folder, location, &s->lock);
         if (r == PRVNG_DONE && writing && mkdirat(s->folder, "streams", 0700) < 0 &&
             errno != EEXIST)
                 r = fail(s, call, -errno, "make the file streams of", location);
@@ -205,7 +156,7 @@ static int open_folder(struct store *s, const char *name, bool make)
 {
         int fd;
 
-        if (s->streams < 0)
+        if (s->streams < 0 || !store_name_good(name))
                 return -ENOENT;
         if (make && mkdirat(s->streams, name, 0700) == 0 && fsync(s->streams) < 0)
                 return -errno;
@@ -317,12 +268,12 @@ static int32_t store_append(void *instance, struct prvng_call *call, const char 
 {
         struct store *s = instance;
         struct stream *st;
-        int r = 0;
+        int r = may_write(s, call, stream, epoch);
 
-        if (s->lock < 0 || epoch != s->epoch)
-                return refuse(s, call, PRVNG_CONFLICT, "not opened for writing, or by an older engine");
+        if (r != PRVNG_DONE)
+                return r;
         if (s->failed)
-                return refuse(s, call, PRVNG_PERMANENT, "a write failed before; open the store anew");
+                return store_refuse_failed(s->host, call);
         st = place_of(s, stream);
         if (st->segment.fd >= 0 && st->segment.number != segment)
                 close_stream(st);
@@ -341,10 +292,10 @@ static int32_t store_recover(void *instance, struct prvng_call *call, const char
 {
         struct store *s = instance;
         struct stream *st;
-        int folder, r;
+        int folder, r = may_write(s, call, stream, epoch);
 
-        if (s->lock < 0 || epoch != s->epoch)
-                return refuse(s, call, PRVNG_CONFLICT, "not opened for writing, or by an older engine");
+        if (r != PRVNG_DONE)
+                return r;
         st = place_of(s, stream);
         close_stream(st);
         folder = open_folder(s, stream, false);
@@ -372,7 +323,7 @@ static int32_t store_read(void *instance, struct prvng_call *call, const char *s
         if (r == 0)
                 return PRVNG_DONE;
         if (r == -ENOENT)
-                return refuse(s, call, PRVNG_NOT_FOUND, "no such segment");
+                return store_refuse(s->host, call, PRVNG_NOT_FOUND, "no such segment");
         return fail(s, call, r, "read stream", stream);
 }
 
@@ -384,7 +335,7 @@ static int list_stream(struct store *s, const char *name, bool first, struct prv
         char line[256];
         int folder, n, r;
 
-        if (name[0] == '.' || strlen(name) >= NAME_MAX_)
+        if (!store_name_good(name))
                 return 0;
         folder = open_folder(s, name, false);
         if (folder == -ENOTDIR || folder == -ENOENT)
@@ -438,10 +389,10 @@ static int32_t store_remove(void *instance, struct prvng_call *call, const char 
         uint32_t first, last;
         char name[SEGMENT_NAME];
         uint64_t bytes;
-        int folder, r = 0;
+        int folder, r = may_write(s, call, stream, epoch);
 
-        if (s->lock < 0 || epoch != s->epoch)
-                return refuse(s, call, PRVNG_CONFLICT, "not opened for writing, or by an older engine");
+        if (r != PRVNG_DONE)
+                return r;
         close_stream(place_of(s, stream));
         folder = open_folder(s, stream, false);
         if (folder == -ENOENT)
@@ -467,10 +418,10 @@ static int32_t store_snapshot_put(void *instance, struct prvng_call *call, const
                                   const void *data, uint64_t n_data, uint64_t epoch)
 {
         struct store *s = instance;
-        int folder, r;
+        int folder, r = may_write(s, call, stream, epoch);
 
-        if (s->lock < 0 || epoch != s->epoch)
-                return refuse(s, call, PRVNG_CONFLICT, "not opened for writing, or by an older engine");
+        if (r != PRVNG_DONE)
+                return r;
         folder = open_folder(s, stream, true);
         r = folder < 0 ? folder : replace_file(folder, "snapshot", data, n_data);
         if (folder >= 0)
@@ -491,7 +442,7 @@ static int32_t store_snapshot_get(void *instance, struct prvng_call *call, const
         if (folder >= 0)
                 close(folder);
         if (fd < 0)
-                return refuse(s, call, PRVNG_NOT_FOUND, "no snapshot");
+                return store_refuse(s->host, call, PRVNG_NOT_FOUND, "no snapshot");
         while (r == 0 && (n = read(fd, chunk, sizeof(chunk))) > 0)
                 r = s->host->sink_write(data, chunk, (uint64_t)n);
         close(fd);

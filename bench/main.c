@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Benchmarks of the engine. Prints one JSON object a line; durable figures also as a share of what this
+ * disk can do in the same run.
+ *
+ *      bench-engine NAME...                    what has one of these in a name below
+ *      bench-engine --write-graph FOLDER N     a graph for the two programs that peers.py compares
+ *      bench-engine --load-and-drain CONF FILE
+ *      bench-engine --chain N                  the same: tasks a second of a chain
+ *      bench-engine --resume CONF              (used by engine.resume_1m_tasks)
+ */
+#include "bench.h"
+
+#include <stdarg.h>
+
+void print(const char *name, double value, const char *unit)
+{
+        printf("{\"name\": \"%s\", \"value\": %.6g, \"unit\": \"%s\"}\n", name, value, unit);
+        fflush(stdout);
+}
+
+void print_absent(const char *name, const char *reason)
+{
+        printf("{\"name\": \"%s\", \"value\": null, \"absent\": \"%s\"}\n", name, reason);
+        fflush(stdout);
+}
+
+void bench_fail(const char *format, ...)
+{
+        va_list ap;
+
+        va_start(ap, format);
+        fprintf(stderr, "bench: ");
+        vfprintf(stderr, format, ap);
+        fprintf(stderr, "\n");
+        va_end(ap);
+        exit(1);
+}
+
+/* What each prints. */
+static const struct {
+        void (*run)(void);
+        const char *names[5];
+} benches[] = {
+        {bench_independent, {"engine.file.independent_100k.tasks_per_s"}},
+        {bench_dag,
+         {"engine.file.dag_100k.tasks_per_s", "engine.file.dag_100k.loop_cpu_us_per_task",
+          "engine.bytes_per_task"}},
+        {bench_chain,
+         {"disk.fdatasyncs_per_s", "engine.file.chain.tasks_per_s",
+          "engine.file.chain.ratio_to_fdatasync"}},
+        {bench_inflight_64, {"engine.file.inflight_64.tasks_per_s"}},
+        {bench_inflight_1024, {"engine.file.inflight_1024.tasks_per_s"}},
+        {bench_ack,
+         {"disk.fdatasync_p50_us", "engine.file.ack_p50_us",
+          "engine.file.ack_p50_over_fdatasync_p50"}},
+        {bench_rkvs_chain, {"engine.rkvs.chain.tasks_per_s"}},
+        {bench_rkvs_inflight_64, {"engine.rkvs.inflight_64.tasks_per_s"}},
+        {bench_rkvs_inflight_1024, {"engine.rkvs.inflight_1024.tasks_per_s"}},
+        {bench_decision,
+         {"engine.decision_ns_per_task", "engine.bare_drain_ns_per_task",
+          "engine.decision_over_bare_drain"}},
+        {bench_cost_ratio,
+         {"engine.cost_us_per_task_1k", "engine.cost_us_per_task_1m",
+          "engine.cost_ratio_1m_over_1k"}},
+        {bench_restart, {"engine.restart_100k.ms"}},
+        {bench_resume_1m, {"engine.resume_1m_tasks.ms", "engine.resume_1m_tasks_snapshot.ms"}},
+};
+
+static bool wanted(const char *const *names, char **words, int n_words)
+{
+        for (; *names; names++)
+                for (int i = 0; i < n_words; i++)
+                        if (strstr(*names, words[i]))
+                                return true;
+        return n_words == 0;
+}
+
+int main(int argc, char **argv)
+{
+        if (argc == 3 && streq(argv[1], "--resume"))
+                return resume_once(argv[2]);
+        if (argc == 4 && streq(argv[1], "--load-and-drain"))
+                return load_and_drain(argv[2], argv[3]);
+        if (argc == 3 && streq(argv[1], "--chain")) {
+                printf("%.1f\n", chain_rate((unsigned)strtoul(argv[2], NULL, 10)));
+                return 0;
+        }
+        if (argc == 4 && streq(argv[1], "--write-graph")) {
+                write_graph(argv[2], (unsigned)strtoul(argv[3], NULL, 10));
+                return 0;
+        }
+        for (unsigned i = 0; i < N_ELEMENTS(benches); i++)
+                if (wanted(benches[i].names, argv + 1, argc - 1))
+                        benches[i].run();
+        return 0;
+}
