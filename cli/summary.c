@@ -305,6 +305,12 @@ void view_line(const struct view *v, const struct run *run, const struct record 
                 put_at(v, r, out);
                 buf_printf(out, "checkpoint %u\n", r->checkpoint);
                 return;
+        case RECORD_RESOLVED:
+                put_at(v, r, out);
+                buf_printf(out, "%s  resolved as %.*s\n",
+                           r->task < run->n_tasks ? task_id(run, &run->tasks[r->task]) : "?",
+                           (int)r->status.n, r->status.p);
+                return;
         case RECORD_RERUN:
                 put_at(v, r, out);
                 BUF_LIT(out, "what did not succeed is done again\n");

@@ -133,7 +133,8 @@ int engine_adopt(struct engine *e, struct run *run)
         return e->error;
 }
 
-int engine_resolve(struct engine *e, struct run *run, uint32_t task, bool done, const char *outputs)
+int engine_resolve(struct engine *e, struct run *run, uint32_t task, bool done, const char *outputs,
+                   const char *who)
 {
         struct flight *f = engine_find_flight(run, task);
 
@@ -143,6 +144,10 @@ int engine_resolve(struct engine *e, struct run *run, uint32_t task, bool done, 
         if (!done && flight_may_begin(f) && !f->lane->plugin)
                 return -ENOENT; /* nobody could begin it */
         timers_unset(&e->timers, &f->next); /* of an observe that was to come */
+        engine_append(e, run, &(struct record){.type = RECORD_RESOLVED,
+                                               .task = task,
+                                               .status = span_of(done ? "done" : "not-started"),
+                                               .who = span_of(who)});
         if (task_made(run, flight_task(f)) && f->role != ROLE_UNDO) {
                 surplus_look(f); /* the operator saw to it: is there still more than one? */
         } else if (done) {

@@ -150,7 +150,7 @@ void engine_answer(struct engine *e, struct flight *flight, struct op_reply *rep
  * or had not started. -ENOENT if it is neither, if its plugin is being asked at the moment, or if there
  * is no plugin to begin it. */
 int engine_resolve(struct engine *e, struct run *run, uint32_t task, bool done,
-                   const char *outputs);
+                   const char *outputs, const char *who);
 
 /*
  * Commands. `who` is a JSON object. All are records: they survive a restart. -ENOENT if the run is not

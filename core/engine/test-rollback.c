@@ -585,7 +585,7 @@ Test(surplus, is_the_operators_question_if_it_cannot_be_told)
         make_twice(&f);
         list(&f, "{\"resources\":[{\"identity\":{\"id\":\"x\"}},{\"identity\":{\"id\":\"y\"}}]}");
         cr_assert_eq(status(&f, 0), TASK_PARKED);
-        cr_assert_eq(engine_resolve(f.engine, f.run, 0, true, "{}"), 0);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, true, "{}", "{}"), 0);
         list(&f, ONE);
         cr_assert_eq(f.run->status, RUN_SUCCEEDED);
         fake_deinit(&f);

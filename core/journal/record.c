@@ -116,6 +116,8 @@ static const struct {
                                                M(request, JSON, 0))},
         [RECORD_REMOVED] = {"removed", MEMBERS(M(task, U32, 0), M(answer, CLASS, 0))},
         [RECORD_WAIT] = {"wait", MEMBERS(M(task, U32, 0), M(message, STRING, 0))},
+        [RECORD_RESOLVED] = {"resolved", MEMBERS(M(task, U32, 0), M(status, STRING, 0),
+                                                 M(who, JSON, 0))},
         [RECORD_REPLAN] = {"replan", MEMBERS(M(who, JSON, 0))},
 };
 

@@ -315,7 +315,8 @@ static void resolve(struct command *c)
         for (uint32_t i = 0; i < c->run->n_tasks; i++) {
                 if (!streq(task_id(c->run, &c->run->tasks[i]), task))
                         continue;
-                if (engine_resolve(c->p->engine, c->run, i, streq(as, "done"), buf_str(&outputs)))
+                if (engine_resolve(c->p->engine, c->run, i, streq(as, "done"), buf_str(&outputs),
+                                   buf_str(&c->who)))
                         refuse(c, 409,
                                "the task is neither parked nor in doubt, or its plugin is being asked at "
                                "this moment, or is not available");
