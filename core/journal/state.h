@@ -106,6 +106,7 @@ struct task {
 struct whole_doc {
         uint32_t text; /* offset in run->text */
         uint32_t n;
+        uint32_t spec; /* offset in it: where its spec begins; n: it has none */
 };
 
 struct operation {
