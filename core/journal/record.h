@@ -149,7 +149,8 @@ void record_scratch_clear(struct record_scratch *scratch);
 void record_scratch_deinit(struct record_scratch *scratch);
 
 /* Reads one line (without its newline). The record's spans point into the line or the scratch. -EBADMSG
- * if the line is not exactly what record_write makes; *ret_column then says where (from 1). */
+ * if the line is not exactly what record_write makes; *ret_column then says where (from 1), and the
+ * record is of no use. */
 int record_read(const char *line, size_t n_line, struct record_scratch *scratch,
                 struct record *ret_record, size_t *ret_column);
 
