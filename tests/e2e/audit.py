@@ -6,12 +6,16 @@ The provider is testcloud, a cloud in a folder. Arguments: names of tests, to ru
 """
 import glob
 import os
+import shutil
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from live import Site, check, main  # noqa: E402
+from live import BUILD, SANITIZED, Site, check, main  # noqa: E402
 from commands import run_until, status, statuses, submit, workflow  # noqa: E402
+
+
+STEPS = int(os.environ.get("PRVNG_TEST_SHARE") or 1)  # each Nth step only
 
 
 def segments(site, stream, store=None):
@@ -236,5 +240,58 @@ def migrate():
         site.prvng("store", "check").expect(0)
 
 
+def die_at_each_step(command, store_after):
+    """Kills `prvng store ...` in front of each step on the disk: the site is whole, the old or the new one, and
+    asking again carries it out."""
+    with Site(plugins=("rkvs",)) as site:
+        submit(site, workflow(servers=("web-0",), taskservs=()))
+        backup = site.path("b.prvng")
+        site.prvng("store", "export", backup).expect(0)
+        submit(site, workflow(name="late", servers=("l-0",), taskservs=()))
+        site.kill_engine(15)
+        now, then = anchor_of(verify(site)), ["shop"]
+        conf = site.path("config/prvng/prvng.conf")
+        text = open(conf, encoding="utf-8").read()
+        shutil.copytree(site.state, site.path("kept"))
+        env = {"LD_PRELOAD": os.path.join(BUILD, "tests", "support", "steps.so"), "PRVNG_TEST_STEPS": site.path("steps")}
+        site.prvng("store", *command, *([backup, "--replace"] if command == ("import",) else []), env=env).expect(0)
+        n = int(open(site.path("steps"), encoding="ascii").read())
+        check(n > 15, "hardly a step", n)
+        seen = set()
+        for at in range(1, n + 1, STEPS):
+            shutil.rmtree(site.state)
+            shutil.copytree(site.path("kept"), site.state)
+            spit(conf, text.encode())
+            more = [backup, "--replace"] if command == ("import",) else []
+            r = site.prvng("store", *command, *more, env={**env, "PRVNG_TEST_STEP": str(at)})
+            check(r.code == -9, f"it lived through step {at}", r)
+            old = os.path.isdir(os.path.join(site.state, "stores", "file")) and \
+                [w[0] for w in listing(site)] == ["shop", "late"]
+            seen.add(old)
+            if old:
+                verify(site, "--anchor", now)
+                site.prvng("store", *command, *more).expect(0)
+            if store_after:
+                spit(conf, text.replace('store = "file"', f'store = "{store_after}"').encode())
+                verify(site, "--anchor", now)
+                check([w[0] for w in listing(site)] == ["shop", "late"], f"not all of it after step {at}", listing(site))
+            else:
+                verify(site)
+                check([w[0] for w in listing(site)] == then, f"not the backup after step {at}", listing(site))
+            check(not os.path.exists(os.path.join(site.state, "stores.building")), "a leftover was not removed")
+        check(seen == {True, False} or STEPS > 1, "it never died behind the exchange", seen)
+
+
+def import_dies():
+    """An import that is killed at any step leaves the old journal or the new one, whole."""
+    die_at_each_step(("import",), None)
+
+
+def migrate_dies():
+    """So does a move to another store."""
+    die_at_each_step(("migrate", "rkvs"), "rkvs")
+
+
 if __name__ == "__main__":
-    main([audit_verify, audit_beside_an_engine, audit_after_a_crash, backup_and_restore, import_elsewhere, migrate])
+    main([audit_verify, audit_beside_an_engine, audit_after_a_crash, backup_and_restore, import_elsewhere,
+          migrate] + ([] if SANITIZED else [import_dies, migrate_dies]))
