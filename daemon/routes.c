@@ -30,6 +30,8 @@ static const struct route routes[] = {
         {"POST", "/workflows/{id}/cancel", ROUTE_ENGINE, "Starts nothing more in a run", NULL, "who"},
         {"POST", "/workflows/{id}/resolve", ROUTE_ENGINE, "Tells what became of a parked task", NULL,
          "task as outputs who"},
+        {"POST", "/store/compact", ROUTE_ENGINE, "Removes the journals of runs that ended long ago", NULL,
+         "older_than dry_run after who"},
         {"GET", "/resources", ROUTE_ENGINE, "The inventory", NULL, NULL},
         {"GET", "/resources/{key}", ROUTE_ENGINE, "A resource", NULL, NULL},
         {"GET", "/healthz", ROUTE_ENGINE, "Is the engine alive?", NULL, NULL},

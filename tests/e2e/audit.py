@@ -240,6 +240,78 @@ def migrate():
         site.prvng("store", "check").expect(0)
 
 
+# Compaction
+
+
+def streams(site):
+    return set(site.prvng("store", "cat", "--list").expect(0).out.split())
+
+
+def compact():
+    """What runs did long ago is removed; what they were is signed, and what they made is still there."""
+    with Site() as site:
+        for cpu in (1, 2, 3):
+            submit(site, workflow(cpu=cpu))
+        before = len(site.effects())
+        p = run_until(site, workflow(name="late", servers=("l-0",), scripts={"l-0": {"pending_ms": 60000}}),
+                      "an effect", lambda: len(site.effects()) > before)
+        p.send_signal(2)
+        site.finish(p)
+        anchor = anchor_of(verify(site))
+        runs, things = listing(site), inventory(site)
+        check("No run" in site.prvng("store", "compact").expect(0).out, "it does not wait 30 days")
+        site.prvng("store", "compact", "--older-than", "soon").expect(2, "days")
+        r = site.prvng("store", "compact", "--older-than", "0", "--dry-run", "--format", "json").expect(0)
+        check([c["id"] for c in r.json()["compacted"]] == [w[1] for w in runs[:3]], "which ones", r)
+        check(len(streams(site)) == 5, "a dry run removed something", streams(site))
+        site.prvng("store", "compact", "--older-than", "0").expect(0, "3 runs compacted")
+        check(streams(site) == {"site", f"run-{runs[3][1]}"}, "streams", streams(site))
+        check((listing(site), inventory(site)) == (runs, things), "the list or the inventory changed", listing(site))
+        key = os.path.join(site.state, "site-key.pem")
+        check(os.stat(key).st_mode & 0o777 == 0o600, "others can read the key")
+        r = verify(site, "--anchor", anchor, "--format", "json").json()
+        check([s["state"] for s in r["streams"]] == ["intact"] + ["compacted"] * 3 + ["intact"], "states", r)
+        for command in ("rollback", "retry"):
+            site.prvng("batch", command, runs[2][1]).expect(1, "compacted")
+        check("compacted" in site.prvng("batch", "status", runs[0][1]).err, "status does not say why")
+        site.prvng("store", "compact", "--older-than", "0").expect(0, "No run")
+
+        site.kill_engine()
+        site.start_engine()
+        check((listing(site), inventory(site)) == (runs, things), "a restart forgets something", listing(site))
+        backup = site.path("b.prvng")
+        site.prvng("store", "export", backup).expect(0)
+        site.prvng("batch", "cancel", "late").expect(0)
+        submit(site, workflow(cpu=4))
+        site.prvng("batch", "destroy", "shop", "--watch").expect(0)
+        os.unlink(key)  # lost: the next one is another
+        site.prvng("store", "compact", "--older-than", "0").expect(0)
+        verify(site, "--anchor", anchor)
+        site.kill_engine(15)
+        site.prvng("store", "import", backup, "--replace").expect(0)
+        verify(site, "--anchor", anchor)
+        check(listing(site) == runs, "the backup", listing(site))
+
+
+def compact_dies():
+    """An engine that dies at any record of a compaction: what is signed goes, what is not stays."""
+    for way in ("before", "whole", "after"):
+        for record in (1, 2, 3):
+            with Site(store="crashstore") as site:
+                submit(site, workflow(servers=("a-0",), taskservs=()))
+                submit(site, workflow(servers=("a-0",), taskservs=(), cpu=2))
+                runs, things = listing(site), inventory(site)
+                site.kill_engine(15)
+                anchor = anchor_of(verify(site))
+                crash = {"PRVNG_CRASH": f"{record + 1}:{way}", "PRVNG_CRASH_STATE": site.path("crash")}
+                site.start_engine(env=crash)  # its first record is its own
+                site.prvng("store", "compact", "--older-than", "0", env={"PRVNG_CRASH": ""}).expect(0)
+                check(not any(s.startswith("run-") for s in streams(site)), "it is not carried out", streams(site))
+                check((listing(site), inventory(site)) == (runs, things), "something is lost", listing(site))
+                verify(site, "--anchor", anchor)
+                site.kill_engine(15)
+
+
 def die_at_each_step(command, store_after):
     """Kills `prvng store ...` in front of each step on the disk: the site is whole, the old or the new one, and
     asking again carries it out."""
@@ -294,4 +366,4 @@ def migrate_dies():
 
 if __name__ == "__main__":
     main([audit_verify, audit_beside_an_engine, audit_after_a_crash, backup_and_restore, import_elsewhere,
-          migrate] + ([] if SANITIZED else [import_dies, migrate_dies]))
+          migrate, compact, compact_dies] + ([] if SANITIZED else [import_dies, migrate_dies]))
