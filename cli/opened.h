@@ -4,14 +4,12 @@
 #define PRVNG_CLI_OPENED_H
 
 #include "cli.h"
-#include "journal/journal.h"
 #include "run/site.h"
 
 struct opened {
         struct context context;
-        struct journal *home;
-        struct journal *others[8]; /* stores that runs chose, opened when first asked for */
-        size_t n_others;
+        struct journals *journals;
+        struct journal *home; /* one of them */
 };
 
 /* 0, or an exit code after a complaint. */

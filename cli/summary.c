@@ -159,12 +159,6 @@ static void put_at(const struct view *v, const struct record *r, struct buf *out
         BUF_LIT(out, "  ");
 }
 
-static void put_one_line(const char *text, struct buf *out)
-{
-        for (; *text; text++)
-                buf_putc(out, *text == '\n' ? ' ' : *text);
-}
-
 static void put_message(const struct record *r, const char *between, struct buf *out)
 {
         if (!r->message.n)
@@ -240,7 +234,6 @@ static void line_of_task(const struct view *v, const struct run *run, const stru
 void view_line(const struct view *v, const struct run *run, const struct record *r,
                struct buf *out)
 {
-        struct buf reason = BUF_NULL;
         uint32_t n = 0;
 
         switch (r->type) {
@@ -270,8 +263,9 @@ void view_line(const struct view *v, const struct run *run, const struct record 
                 return;
         case RECORD_HALT:
                 put_at(v, r, out);
-                BUF_LIT(out, "nothing more starts");
-                put_message(r, ": ", out);
+                BUF_LIT(out, "nothing more starts"); /* the line before it tells all */
+                for (size_t i = 0; i < r->message.n && r->message.p[i] != '\n'; i++)
+                        buf_printf(out, "%s%c", i ? "" : ": ", r->message.p[i]);
                 buf_putc(out, '\n');
                 return;
         case RECORD_CANCEL:
@@ -292,9 +286,7 @@ void view_line(const struct view *v, const struct run *run, const struct record 
                 if (r->checkpoint)
                         buf_printf(out, " to checkpoint %u", r->checkpoint);
                 BUF_LIT(out, ": ");
-                undo_reason(run, &reason);
-                put_one_line(buf_str(&reason), out);
-                buf_deinit(&reason);
+                undo_reason(run, out);
                 buf_putc(out, '\n');
                 return;
         case RECORD_UNWIND:
@@ -334,6 +326,11 @@ void view_line(const struct view *v, const struct run *run, const struct record 
         case RECORD_END:
         case RECORD_REOPENED:
         case RECORD_CLAIM:
+        case RECORD_SIGNER:
+        case RECORD_COMPACTED:
+        case RECORD_RESTORED:
+        case RECORD_MIGRATED:
+        case RECORD_MOVED:
         case RECORD_MADE:
         case RECORD_REMOVED:
         case N_RECORD_TYPES:

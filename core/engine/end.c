@@ -179,7 +179,7 @@ int engine_resolve(struct engine *e, struct run *run, uint32_t task, bool done, 
                                                .task = task,
                                                .status = span_of(done ? "done" : "not-started"),
                                                .who = span_of(who)});
-        if (task_made(run, flight_task(f)) && f->role != ROLE_UNDO) {
+        if (task_made(run, flight_task(f))) {
                 surplus_look(f); /* the operator saw to it: is there still more than one? */
         } else if (done) {
                 task_done(f, PRVNG_DONE, span_of(outputs));

@@ -59,6 +59,8 @@ struct engine *engine_free(struct engine *e)
                 end_flights(e->running[i]);
                 forget_run(e->running[i]);
         }
+        while (e->abandoned)
+                flight_take_back(e, e->abandoned);
         while ((f = e->free)) {
                 e->free = f->next_free;
                 buf_deinit(&f->document);
@@ -211,6 +213,13 @@ bool engine_run_is_calling(const struct run *run)
         return false;
 }
 
+bool engine_is_asked(const struct run *run, uint32_t task)
+{
+        const struct flight *f = run->userdata ? engine_find_flight(run, task) : NULL;
+
+        return f && f->calling;
+}
+
 static bool engine_run_is_busy(const struct run *run)
 {
         const struct running *running = run->userdata;
@@ -293,6 +302,48 @@ void flight_leave_place(struct flight *f)
         f->engine->in_flight--;
 }
 
+/* Questions change nothing, so one that never comes back need not hold its task for ever: the call keeps
+ * the flight, which owns all that it was asked, and the task goes on with another one, returned. */
+struct flight *flight_abandon(struct flight *f)
+{
+        struct engine *e = f->engine;
+        struct running *running = f->run->userdata;
+        struct flight *n = flight_new(e, f->run, f->task);
+
+        if (!n)
+                return NULL;
+        n->phase = f->phase;
+        n->role = f->role;
+        n->verb = f->verb;
+        n->deadline_ms = f->deadline_ms;
+        n->left_ms = f->left_ms;
+        n->n_failures = f->n_failures;
+        n->recovered = f->recovered;
+        n->waiting = steal(&f->waiting);
+        n->former = f->former;
+        f->former = BUF_NULL;
+        flight_leave_place(f->has_place ? f : n);
+        timers_unset(&e->timers, &f->next);
+        timers_unset(&e->timers, &f->limit);
+        running->flights[f->place] = running->flights[--running->n_flights];
+        running->flights[f->place]->place = f->place;
+        f->abandoned = true;
+        f->next_free = e->abandoned;
+        e->abandoned = f;
+        return n;
+}
+
+void flight_take_back(struct engine *e, struct flight *f)
+{
+        struct flight **at = &e->abandoned;
+
+        while (*at != f)
+                at = &(*at)->next_free;
+        *at = f->next_free;
+        f->next_free = e->free;
+        e->free = f;
+}
+
 bool flight_take_place(struct flight *f)
 {
         struct engine_lane *lane = f->lane;
@@ -333,7 +384,7 @@ static void call(struct flight *f, enum phase phase, struct engine_call *call)
         call->flight = f;
         call->run_id = f->run->id;
         call->run = f->run->id_text;
-        call->task = task_id(f->run, flight_task(f));
+        call->task = call->task ?: task_id(f->run, flight_task(f));
         call->verb = plan_verb_name((enum plan_verb)f->verb);
         f->calling = true;
         f->cancel_sent = false;
@@ -359,14 +410,30 @@ void engine_call(struct flight *f, enum engine_call_kind kind, enum phase phase,
 void engine_ask(struct flight *f, enum engine_call_kind kind, enum phase phase, struct plugin *plugin)
 {
         int64_t deadline_ms = f->engine->boot_ms + CALL_MS;
+        const char *id = task_id(f->run, flight_task(f)), *text;
+        size_t n = f->document.n;
 
+        /* Behind the document, out of its sight: a call that is abandoned needs them longer than the
+         * run may be there. */
+        buf_putc(&f->document, 0);
+        buf_append(&f->document, id, strlen(id) + 1);
+        if (kind == CALL_EVALUATE)
+                buf_puts(&f->document, wait_expression(f));
+        text = buf_str(&f->document);
+        if (buf_error(&f->document)) {
+                f->engine->error = -ENOMEM;
+                return;
+        }
+        f->document.n = n;
         call(f, phase, &(struct engine_call){.kind = kind,
+                                             .task = text + n + 1,
                                              .plugin = plugin,
                                              .deadline_ms = deadline_ms,
-                                             .request = buf_str(&f->document),
-                                             .n_request = f->document.n,
-                                             .token = kind == CALL_EVALUATE ? wait_expression(f)
-                                                                            : NULL});
+                                             .request = text,
+                                             .n_request = n,
+                                             .token = kind == CALL_EVALUATE
+                                                              ? text + n + 1 + strlen(id) + 1
+                                                              : NULL});
         if (timers_set(&f->engine->timers, &f->limit, deadline_ms))
                 f->engine->error = -ENOMEM;
 }

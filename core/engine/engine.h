@@ -38,7 +38,8 @@ enum engine_call_kind {
         CALL_EVALUATE, /* request is {"expression":"...","variables":{...}} */
 };
 
-/* One call that a plugin shall get. Pointers stay valid until the call is answered. */
+/* One call that a plugin shall get. Pointers stay valid until the call is answered, even if its task
+ * does not wait for it any longer. */
 struct engine_call {
         struct flight *flight; /* to be named in engine_answer */
         enum engine_call_kind kind;
@@ -89,6 +90,7 @@ struct engine {
         struct strmap lanes;      /* struct engine_lane * by name */
         struct timers timers;
         struct flight *free;      /* flights to use again */
+        struct flight *abandoned; /* whose questions were never answered */
         struct op_reply prepared; /* the request that is being made */
         uint32_t in_flight;
         uint32_t max_in_flight;
@@ -188,6 +190,12 @@ int engine_replan_claim(struct engine *e, struct run *run, const struct plan *pl
                         const char **ret_task);
 int engine_replan(struct engine *e, struct run *run, const struct submission *s,
                   const struct plan *plan);
+
+/* Does the plan leave a task that has started as it is? `new` is the one of its id there, NULL: none. */
+bool engine_replan_keeps(const struct run *run, const struct task *t, const struct plan_task *new);
+
+/* A plugin is being asked for the task at this moment. */
+bool engine_is_asked(const struct run *run, uint32_t task);
 
 /* Takes up a run that ended, with its stream loaded: claims its resources in the site stream. To be
  * committed before the command that follows. -EBUSY: another run in flight claims *ret_claimed. */

@@ -40,20 +40,34 @@ int driver_open_run(struct engine_process *p, struct run *run, struct stream *st
         return 0;
 }
 
+/* Makes the stream of a new run, in the store that it chose. */
+static int open_new(struct engine_process *p, struct run *run)
+{
+        _cleanup_(cleanup_free) char *message = NULL;
+        struct journal *journal;
+        struct stream *fresh;
+        int r;
+
+        r = process_journal(p, run->store, &journal, &message);
+        if (r) {
+                process_fail(p, r, message);
+                return r;
+        }
+        r = stream_open(journal, run->stream, NULL, NULL, &fresh);
+        r = r ?: driver_open_run(p, run, fresh);
+        if (r)
+                process_fail(p, r, journal->message);
+        return r;
+}
+
 static void append(void *userdata, struct run *run, struct record *r)
 {
         struct engine_process *p = userdata;
         struct run_stream *s = run ? stream_of(p, run) : NULL;
-        struct stream *fresh;
-        int q;
 
         if (run && !s) { /* a new run: its first record */
-                q = stream_open(p->journal, run->stream, NULL, NULL, &fresh);
-                q = q ?: driver_open_run(p, run, fresh);
-                if (q) {
-                        process_fail(p, q, p->journal->message);
+                if (open_new(p, run))
                         return;
-                }
                 s = stream_of(p, run);
         }
         stream_append(s ? s->stream : p->site_stream, r);
@@ -83,7 +97,7 @@ static void head(void *userdata, struct run *run, char ret_head[65])
         int r = s && !p->error ? commit_run(p, s) : 0;
 
         if (r)
-                process_fail(p, r, p->journal->message);
+                process_fail(p, r, s->stream->journal->message);
         hex_text(s ? s->stream->digest : none, 32, ret_head);
         ret_head[64] = 0;
 }
@@ -358,8 +372,11 @@ int driver_commit(struct engine_process *p)
 
         if (p->held && r == 0)
                 workers_expect(p->workers, p->commit_us);
-        for (uint32_t i = 0; i < p->n_streams && r == 0; i++)
+        for (uint32_t i = 0; i < p->n_streams && r == 0; i++) {
                 r = commit_run(p, &p->streams[i]);
+                if (r)
+                        process_fail(p, r, p->streams[i].stream->journal->message);
+        }
         r = r ?: stream_commit(p->site_stream);
         if (r) {
                 process_fail(p, r, p->journal->message);

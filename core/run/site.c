@@ -68,12 +68,16 @@ int site_fold_stream(void *userdata, const struct record *r, const char *line, s
         return fold_site(&(struct folding){.site = userdata}, r, line, n_line);
 }
 
-static int load(struct journal *j, struct site *site, struct run *run, struct site *inventory,
+static int load(struct journals *js, struct site *site, struct run *run, struct site *inventory,
                 char **ret_message)
 {
         struct folding f = {.site = inventory, .run = run};
+        struct journal *j;
         int r;
 
+        r = journals_of_run(js, run, &j, ret_message);
+        if (r)
+                return r;
         r = journal_read(j, run->stream, fold_run, &f);
         if (r > 0)
                 *ret_message = strdup(j->message ?: "");
@@ -82,7 +86,7 @@ static int load(struct journal *j, struct site *site, struct run *run, struct si
         return r;
 }
 
-int site_load_run(struct journal *journal, struct site *site, struct run *run, char **ret_message)
+int site_load_run(struct journals *journals, struct site *site, struct run *run, char **ret_message)
 {
         enum run_status status = run->status;
         int64_t ended = run->ended_ms;
@@ -92,38 +96,12 @@ int site_load_run(struct journal *journal, struct site *site, struct run *run, c
         if (run->loaded)
                 return 0;
         run_unload(run);
-        r = load(journal, site, run, NULL, ret_message);
+        r = load(journals, site, run, NULL, ret_message);
         run->status = status;
         run->ended_ms = ended;
         if (run_status_ended(status)) /* the tasks counted theirs once more */
                 run->n_drift = n_drift;
         return r;
-}
-
-char *site_store_folder(const struct config *config)
-{
-        char *path;
-
-        if (asprintf(&path, "%s/stores/%s", config->state, config->store) < 0)
-                return NULL;
-        return path;
-}
-
-static int find_store(const struct context *c, struct plugin **ret_store, char **ret_message)
-{
-        struct plugin *store = plugins_find(c->plugins, "store", c->config->store);
-
-        if (store && store->state == PLUGIN_READY && store->store.struct_size) {
-                *ret_store = store;
-                return 0;
-        }
-        if (asprintf(ret_message, "the site's store \"%s\" cannot be used: %s", c->config->store,
-                     !store                 ? "there is no such plugin; see: prvng plugin list"
-                     : store->reason        ? store->reason
-                     : store->store.struct_size ? "it is not ready"
-                                            : "it has no prvng.store/1") < 0)
-                *ret_message = NULL;
-        return JOURNAL_E_FAILED;
 }
 
 int site_make_folder(const char *path)
@@ -143,24 +121,11 @@ int site_make_folder(const char *path)
         return r;
 }
 
-int site_open_store(const struct context *c, bool read_only, struct journal **ret_journal,
-                    char **ret_message)
-{
-        _cleanup_(cleanup_free) char *folder = site_store_folder(c->config);
-        struct plugin *store;
-        int r;
-
-        if (!folder)
-                return error_origin(-ENOMEM);
-        r = find_store(c, &store, ret_message);
-        return r ?: journal_open(store, folder, read_only, ret_journal, ret_message);
-}
-
-int site_read(const struct context *c, struct journal **ret_journal, struct site **ret_site,
+int site_read(const struct context *c, struct journals **ret_journals, struct site **ret_site,
               char **ret_message)
 {
-        _cleanup_(cleanup_free) char *folder = site_store_folder(c->config);
-        struct journal *journal = NULL;
+        _cleanup_(cleanup_free) char *folder = journals_folder(c->config, c->config->store);
+        struct journals *journals = NULL;
         struct site *site = calloc(1, sizeof(*site));
         int r = 0;
 
@@ -169,26 +134,26 @@ int site_read(const struct context *c, struct journal **ret_journal, struct site
                 return error_origin(-ENOMEM);
         }
         if (access(folder, F_OK) == 0) { /* else there never was an engine: an empty site */
-                r = site_open_store(c, true, &journal, ret_message);
-                r = r ?: journal_read(journal, "site", site_fold_stream, site);
+                r = journals_open(c, true, &journals, ret_message);
+                r = r ?: journal_read(journals->home, "site", site_fold_stream, site);
                 for (uint32_t i = 0; i < site->n_runs && r == 0; i++)
                         if (!run_status_ended(site->runs[i]->status))
-                                r = load(journal, site, site->runs[i], site, ret_message);
-                if (r > 0 && !*ret_message && journal && journal->message)
-                        *ret_message = strdup(journal->message);
+                                r = load(journals, site, site->runs[i], site, ret_message);
+                if (r > 0 && !*ret_message && journals && journals->home->message)
+                        *ret_message = strdup(journals->home->message);
         }
         if (r) {
-                site_close(journal, site);
+                site_close(journals, site);
                 return r;
         }
-        *ret_journal = journal;
+        *ret_journals = journals;
         *ret_site = site;
         return 0;
 }
 
-void site_close(struct journal *journal, struct site *site)
+void site_close(struct journals *journals, struct site *site)
 {
-        journal_close(journal);
+        journals_close(journals);
         if (site) {
                 site_deinit(site);
                 free(site);
@@ -211,9 +176,20 @@ static int collect_line(void *userdata, const struct record *r, const char *line
         return buf_error(l->lines);
 }
 
-int site_events(struct journal *journal, const struct run *run, uint64_t from, struct buf *lines)
+int site_events(struct journals *journals, const struct run *run, uint64_t from, struct buf *lines,
+                char **ret_message)
 {
         struct lines l = {.from = from, .lines = lines};
+        struct journal *j;
+        int r;
 
-        return journal ? journal_read(journal, run->stream, collect_line, &l) : 0;
+        if (!journals)
+                return 0;
+        r = journals_of_run(journals, run, &j, ret_message);
+        if (r)
+                return r;
+        r = journal_read(j, run->stream, collect_line, &l);
+        if (r > 0)
+                *ret_message = strdup(j->message ?: "");
+        return r;
 }

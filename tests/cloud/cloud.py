@@ -50,6 +50,7 @@ class Cloud:
         self.servers = {}
         self.effects = []
         self.seen = {}  # key -> reply, with --keys
+        self.names = set()  # of all that was ever made
         self.counts = {}
 
     def chance(self, probability):
@@ -74,6 +75,7 @@ class Cloud:
                   "kind": q["kind"], "name": q["name"], "labels": q["labels"], "spec": q["spec"],
                   "ready": time.monotonic() + build, "visible": time.monotonic() + hidden}
         self.servers[server["id"]] = server
+        self.names.add(server["name"])
         self.effect("create", q["labels"]["op_id"], server)
         return {"status": 200, "server": self.shown(server)}
 
@@ -150,7 +152,7 @@ class Cloud:
             return None
         if self.chance(0.25):
             await self.pause(SLOW_MS)
-        if q["do"] == "create" and not self.keys and self.chance(0.04):
+        if q["do"] == "create" and not self.keys and q["name"] not in self.names and self.chance(0.06):
             self.count("late")
             self.late(q)
             return None

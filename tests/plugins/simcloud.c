@@ -120,33 +120,33 @@ static const char *text_of(const json_t *o, const char *key)
         return s ? s : "";
 }
 
-/* What a reply means where it is not 200 or 404, which are the caller's: DONE for these. `looks`: the
- * request changes nothing. */
-static int32_t judge(struct prvng_call *call, const json_t *reply, bool sent, bool looks)
+/* What a reply means where it is not 200 or 404, which are the caller's: DONE for these. `lost` is the
+ * effect where the cloud did not answer, `refused` where it said no. */
+static int32_t judge(struct prvng_call *call, const json_t *reply, uint32_t lost, uint32_t refused)
 {
         int64_t status = number(reply, "status");
-        uint32_t lost = sent && !looks ? PRVNG_EFFECT_UNKNOWN : PRVNG_EFFECT_NONE;
 
         if (!reply)
                 return fail(call, PRVNG_TRANSIENT, lost, -1, "the cloud did not answer");
         if (status == 429)
-                return fail(call, PRVNG_RATE_LIMITED, PRVNG_EFFECT_NONE,
-                            number(reply, "retry_after_ms"), "too many requests");
+                return fail(call, PRVNG_RATE_LIMITED, refused, number(reply, "retry_after_ms"),
+                            "too many requests");
         if (status == 503 || status == 409)
-                return fail(call, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, 5,
+                return fail(call, PRVNG_TRANSIENT, refused, 5,
                             status == 503 ? "the cloud is busy" : "it is being built");
         if (status != 200 && status != 404)
                 return fail(call, PRVNG_PERMANENT, PRVNG_EFFECT_UNKNOWN, -1, "a reply unheard of");
         return PRVNG_DONE;
 }
 
-/* A request that only looks: its reply, or NULL and the class. */
+/* A request that only looks: its reply, or NULL and the class. The effect that an error tells of is that
+ * of the operation, which goes on (in poll) or of which nothing is known. */
 static json_t *look(const struct cloud *c, struct prvng_call *call, json_t *request, int32_t *ret_class)
 {
         bool sent;
         json_t *reply = ask(c, call, request, &sent);
 
-        *ret_class = judge(call, reply, sent, true);
+        *ret_class = judge(call, reply, PRVNG_EFFECT_UNKNOWN, PRVNG_EFFECT_UNKNOWN);
         if (*ret_class == PRVNG_DONE)
                 return reply;
         json_decref(reply);
@@ -222,7 +222,7 @@ static int32_t prepare(void *instance, struct prvng_call *call, const char *verb
 }
 
 /* A spec may ask for a failure: {"simcloud": {"refuse": true}}. */
-static bool refused(const json_t *q)
+static bool is_refused(const json_t *q)
 {
         return json_is_true(json_object_get(
                 json_object_get(json_object_get(q, "spec"), SIMCLOUD_NAME), "refuse"));
@@ -272,12 +272,12 @@ static int32_t begin(void *instance, struct prvng_call *call, const char *verb, 
                 json_decref(q);
                 return r;
         }
-        if (refused(q)) {
+        if (is_refused(q)) {
                 json_decref(q);
                 return fail(call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, -1, "no such plan");
         }
         reply = ask(instance, call, change(verb, call->op_id, q), &sent);
-        r = judge(call, reply, sent, false);
+        r = judge(call, reply, sent ? PRVNG_EFFECT_UNKNOWN : PRVNG_EFFECT_NONE, PRVNG_EFFECT_NONE);
         if (r == PRVNG_DONE && number(reply, "status") == 404)
                 r = strcmp(verb, "delete") == 0
                             ? (write_json(result, json_object()), PRVNG_UNCHANGED)
