@@ -108,6 +108,24 @@ void hex_text(const void *data, size_t n, char *ret_text)
         }
 }
 
+bool hex_read(const char *text, size_t n_text, uint8_t *ret, size_t n)
+{
+        if (n_text != 2 * n)
+                return false;
+        for (size_t i = 0; i < n_text; i++) {
+                char c = text[i];
+                int digit = c >= '0' && c <= '9'   ? c - '0'
+                            : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                            : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                                   : -1;
+
+                if (digit < 0)
+                        return false;
+                ret[i / 2] = (uint8_t)(i % 2 ? ret[i / 2] | digit : digit << 4);
+        }
+        return true;
+}
+
 void buf_hex(struct buf *b, const void *data, size_t n)
 {
         char *p = buf_reserve(b, 2 * n);

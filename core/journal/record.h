@@ -31,6 +31,11 @@ enum record_type {
         RECORD_ENDED,    /* ... its claims are free again */
         RECORD_REOPENED, /* a run that ended is in flight again and holds these claims */
         RECORD_CLAIM,    /* a run in flight claims more */
+        RECORD_SIGNER,   /* the public half of the key that signs for this site */
+        RECORD_COMPACTED, /* the stream of a run that ended is removed: what it was, signed */
+        RECORD_RESTORED, /* a command: this journal came out of a backup */
+        RECORD_MIGRATED, /* a command: what one store held, another one holds */
+        RECORD_MOVED,    /* all there is in a store that the site has left: where it went */
 
         /* Run stream, "run-<ULID>". First the plan: */
         RECORD_RUN,
@@ -124,6 +129,7 @@ struct record {
         struct span id, name, kind, status, host, version, store, stream, head;
         struct span key, workflow, plugin, builds_on, server, item, verb, reason;
         struct span on_failure, target, backoff, folder, file, message, field, token;
+        struct span from, to, public, signature;
 
         /* Whole JSON values. */
         struct span who, claims, spec, outputs, request, former, doc, definition, difference;

@@ -167,8 +167,8 @@ static bool stands_on(const struct resource *r, struct span key)
         return false;
 }
 
-/* What stands on a resource is gone with it: the taskservs of a server. By their keys, because what
- * stands on one of them may be another of them. */
+/* What stands on a server is gone with it: its taskservs. By their keys, because what stands on one of
+ * them may be another of them. A server is not gone with its network: it stands there, unreachable. */
 static int gone_with(struct inventory *inv, const struct resource *r)
 {
         _cleanup_(cleanup_buf) struct buf keys = BUF_NULL;
@@ -197,7 +197,7 @@ int inventory_gone(struct inventory *inv, struct span key)
                 return 0;
         count_on(inv, r, -1);
         put_texts(r); /* from here on it is not there: a circle ends */
-        if (r->n_on > 0 && gone_with(inv, r))
+        if (r->n_on > 0 && startswith(r->key, "server.") && gone_with(inv, r))
                 return error_origin(-ENOMEM);
         inventory_tidy(inv, r);
         return 0;
@@ -249,6 +249,8 @@ void site_deinit(struct site *s)
         free(s->runs);
         strmap_deinit(&s->run_by_id);
         free(s->host);
+        free(s->signer);
+        free(s->moved_to);
         *s = SITE_NULL;
 }
 
@@ -404,6 +406,24 @@ static int apply_ended(struct site *s, const struct record *r)
         return 0;
 }
 
+static int apply_compacted(struct site *s, const struct record *r)
+{
+        struct run *run = run_of(s, &r->run);
+
+        if (!run || !run_status_ended(run->status))
+                return error_origin(-EBADMSG);
+        run->compacted = true;
+        return 0;
+}
+
+static int apply_migrated(struct site *s, const struct record *r)
+{
+        for (uint32_t i = 0; i < s->n_runs; i++)
+                if (span_eq(r->from, s->runs[i]->store) && set_string(&s->runs[i]->store, r->to))
+                        return error_origin(-ENOMEM);
+        return 0;
+}
+
 int site_apply(struct site *s, const struct record *r)
 {
         static const struct uid none;
@@ -419,6 +439,7 @@ int site_apply(struct site *s, const struct record *r)
         case RECORD_ENGINE:
                 s->epoch = r->epoch;
                 s->pid = r->pid;
+                s->restored = false;
                 q = set_string(&s->host, r->host);
                 break;
         case RECORD_ACCEPTED:
@@ -450,6 +471,21 @@ int site_apply(struct site *s, const struct record *r)
         case RECORD_REOPENED:
         case RECORD_CLAIM:
                 q = apply_again(s, r);
+                break;
+        case RECORD_SIGNER:
+                q = set_string(&s->signer, r->public);
+                break;
+        case RECORD_COMPACTED:
+                q = apply_compacted(s, r);
+                break;
+        case RECORD_RESTORED:
+                s->restored = true;
+                break;
+        case RECORD_MIGRATED:
+                q = apply_migrated(s, r);
+                break;
+        case RECORD_MOVED:
+                q = set_string(&s->moved_to, r->to);
                 break;
         default:
                 return error_origin(-EBADMSG);
