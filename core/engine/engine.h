@@ -191,6 +191,12 @@ int engine_replan_claim(struct engine *e, struct run *run, const struct plan *pl
 int engine_replan(struct engine *e, struct run *run, const struct submission *s,
                   const struct plan *plan);
 
+/* Does the plan leave a task that has started as it is? `new` is the one of its id there, NULL: none. */
+bool engine_replan_keeps(const struct run *run, const struct task *t, const struct plan_task *new);
+
+/* A plugin is being asked for the task at this moment. */
+bool engine_is_asked(const struct run *run, uint32_t task);
+
 /* Takes up a run that ended, with its stream loaded: claims its resources in the site stream. To be
  * committed before the command that follows. -EBUSY: another run in flight claims *ret_claimed. */
 int engine_reopen(struct engine *e, struct run *run, const char *who,
