@@ -70,6 +70,7 @@ void buf_printf(struct buf *b, const char *format, ...) _printf_(2, 3);
 /* A JSON string with its quotes; s is UTF-8. */
 void buf_json(struct buf *b, const char *s);
 void buf_json_n(struct buf *b, const char *s, size_t n);
+size_t buf_json_plain(const char *s, size_t n); /* how many bytes from the start on need no escape */
 
 #define BUF_LIT(b, literal) buf_append((b), (literal), sizeof(literal) - 1)
 

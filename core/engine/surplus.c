@@ -109,6 +109,13 @@ static void remove_one(struct flight *f, const json_t *identity)
         attempt_prepare(f);
 }
 
+static void later(struct flight *f, int64_t after_ms)
+{
+        f->phase = PHASE_UNLISTED;
+        if (timers_set(&f->engine->timers, &f->next, f->engine->boot_ms + after_ms))
+                f->engine->error = -ENOMEM;
+}
+
 void surplus_listed(struct flight *f, struct op_reply *reply)
 {
         _cleanup_(cleanup_json_decref) json_t *listed = NULL, *outputs = NULL;
@@ -138,6 +145,8 @@ void surplus_listed(struct flight *f, struct op_reply *reply)
         else if (n_ours == 0)
                 attempt_park(f, "It was made more than once, and the plugin does not tell which one is in "
                                 "use");
-        else
+        else if (flight_take_place(f)) /* it has none if the operator said that it is made */
                 remove_one(f, other);
+        else
+                later(f, PLACE_MS);
 }

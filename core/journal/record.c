@@ -160,6 +160,19 @@ static bool is_default(const struct member *m, const void *at)
         return false;
 }
 
+/* One of ours: it needs no escapes. */
+static void write_name(struct buf *b, const char *name)
+{
+        size_t n = strlen(name);
+        char *p = buf_reserve(b, n + 2);
+
+        if (!p)
+                return;
+        p[0] = p[n + 1] = '"';
+        memcpy(p + 1, name, n);
+        buf_advance(b, n + 2);
+}
+
 static void write_member(struct buf *b, const struct member *m, const void *at)
 {
         const struct span *span = at;
@@ -191,15 +204,15 @@ static void write_member(struct buf *b, const struct member *m, const void *at)
                 buf_append(b, text, UID_TEXT + 1);
                 break;
         case CLASS:
-                buf_json(b, op_class_name(*(const int32_t *)at));
+                write_name(b, op_class_name(*(const int32_t *)at));
                 break;
         case EFFECT:
-                buf_json(b, op_effect_name(*(const uint32_t *)at));
+                write_name(b, op_effect_name(*(const uint32_t *)at));
                 break;
         }
 }
 
-/* "123,\"at\":1795349410206,\"type\":\"": many records share their millisecond. */
+/* {"seq":123,"at":1795349410206,"type": -- many records share their millisecond. */
 static char *write_head(char *p, const struct record *r)
 {
         static __thread char text[U64_TEXT + 1];
@@ -217,7 +230,7 @@ static char *write_head(char *p, const struct record *r)
                 at = r->at;
         }
         p = mempcpy(p, text, n_text);
-        return mempcpy(p, ",\"type\":\"", 9);
+        return mempcpy(p, ",\"type\":", 8);
 }
 
 void record_write(struct buf *b, const struct record *r)
@@ -228,8 +241,7 @@ void record_write(struct buf *b, const struct record *r)
         if (!p)
                 return;
         buf_advance(b, (size_t)(write_head(p, r) - p));
-        buf_puts(b, types[r->type].name);
-        buf_putc(b, '"');
+        write_name(b, types[r->type].name);
         for (const struct member *m = types[r->type].members; m->name; m++) {
                 const void *at = (const char *)r + m->offset;
 
@@ -289,6 +301,9 @@ static bool skip_string(struct scanner *s, bool *ret_escapes)
         bool escapes = false;
 
         for (const char *p = s->p, *end = s->end; p < end; p++) {
+                p += buf_json_plain(p, (size_t)(end - p));
+                if (p == end)
+                        break;
                 if (*p == '"') {
                         s->p = p + 1;
                         *ret_escapes = escapes;

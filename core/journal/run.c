@@ -327,7 +327,8 @@ static int apply_end_of_task(struct run *run, struct site *site, struct task *t,
                         t->drift = 1;
                         run->n_drift++;
                 }
-                set_status(run, t, r->answer == PRVNG_UNCHANGED ? TASK_UNCHANGED : TASK_SUCCEEDED);
+                set_status(run, t, r->answer == PRVNG_UNCHANGED && !t->caused ? TASK_UNCHANGED
+                                                                              : TASK_SUCCEEDED);
         }
         if (q)
                 return error_fold(q);
@@ -350,6 +351,8 @@ static int apply_redo(struct run *run, struct task *t, const struct record *r)
                 set_status(run, t, TASK_READY);
                 return enqueue(run, r->task);
         }
+        if (t->note && run->notes[t->note - 1].effect == PRVNG_EFFECT_NONE) /* of the undo: it is still there */
+                run->notes[t->note - 1].effect = PRVNG_EFFECT_PARTIAL;
         set_status(run, t, TASK_FAILED);
         t->ended_s = since_start(run, r->at);
         return settle(run, r->task);
@@ -380,6 +383,7 @@ static int apply_end_of_undo(struct run *run, struct site *site, struct task *t,
         }
         t->undo = 0;
         free_attempt(run, t);
+        t->caused &= r->type != RECORD_UNDONE;
         set_status(run, t, r->type == RECORD_UNDONE ? TASK_UNDONE : TASK_UNDO_FAILED);
         return settle_undo(run, r->task);
 }

@@ -167,8 +167,8 @@ static bool stands_on(const struct resource *r, struct span key)
         return false;
 }
 
-/* What stands on a resource is gone with it: the taskservs of a server. By their keys, because what
- * stands on one of them may be another of them. */
+/* What stands on a server is gone with it: its taskservs. By their keys, because what stands on one of
+ * them may be another of them. A server is not gone with its network: it stands there, unreachable. */
 static int gone_with(struct inventory *inv, const struct resource *r)
 {
         _cleanup_(cleanup_buf) struct buf keys = BUF_NULL;
@@ -197,7 +197,7 @@ int inventory_gone(struct inventory *inv, struct span key)
                 return 0;
         count_on(inv, r, -1);
         put_texts(r); /* from here on it is not there: a circle ends */
-        if (r->n_on > 0 && gone_with(inv, r))
+        if (r->n_on > 0 && startswith(r->key, "server.") && gone_with(inv, r))
                 return error_origin(-ENOMEM);
         inventory_tidy(inv, r);
         return 0;

@@ -95,6 +95,7 @@ struct task {
         uint8_t in_flight : 1; /* the engine's: a call is under way; not part of the fold */
         uint8_t undo : 1;      /* the rollback under way shall undo it */
         uint8_t redo : 1;      /* what a failed attempt left is undone before the next one */
+        uint8_t caused : 1;    /* made by this run, not undone, and to be done again: UNCHANGED is its own */
         uint16_t checkpoint;   /* how many checkpoints the run had when it ended */
         uint32_t whole;        /* in run->wholes: the document that its own is like */
         struct attempt *attempt; /* NULL before the intent and after the result */
@@ -105,6 +106,7 @@ struct task {
 struct whole_doc {
         uint32_t text; /* offset in run->text */
         uint32_t n;
+        uint32_t spec; /* offset in it: where its spec begins; n: it has none */
 };
 
 struct operation {

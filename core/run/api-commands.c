@@ -12,8 +12,6 @@
 #include "base/clock.h"
 #include "base/json.h"
 
-#include <stdarg.h>
-
 struct command {
         struct engine_process *p;
         struct request *q;
@@ -24,19 +22,7 @@ struct command {
 
 /* Answers */
 
-static void refuse(struct command *c, int status, const char *format, ...) _printf_(3, 4);
-
-static void refuse(struct command *c, int status, const char *format, ...)
-{
-        _cleanup_(cleanup_free) char *message = NULL;
-        va_list ap;
-
-        va_start(ap, format);
-        if (vasprintf(&message, format, ap) < 0)
-                message = NULL;
-        va_end(ap);
-        api_problems(c->q, status, message ?: "out of memory", NULL);
-}
+#define refuse(c, ...) api_refuse((c)->q, __VA_ARGS__)
 
 static void answer(struct command *c, bool changed)
 {
@@ -401,17 +387,6 @@ static bool read_body(struct command *c, const char *members, const char *accept
         return true;
 }
 
-static bool find_run(struct command *c, const char *name, size_t n)
-{
-        _cleanup_(cleanup_free) char *copy = strndup(name, n);
-
-        c->run = copy ? site_run(&c->p->site, copy) : NULL;
-        if (!c->run)
-                refuse(c, 404, "there is no run or workflow \"%s\"; prvng batch list shows all",
-                       copy ?: "");
-        return c->run != NULL;
-}
-
 void api_command(struct engine_process *p, struct request *q, const char *run, const char *command)
 {
         struct command c = {.p = p, .q = q};
@@ -420,8 +395,8 @@ void api_command(struct engine_process *p, struct request *q, const char *run, c
                 if (!streq(command, commands[i].name))
                         continue;
                 engine_time(p->engine, clock_boot_ms(), clock_wall_ms());
-                if (find_run(&c, run, (size_t)(command - run)) &&
-                    read_body(&c, commands[i].members, commands[i].accepted))
+                c.run = api_find_run(p, q, run, (size_t)(command - run));
+                if (c.run && read_body(&c, commands[i].members, commands[i].accepted))
                         commands[i].carry_out(&c);
                 json_decref(c.body);
                 buf_deinit(&c.who);

@@ -24,6 +24,7 @@ struct call {
         bool arrives;             /* the request is still under way */
         int64_t arrives_at;
         enum way way;
+        bool twice;               /* it arrives together with an earlier one */
         bool dropped;             /* nobody waits for the answer any more */
         bool withdrawn;           /* the plugin was never asked */
         bool might_begin;         /* op->may_begin before the call */

@@ -10,7 +10,16 @@
 #define MAX_SUBMISSIONS 16
 #define MAX_PARKED 64
 
-enum { COOKIE_SUBMIT = 1, COOKIE_CANCEL, COOKIE_RESOLVE, COOKIE_LOOK };
+enum command { SUBMIT, CANCEL, PAUSE, RESUME, ROLLBACK, RETRY, RESOLVE };
+
+static const struct {
+        const char *name;
+        enum record_type record; /* that it leaves in the run's stream */
+} commands[] = {
+        [CANCEL] = {"cancel", RECORD_CANCEL},       [PAUSE] = {"pause", RECORD_PAUSE},
+        [RESUME] = {"resume", N_RECORD_TYPES},      [ROLLBACK] = {"rollback", RECORD_ROLLBACK},
+        [RETRY] = {"retry", RECORD_RERUN},
+};
 
 struct submission_of_client {
         char id[UID_TEXT];
@@ -19,6 +28,7 @@ struct submission_of_client {
         struct buf body;
         bool due, posted, finished;
         uint32_t n_refused;
+        uint32_t n_before[RESOLVE]; /* records of a command's type, when it was posted */
 };
 
 struct clients {
@@ -27,9 +37,9 @@ struct clients {
         bool operator_comes;
 };
 
-static void *cookie(unsigned kind, uint32_t number)
+static void *cookie(enum command kind, uint32_t number)
 {
-        return (void *)(uintptr_t)(kind << 16 | number);
+        return (void *)(uintptr_t)((kind + 1u) << 16 | number);
 }
 
 /* Few are big. */
@@ -47,6 +57,20 @@ static uint32_t draw_size(void)
         return MIN(size, sim->options->max_tasks);
 }
 
+static void draw_commands(uint32_t number)
+{
+        static const enum command by_fault[] = {[FAULT_CANCEL - FAULT_CANCEL] = CANCEL,
+                                                [FAULT_PAUSE - FAULT_CANCEL] = PAUSE,
+                                                [FAULT_ROLLBACK - FAULT_CANCEL] = ROLLBACK,
+                                                [FAULT_RETRY - FAULT_CANCEL] = RETRY};
+
+        for (unsigned f = FAULT_CANCEL; f <= FAULT_RETRY; f++)
+                while (fault((enum fault)f))
+                        event_add(random_between(&sim->random, 1, random_chance(&sim->random, 500) ? 5000
+                                                                                                : 300000),
+                                  EVENT_COMMAND, by_fault[f - FAULT_CANCEL] << 16 | number);
+}
+
 struct clients *clients_new(void)
 {
         struct clients *c = calloc(1, sizeof(*c));
@@ -61,8 +85,7 @@ struct clients *clients_new(void)
                 uid_text(&id, c->list[i].id);
                 c->list[i].size = draw_size();
                 event_add(random_between(&sim->random, 0, i ? 120000 : 100), EVENT_SUBMIT, i);
-                if (fault(FAULT_CANCEL))
-                        event_add(random_between(&sim->random, 100, 240000), EVENT_COMMAND, i);
+                draw_commands(i);
         }
         return c;
 }
@@ -96,19 +119,40 @@ void clients_submit(uint32_t number)
         snprintf(path, sizeof(path), "/workflows/%s", s->kind);
         s->posted = true;
         HISTORY("submit", number, s->body.n, "%s %s: %s", s->id, s->kind, buf_str(&s->body));
-        post(cookie(COOKIE_SUBMIT, number), path, &s->body);
+        post(cookie(SUBMIT, number), path, &s->body);
 }
 
-void clients_command(uint32_t number)
+static void command(enum command kind, uint32_t number, const struct buf *body)
 {
-        const char *id = sim->clients->list[number].id;
-        char path[64];
+        struct submission_of_client *s = &sim->clients->list[number];
+        char path[80];
 
-        if (!sim->process || sim->dead || !witness_accepted(id))
+        snprintf(path, sizeof(path), "/workflows/%s/%s", s->id, commands[kind].name);
+        if (commands[kind].record < N_RECORD_TYPES)
+                s->n_before[kind] = witness_records(s->id, commands[kind].record);
+        HISTORY("command", kind, number, "%s %s %s", commands[kind].name, s->id,
+                body ? buf_str(body) : "");
+        post(cookie(kind, number), path, body);
+}
+
+void clients_command(uint32_t what)
+{
+        _cleanup_(cleanup_buf) struct buf body = BUF_NULL;
+        enum command kind = what >> 16;
+        uint32_t number = what & 0xffff;
+
+        if (!sim->process || sim->dead || !witness_accepted(sim->clients->list[number].id))
                 return;
-        snprintf(path, sizeof(path), "/workflows/%s/cancel", id);
-        HISTORY("cancel", number, 0, "%s", id);
-        post(cookie(COOKIE_CANCEL, number), path, NULL);
+        if (sim->quiet && kind != RESUME)
+                return;
+        if (kind == ROLLBACK && random_chance(&sim->random, 300))
+                buf_printf(&body, "{\"to\":%u}", (unsigned)random_below(&sim->random, 4));
+        if (kind == RETRY && random_chance(&sim->random, 300))
+                buf_printf(&body, "{\"operation\":\"o%u\"}", (unsigned)random_below(&sim->random, 4));
+        command(kind, number, body.n ? &body : NULL);
+        if (kind == PAUSE)
+                event_add(random_between(&sim->random, 1, 60000), EVENT_COMMAND,
+                          (uint32_t)RESUME << 16 | number);
 }
 
 /* What the operator says of a task after a look at the cloud; NULL: nothing yet. */
@@ -139,11 +183,9 @@ static void resolve(const struct parked *p, const char *as)
                 cloud_result(p->op, &body);
         }
         buf_putc(&body, '}');
-        if (p->op)
-                p->op->may_begin = true;
         snprintf(path, sizeof(path), "/workflows/%s/resolve", p->run);
         HISTORY("resolve", as[0], p->since, "%s %s: %s", p->run, p->task, as);
-        post(cookie(COOKIE_RESOLVE, 0), path, &body);
+        post(cookie(RESOLVE, 0), path, &body);
 }
 
 /* Comes by every now and then. */
@@ -158,6 +200,9 @@ void clients_operator(void)
                 if (as && random_chance(&sim->random, 700))
                         resolve(&list[i], as);
         }
+        for (uint32_t i = 0; sim->quiet && i < sim->clients->n && sim->process && !sim->dead; i++)
+                if (witness_paused(sim->clients->list[i].id))
+                        command(RESUME, i, NULL);
         event_add(random_between(&sim->random, 5000, 60000), EVENT_OPERATOR, 0);
 }
 
@@ -177,26 +222,33 @@ static void submitted(uint32_t number, int status, const char *body, size_t n_bo
         }
 }
 
+/* What was answered is durable (promise 8). */
+static void commanded(enum command kind, uint32_t number, int status, const char *body)
+{
+        const struct submission_of_client *s = &sim->clients->list[number];
+
+        if (status == 202 && commands[kind].record < N_RECORD_TYPES &&
+            strstr(body, "\"changed\":true") &&
+            witness_records(s->id, commands[kind].record) <= s->n_before[kind])
+                violated("answered-early", "the %s of run %s was answered before it is durable",
+                         commands[kind].name, s->id);
+        if (status >= 500)
+                sim->failing = true;
+}
+
 void clients_answer(void *userdata, void *with, int status, const char *body, size_t n_body)
 {
+        enum command kind = (enum command)(((uintptr_t)with >> 16) - 1);
         uint32_t number = (uint32_t)(uintptr_t)with & 0xffff;
 
         if (sim->dead) /* nobody hears it */
                 return;
         sim->n_steps++;
         HISTORY("reply", (uintptr_t)with, status, "%d %.*s", status, (int)MIN(n_body, (size_t)400), body);
-        switch ((unsigned)((uintptr_t)with >> 16)) {
-        case COOKIE_SUBMIT:
+        if (kind == SUBMIT)
                 submitted(number, status, body, n_body);
-                break;
-        case COOKIE_CANCEL:
-                if (status == 202 && !witness_cancelled(sim->clients->list[number].id))
-                        violated("answered-early", "the cancellation of run %s was answered before "
-                                 "it is durable", sim->clients->list[number].id);
-                break;
-        default:
-                break;
-        }
+        else if (kind != RESOLVE)
+                commanded(kind, number, status, body);
 }
 
 void clients_engine_gone(void)

@@ -58,10 +58,10 @@ void cloud_add_service(const struct service *s, const char *kind, const char *de
         plugin_add(kind, strchr(s->lane, '/') + 1, dependencies, added);
 }
 
-const struct service *cloud_service(const char *lane)
+const struct service *cloud_service_of(const struct plugin *plugin)
 {
         for (uint32_t i = 0; i < sim->cloud->n_services; i++)
-                if (streq(sim->cloud->services[i].lane, lane))
+                if (sim->cloud->services[i].plugin == plugin)
                         return &sim->cloud->services[i];
         return NULL;
 }
@@ -184,6 +184,21 @@ static void count_effect(struct cloud_op *op)
                          op->n_effects);
 }
 
+/* A taskserv needs its server. */
+static bool has_ground(const struct cloud_op *op)
+{
+        const char *at = startswith(op->key, "taskserv.") ? strchr(op->key, '@') : NULL;
+
+        for (uint32_t i = 0; at && i < sim->cloud->n_objects; i++) {
+                const struct object *o = &sim->cloud->objects[i];
+                const char *name = o->alive ? startswith(o->key, "server.") : NULL;
+
+                if (name && streq(name, at + 1))
+                        return true;
+        }
+        return !at;
+}
+
 /* Returns false if there is nothing to work on. */
 static bool act(struct cloud_op *op, bool partial, bool *ret_unchanged)
 {
@@ -192,7 +207,7 @@ static bool act(struct cloud_op *op, bool partial, bool *ret_unchanged)
         struct object *o = object_at(again && op->verb == OP_CREATE ? 0 : cloud_object_of(op));
 
         *ret_unchanged = false;
-        if (op->verb == OP_UPDATE && !o)
+        if ((op->verb == OP_UPDATE && !o) || (op->verb != OP_DELETE && !has_ground(op)))
                 return false;
         if (op->verb == OP_DELETE ? !o : o && !o->partial && o->spec == op->spec) {
                 *ret_unchanged = !going_on;
@@ -204,6 +219,7 @@ static bool act(struct cloud_op *op, bool partial, bool *ret_unchanged)
         } else {
                 op->object = (uint64_t)(o - sim->cloud->objects) + 1;
                 memcpy(o->touched, op->id, sizeof(o->touched));
+                op->before = going_on ? op->before : o->spec;
                 o->partial = partial;
                 o->spec = op->spec;
                 if (op->verb == OP_DELETE && !partial)
@@ -284,15 +300,8 @@ void cloud_arrive(struct call *c)
                 start_job(op);
         else if (!act(op, c->way == WAY_PARTIAL, &c->unchanged))
                 c->not_found = true;
-}
-
-void cloud_repeat(struct cloud_op *op)
-{
-        bool unchanged;
-
-        cloud_advance(op);
-        if (!keeps_key(op) && op->verb == OP_CREATE && op->state == OP_DONE && cloud_object_of(op))
-                act(op, false, &unchanged);
+        else if (c->twice && !c->unchanged) /* the one that was long thought lost has come as well */
+                act(op, false, &c->unchanged);
 }
 
 int32_t cloud_observe(struct cloud_op *op)
@@ -314,7 +323,7 @@ void cloud_clean(struct cloud_op *op)
         if (op->verb == OP_CREATE && o)
                 object_gone(o);
         else if (o)
-                o->partial = false;
+                o->partial = false, o->spec = op->before;
         op->state = OP_ABSENT;
         op->n_effects = 0;
 }
@@ -325,6 +334,17 @@ void cloud_engine_gone(void)
                 op->observed = false;
                 op->not_before = 0;
         }
+}
+
+void cloud_list(const char *op_id, struct buf *resources)
+{
+        bool any = false;
+
+        for (uint32_t i = 0; i < sim->cloud->n_objects; i++)
+                if (sim->cloud->objects[i].alive && streq(sim->cloud->objects[i].op_id, op_id)) {
+                        buf_printf(resources, "%s{\"identity\":{\"id\":%u}}", any ? "," : "", i + 1);
+                        any = true;
+                }
 }
 
 void cloud_result(const struct cloud_op *op, struct buf *result)
@@ -375,6 +395,9 @@ static void check_object(uint32_t i)
         if (touched == FATE_DONE && o->partial)
                 violated("done-without-effect", "%s is half done; the journal says that it is done",
                          o->key);
+        if (witness_rolled_back(o->op_id))
+                violated("rollback-left", "%s is there as object %u (op %s), although the run that made it "
+                         "is rolled back", o->key, i + 1, o->op_id);
         if (touched == FATE_DONE && !witness_owns(o->key, i + 1))
                 violated("effect-unknown", "%s exists as object %u; the inventory does not know it",
                          o->key, i + 1);

@@ -22,6 +22,7 @@ struct service {
         int64_t settle_ms;
         int64_t latency_ms;    /* of a usual call, at most */
         unsigned pending;      /* permille of requests that take long */
+        bool restores;         /* can undo a delete */
 };
 
 #define SERVICES_MAX 12
@@ -46,9 +47,11 @@ struct cloud_op {
         uint32_t failed_effect;
         int64_t visible_at;
         uint64_t object;       /* the last one it made or changed */
+        uint64_t before;       /* its spec until then */
         uint32_t token;        /* number of the last one given */
         uint32_t n_effects;
 
+        uint32_t n_attempts;   /* begins that left, in all */
         uint32_t n_begins;     /* calls under way */
         bool may_begin;        /* no effect is in doubt: the journal says so */
         bool observed;         /* ... or this engine was told so */
@@ -60,16 +63,16 @@ struct cloud_op {
 struct cloud *cloud_new(void);
 struct cloud *cloud_free(struct cloud *c);
 void cloud_add_service(const struct service *s, const char *kind, const char *dependencies);
-const struct service *cloud_service(const char *lane); /* or NULL */
+const struct service *cloud_service_of(const struct plugin *plugin); /* or NULL */
 struct cloud_op *cloud_find(const char *op_id);        /* or NULL */
 struct cloud_op *cloud_op(const char *op_id, const struct service *s, const char *verb,
                           const char *request, const char *key); /* made if need be */
 void cloud_advance(struct cloud_op *op);  /* to the present */
 void cloud_arrive(struct call *c);
-void cloud_repeat(struct cloud_op *op); /* its request comes once more */
 int32_t cloud_observe(struct cloud_op *op); /* PRVNG_OBSERVED_* */
 void cloud_clean(struct cloud_op *op);    /* an operator removes what is half done */
 void cloud_engine_gone(void);
+void cloud_list(const char *op_id, struct buf *resources); /* what carries it */
 void cloud_result(const struct cloud_op *op, struct buf *result);
 bool cloud_object(uint64_t id, uint64_t *ret_spec, bool *ret_whole); /* false: not there */
 uint64_t cloud_object_of(const struct cloud_op *op); /* what the request works on; 0: not there */

@@ -2,9 +2,6 @@
 /* What becomes of a call, drawn when it begins. */
 #include "simulate/calls.h"
 
-/* Does the engine look for a surplus and delete it? Else a duplicate would stay. */
-enum { SURPLUS = 0 };
-
 static const int32_t classes[] = {
         PRVNG_TRANSIENT, PRVNG_TRANSIENT, PRVNG_TRANSIENT, PRVNG_TRANSIENT, PRVNG_TRANSIENT,
         PRVNG_TRANSIENT, PRVNG_RATE_LIMITED, PRVNG_RATE_LIMITED, PRVNG_PERMANENT, PRVNG_AUTH,
@@ -78,10 +75,9 @@ static void plan_begin(struct call *c, int64_t returns)
                 c->as_it_is = true;
                 arrive(c, way, draw(0, returns));
         }
-        if (c->arrives && c->way == WAY_FULL && c->service->api == API_TAGGED &&
-            c->service->settle_ms && SURPLUS && fault(FAULT_DUPLICATE))
-                event_add(MAX(c->arrives_at - sim->now, returns) + draw(0, c->service->settle_ms),
-                          EVENT_REPEAT, (uintptr_t)c->op);
+        c->twice = c->arrives && c->way == WAY_FULL && c->as_it_is && c->service->api == API_TAGGED &&
+                   c->service->settle_ms && c->op->verb == OP_CREATE && c->op->n_attempts > 1 &&
+                   fault(FAULT_DUPLICATE);
 }
 
 static void plan_observe(struct call *c)
@@ -127,7 +123,7 @@ static void plan_read(struct call *c)
 
 void plan_call(struct call *c)
 {
-        int64_t returns = draw(1, c->service->latency_ms);
+        int64_t returns = draw(1, c->service ? c->service->latency_ms : 20); /* or it evaluates */
         bool hangs = false;
 
         c->retry_after = c->ask_again = -1;

@@ -7,8 +7,9 @@ static void dump_attempt(struct buf *b, const struct attempt *a)
         char op_id[UID_TEXT];
 
         uid_text(&a->op_id, op_id);
-        buf_printf(b, " op %s attempt %u answer %d effect %u retry %lld token %s request %s", op_id,
-                   a->number, a->answer, a->effect, (long long)a->retry_ms, a->token ?: "-", a->request);
+        buf_printf(b, " op %s role %u %u attempt %u again %u answer %d effect %u retry %lld token %s spec %s "
+                      "request %s", op_id, a->role, a->verb, a->number, a->again, a->answer, a->effect,
+                   (long long)a->retry_ms, a->token ?: "-", a->spec ?: "-", a->request);
 }
 
 static void dump_run(struct buf *b, const struct run *run)
@@ -16,18 +17,23 @@ static void dump_run(struct buf *b, const struct run *run)
         buf_printf(b, "run %s %s %s\n", run->id_text, run->name, run_status_name(run->status));
         if (run_status_ended(run->status)) /* unloaded */
                 return;
-        buf_printf(b, "halted %d cancelled %d seq %llu unsettled %u\n", run->halted, run->cancelled,
-                   (unsigned long long)run->seq, run->unsettled);
+        buf_printf(b, "halted %d by %u cancelled %d rollback %d unwinding %d stopped %d to %u preserve %d "
+                      "seq %llu unsettled %u completed %u attempts %u checkpoints %u\n",
+                   run->halted, run->halted_by, run->cancelled, run->rollback, run->unwinding,
+                   run->stopped, run->to_checkpoint, run->preserve, (unsigned long long)run->seq,
+                   run->unsettled, run->n_completed, run->n_attempts, run->n_checkpoints);
         for (uint32_t i = 0; i < run->n_tasks; i++) {
                 const struct task *t = &run->tasks[i];
                 const struct task_note *note = run_note(run, i);
 
-                buf_printf(b, "%s %s unmet %u blocked %u", task_id(run, t),
-                           task_status_name(t->status), t->n_unmet, t->blocked);
+                buf_printf(b, "%s %s unmet %u blocked %u undo %u redo %u checkpoint %u", task_id(run, t),
+                           task_status_name(t->status), t->n_unmet, t->blocked, t->undo, t->redo,
+                           t->checkpoint);
                 if (t->attempt)
                         dump_attempt(b, t->attempt);
                 if (note)
-                        buf_printf(b, " note %d %u %s", note->answer, note->effect, note->message);
+                        buf_printf(b, " note %d %u %s former %s made %s", note->answer, note->effect,
+                                   note->message, note->former ?: "-", note->made ?: "-");
                 buf_putc(b, '\n');
         }
         for (uint32_t i = 0; i < run->n_operations; i++)
@@ -50,8 +56,8 @@ static int dump(struct buf *b, const struct site *s)
 
                 buf_printf(b, "%s claim %s", r->key, r->claim ?: "-");
                 if (r->workflow)
-                        buf_printf(b, " of %s at %s: %s -> %s on %s (%u) op %s run %s", r->workflow,
-                                   r->plugin, r->spec, r->outputs, r->builds_on, r->n_on, r->op_id,
+                        buf_printf(b, " of %s at %s: %s -> %s on %s op %s run %s", r->workflow,
+                                   r->plugin, r->spec, r->outputs, r->builds_on, r->op_id,
                                    r->run);
                 buf_putc(b, '\n');
         }

@@ -32,6 +32,7 @@ static void draw_service(struct service *s)
         if (s->api == API_TAGGED || chance(300))
                 s->settle_ms = draw(1, chance(500) ? 2000 : 30000);
         s->latency_ms = chance(700) ? draw(2, 60) : draw(60, 3000);
+        s->restores = chance(300);
         s->pending = chance(500) ? 0 : (unsigned)draw(1, 900);
         s->batch_size = chance(300) ? (uint32_t)draw(1, 3) : (uint32_t)draw(3, 50);
 }
@@ -82,9 +83,10 @@ void generate_site(void)
         sim->config = (struct config){.state = state, .store = store, .provider = provider};
         sim->config.workers = chance(300) ? (uint32_t)draw(1, 8) : 64;
         sim->config.server = json_pack("{s:i, s:i, s:i}", "disk", 10, "memory", 1024, "cpu", 1);
-        sim->plugins.list = calloc(SERVICES_MAX + 2, sizeof(struct plugin));
+        sim->plugins.list = calloc(SERVICES_MAX + 3, sizeof(struct plugin));
         plugin_add("loader", "json", NULL, NULL);
         plugin_add("store", "sim", NULL, NULL);
+        plugin_add("template", "sim", NULL, NULL);
         add_providers();
         add_taskservs();
 }
@@ -217,11 +219,14 @@ static void add_dependencies(struct buf *b, const struct workflow *w)
         for (uint32_t i = 0; i < n; i++) {
                 uint32_t source = (uint32_t)draw(1, w->n_servers - 1);
 
+                bool waits = chance(200);
+
                 buf_printf(b, "%s{\"source\":\"server.w%u-%u\",\"target\":\"server.w%u-%u\","
-                              "\"type\":\"%s\"}",
+                              "\"type\":\"%s\"%s}",
                            i ? "," : "", w->number, source, w->number,
                            (uint32_t)random_below(&sim->random, source),
-                           types[random_below(&sim->random, N_ELEMENTS(types))]);
+                           types[random_below(&sim->random, waits ? 2 : 3)],
+                           waits ? ",\"wait_condition\":\"outputs.id\"" : "");
         }
         buf_putc(b, ']');
 }
@@ -240,6 +245,10 @@ static void add_definition(struct buf *b, uint32_t size, unsigned number)
         buf_putc(b, ']');
         add_servers(b, &w);
         add_dependencies(b, &w);
+        buf_printf(b, ",\"rollback_strategy\":{\"enabled\":%s,\"on_partial_failure\":%s,"
+                      "\"checkpoint_interval\":%d,\"preserve_successful\":%s}",
+                   chance(850) ? "true" : "false", chance(800) ? "true" : "false", (int)draw(1, 4),
+                   chance(200) ? "true" : "false");
         buf_printf(b, ",\"retry_policy\":{\"max_attempts\":%d,\"backoff\":\"%s\",\"initial_delay\":%d,"
                       "\"max_delay\":%d}",
                    (int)draw(1, 5), chance(500) ? "linear" : "exponential", (int)draw(0, 5),

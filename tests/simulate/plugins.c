@@ -200,6 +200,21 @@ static int32_t read_state(void *instance, struct prvng_call *pub, const void *ta
         return PRVNG_DONE;
 }
 
+static int32_t list(void *instance, struct prvng_call *pub, const void *filter, uint64_t n_filter,
+                    struct prvng_sink *result)
+{
+        _cleanup_(cleanup_json_decref) json_t *f = json_loadb(filter, n_filter, 0, NULL);
+
+        if (current_call->service->api == API_BLIND)
+                return op_call_fail(pub, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE, 0, "nothing carries it");
+        if (!current_call->as_it_is)
+                return fails(pub, current_call);
+        BUF_LIT(result->buf, "{\"resources\":[");
+        cloud_list(json_get_string(f, "op_id", ""), result->buf);
+        BUF_LIT(result->buf, "]}");
+        return PRVNG_DONE;
+}
+
 static const struct prvng_op op = {
         .struct_size = sizeof(op),
         .prepare = prepare,
@@ -208,6 +223,31 @@ static const struct prvng_op op = {
         .cancel = cancel,
         .observe = observe,
         .read = read_state,
+        .list = list,
+};
+
+/* Conditions come true by themselves. */
+static int32_t evaluate(void *instance, struct prvng_call *call, const void *expression,
+                        uint64_t n_expression, const void *variables, uint64_t n_variables,
+                        struct prvng_sink *result)
+{
+        if (!current_call->as_it_is)
+                return fails(call, current_call);
+        buf_printf(result->buf, "{\"value\":%s,\"seen\":{\"outputs.id\":%u}}",
+                   fault(FAULT_CONDITION) ? "false" : "true", (unsigned)random_below(&sim->random, 3));
+        return PRVNG_DONE;
+}
+
+static int32_t check_expression(void *instance, struct prvng_call *call, const void *expression,
+                                uint64_t n_expression, const void *names, uint64_t n_names)
+{
+        return PRVNG_DONE;
+}
+
+static const struct prvng_template template = {
+        .struct_size = sizeof(template),
+        .evaluate = evaluate,
+        .check = check_expression,
 };
 
 /* The loader `json`, from jansson's tree: the position of everything is line 1. */
@@ -257,6 +297,11 @@ static const struct prvng_loader loader = {
         .load = load,
 };
 
+/* Declares that a delete can be undone too. */
+#define ALL "[\"create\",\"update\",\"delete\",\"check\"]"
+static const char restores[] = "{\"resources\":[{\"kind\":\"server\",\"verbs\":" ALL ",\"undo\":" ALL "},"
+                               "{\"kind\":\"taskserv\",\"verbs\":" ALL ",\"undo\":" ALL "}]}";
+
 void plugin_add(const char *kind, const char *name, const char *dependencies,
                 struct service *service)
 {
@@ -266,6 +311,8 @@ void plugin_add(const char *kind, const char *name, const char *dependencies,
                              .config = &sim->config_plugin};
         if (dependencies)
                 p->dependencies = json_loads(dependencies, 0, NULL);
+        if (service && service->restores)
+                p->describe = json_loads(restores, 0, NULL);
         p->descriptor.threads = PRVNG_THREADS_PARALLEL;
         if (service) {
                 p->op = op;
@@ -278,6 +325,8 @@ void plugin_add(const char *kind, const char *name, const char *dependencies,
                 p->loader = loader;
         if (streq(kind, "store"))
                 p->store = disk_store;
+        if (streq(kind, "template"))
+                p->template_ = template;
 }
 
 void plugins_forget(void)
@@ -286,6 +335,7 @@ void plugins_forget(void)
                 free(sim->plugins.list[i].kind);
                 free(sim->plugins.list[i].name);
                 json_decref(sim->plugins.list[i].dependencies);
+                json_decref(sim->plugins.list[i].describe);
         }
         free(sim->plugins.list);
 }

@@ -1,6 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What records of a run and the calls of its tasks must keep to. */
+/* What the records of a task must keep to. */
 #include "simulate/witness-inside.h"
+
+/* May a request of this kind start, or be tried again, in the run as it is? */
+static void check_may_begin(const struct w_run *run, const struct witness_task *t, enum w_role role,
+                            const char *what)
+{
+        bool halted = role == W_TASK || (role == W_UNDO && !run->unwinding)
+                              ? run->halted || run->halt_due
+                              : role == W_UNDO && run->stopped;
+
+        if (halted)
+                violated("halted", "%s of %s, although nothing more starts in run %s", what, t->id, run->id);
+        if (run->paused && role != W_SURPLUS)
+                violated("paused", "%s of %s, although run %s is paused", what, t->id, run->id);
+}
 
 static void parked(struct witness_task *t, bool is)
 {
@@ -11,7 +25,7 @@ static void parked(struct witness_task *t, bool is)
                 t->since = sim->now;
 }
 
-static void goes_on(struct witness_task *t, enum w_status status)
+void w_goes_on(struct witness_task *t, enum w_status status)
 {
         parked(t, status == W_PARKED);
         if (t->status >= W_DONE)
@@ -23,11 +37,10 @@ static void goes_on(struct witness_task *t, enum w_status status)
 
 static void begins(struct w_run *run, struct witness_task *t, const struct record *r)
 {
-        if (run->halted || run->halt_due)
-                violated("halted", "%s begins, although nothing more starts in run %s", t->id, run->id);
-        goes_on(t, W_RUNNING);
+        w_goes_on(t, W_RUNNING);
         if (!t->request)
                 return;
+        check_may_begin(run, t, t->request->role, "another attempt");
         if (r->attempt > run->max_attempts + 50)
                 violated("attempts", "%s begins for the %uth time; max_attempts is %u", t->id,
                          r->attempt, run->max_attempts);
@@ -37,13 +50,42 @@ static void begins(struct w_run *run, struct witness_task *t, const struct recor
 
 static void starts(struct w_run *run, struct witness_task *t, const struct record *r)
 {
-        if (run->halted || run->halt_due)
-                violated("halted", "%s starts, although nothing more starts in run %s", t->id, run->id);
+        check_may_begin(run, t, W_TASK, "the start");
         if (t->status != W_WAITING)
                 violated("starts-once", "%s starts a second time", t->id);
+        if (t->redo)
+                violated("redo", "%s is done again before what it had left is gone", t->id);
         w_check_start(t, "the intent");
-        w_intent(t, r);
+        w_intent(t, r, W_TASK);
+        t->begun = t->acted = t->left = false;
         w_status(t, W_RUNNING);
+}
+
+/* What was made twice: that one of the two is deleted. */
+static void deletes_surplus(struct witness_task *t, const struct record *r)
+{
+        if (!t->made) {
+                violated("surplus", "%s deletes a surplus before it has a result", t->id);
+                return;
+        }
+        w_goes_on(t, W_RUNNING);
+        w_intent(t, r, W_SURPLUS);
+}
+
+static void made(struct witness_task *t)
+{
+        w_goes_on(t, W_RUNNING);
+        t->made = t->request;
+        if (t->made)
+                t->made->fate = FATE_DONE;
+        w_occupy(t);
+}
+
+static void removed(struct witness_task *t, const struct record *r)
+{
+        w_goes_on(t, W_RUNNING);
+        if (t->request)
+                t->request->fate = r->answer == PRVNG_UNCHANGED ? FATE_NOTHING : FATE_DONE;
 }
 
 static void retries(struct w_run *run, struct witness_task *t, const struct record *r)
@@ -57,79 +99,87 @@ static void retries(struct w_run *run, struct witness_task *t, const struct reco
         if (r->answer == PRVNG_TRANSIENT && r->attempt >= run->max_attempts)
                 violated("attempts", "%s is tried again after attempt %u; max_attempts is %u", t->id,
                          r->attempt, run->max_attempts);
-        goes_on(t, W_RETRYING);
+        w_goes_on(t, W_RETRYING);
         if (op && r->effect != PRVNG_EFFECT_COMPLETE)
                 op->may_begin = true;
 }
 
-static void ends(struct w_run *run, struct witness_task *t, const struct record *r)
+static void check_request_ends(const struct witness_task *t, const struct record *r)
 {
-        bool failed = r->type == RECORD_FAILED;
-
-        parked(t, false);
         if (t->status >= W_DONE)
                 violated("ends-once", "%s ended twice", t->id);
-        if (t->request) {
-                if (failed)
-                        t->request->fate = r->effect == PRVNG_EFFECT_NONE ? FATE_NOTHING : FATE_LEFT;
-                else
-                        t->request->fate = r->answer == PRVNG_UNCHANGED ? FATE_NOTHING : FATE_DONE;
-                if (failed && r->effect == PRVNG_EFFECT_UNKNOWN && t->verb != W_CHECK)
-                        violated("failed-in-doubt", "%s failed, and nobody knows what it did", t->id);
-        } else if (!failed) {
+        if (!t->request)
+                return;
+        if (t->request->role != W_TASK)
+                violated("ends-once", "%s ends in the middle of another request", t->id);
+        if (r->type == RECORD_FAILED && r->effect == PRVNG_EFFECT_UNKNOWN && t->verb != W_CHECK)
+                violated("failed-in-doubt", "%s failed, and nobody knows what it did", t->id);
+}
+
+static void done(struct w_run *run, struct witness_task *t, const struct record *r)
+{
+        parked(t, false);
+        if (t->made)
+                t->request = t->made;
+        t->made = NULL;
+        check_request_ends(t, r);
+        if (t->status == W_WAITING)
                 violated("intent-first", "%s is done without an intent", t->id);
-        }
-        if (!failed)
-                w_changed(t, r->outputs);
-        run->n_failed += failed;
-        if (failed && run->operations[t->operation] != 'c' && !run->halted)
+        if (t->request)
+                t->request->fate = r->answer == PRVNG_UNCHANGED ? FATE_NOTHING : FATE_DONE;
+        t->acted = (r->answer == PRVNG_DONE || t->caused) && t->verb != W_CHECK;
+        t->checkpoint = run->n_checkpoints;
+        w_changed(t, r->outputs);
+        w_status(t, W_DONE);
+}
+
+static void failed(struct w_run *run, struct witness_task *t, const struct record *r)
+{
+        parked(t, false);
+        if (t->status == W_WAITING)
+                w_check_start(t, "the failure"); /* without an intent: its former state, its plugin */
+        else
+                check_request_ends(t, r);
+        if (t->status != W_WAITING && t->request)
+                t->request->fate = r->effect == PRVNG_EFFECT_NONE ? FATE_NOTHING : FATE_LEFT;
+        t->left = r->effect != PRVNG_EFFECT_NONE && t->verb != W_CHECK;
+        t->checkpoint = run->n_checkpoints;
+        if (run->operations[t->operation] != 'c' && !run->halted)
                 run->halt_due = true;
-        w_status(t, failed ? W_FAILED : W_DONE);
+        w_status(t, W_FAILED);
 }
 
 static void token(struct witness_task *t, const struct record *r)
 {
-        goes_on(t, W_PENDING);
+        w_goes_on(t, W_PENDING);
         if (!t->request)
                 return;
         free(t->request->token);
         t->request->token = strndup(r->token.p, r->token.n);
 }
 
-static void finishes(struct w_run *run, const struct record *r)
+static void resolved(struct witness_task *t, const struct record *r)
 {
-        uint32_t n_open = 0, n_going = 0;
+        struct cloud_op *op = t->request ? cloud_find(t->request->id) : NULL;
 
-        for (uint32_t i = 0; i < run->n_tasks; i++) {
-                struct witness_task *t = run->tasks[i];
-
-                n_open += t->verb != W_JOIN && t->status < W_DONE && !(t->settled && t->blocked);
-                n_going += t->status > W_WAITING && t->status < W_DONE;
-        }
-        if (n_going)
-                violated("end-too-early", "run %s ended while %u tasks go on", run->id, n_going);
-        if (span_eq(r->status, "succeeded") && (run->n_failed || run->cancelled || n_open))
-                violated("end-status", "run %s succeeded with %u failed tasks, %u that never started",
-                         run->id, run->n_failed, n_open);
-        if (span_eq(r->status, "failed") && !run->n_failed)
-                violated("end-status", "run %s failed without a failed task", run->id);
-        if (span_eq(r->status, "cancelled") && !run->cancelled)
-                violated("end-status", "run %s was cancelled by nobody", run->id);
-        run->finished = true;
+        if (t->status != W_PARKED && t->status != W_IN_DOUBT)
+                violated("resolve", "%s was resolved, and is neither parked nor in doubt", t->id);
+        if (op && span_eq(r->status, "not-started"))
+                op->may_begin = true;
 }
 
-static void task_record(struct w_run *run, const struct record *r)
+static void task_record(struct w_run *run, struct witness_task *t, const struct record *r)
 {
-        struct witness_task *t = r->task < run->n_tasks ? run->tasks[r->task] : NULL;
-
-        if (!t) {
-                violated("record", "%s of task %u of %u", record_type_name(r->type), r->task,
-                         run->n_tasks);
-                return;
-        }
         switch ((unsigned)r->type) {
         case RECORD_INTENT:
                 starts(run, t, r);
+                break;
+        case RECORD_UNDO:
+                check_may_begin(run, t, W_UNDO, "the undo");
+                w_undo_starts(run, t, r);
+                break;
+        case RECORD_SURPLUS:
+                deletes_surplus(t, r);
                 break;
         case RECORD_BEGIN:
                 begins(run, t, r);
@@ -141,152 +191,46 @@ static void task_record(struct w_run *run, const struct record *r)
                 retries(run, t, r);
                 break;
         case RECORD_DOUBT:
-                goes_on(t, W_IN_DOUBT);
+                w_goes_on(t, W_IN_DOUBT);
                 break;
         case RECORD_PARKED:
-                goes_on(t, W_PARKED);
+                w_goes_on(t, W_PARKED);
+                break;
+        case RECORD_RESOLVED:
+                resolved(t, r);
+                break;
+        case RECORD_MADE:
+                made(t);
+                break;
+        case RECORD_REMOVED:
+                removed(t, r);
                 break;
         case RECORD_DONE:
+                done(run, t, r);
+                break;
         case RECORD_FAILED:
-                ends(run, t, r);
+                failed(run, t, r);
+                break;
+        case RECORD_UNDONE:
+        case RECORD_UNDO_FAILED:
+                parked(t, false);
+                w_undo_ends(run, t, r);
+                break;
+        case RECORD_WAIT:
+                w_check_start(t, "the wait");
                 break;
         default:
-                break;
+                violated("record", "%s is not expected in a run's stream", record_type_name(r->type));
         }
 }
 
 void w_rules(struct w_run *run, const struct record *r)
 {
-        switch ((unsigned)r->type) {
-        case RECORD_HALT:
-        case RECORD_CANCEL:
-                run->halted = true;
-                run->halt_due = false;
-                run->cancelled |= r->type == RECORD_CANCEL;
-                break;
-        case RECORD_END:
-                finishes(run, r);
-                break;
-        default:
-                task_record(run, r);
-        }
-}
-
-/* Calls */
-
-static void check_begin(struct call *c, const struct witness_task *t)
-{
-        struct cloud_op *op = c->op;
-
-        if (op->n_begins)
-                violated("one-call", "a second begin of %s while the first is under way", t->id);
-        if (op->verb != OP_CHECK && !op->may_begin && !op->observed)
-                violated("begin-in-doubt", "%s begins again (op %s), and nothing says that it may",
-                         t->id, op->id);
-        if (op->not_before > sim->now)
-                violated("too-early", "%s begins again %lld ms before the plugin wants it", t->id,
-                         (long long)(op->not_before - sim->now));
-        c->might_begin = op->may_begin;
-        op->may_begin = op->observed = false;
-        op->n_begins++;
-}
-
-/* The call must be what the journal says durably. */
-static void check_request(struct call *c, const struct job *job, struct witness_task *t)
-{
-        const struct w_request *q = w_request_find(job->op_id);
-
-        if (!q || q->task != t) {
-                violated("intent-durable", "a call for %s with op %s, whose intent is not durable",
-                         t->id, job->op_id);
+        if (w_run_rules(run, r))
                 return;
-        }
-        if (job->n_request != q->text.n || memcmp(job->request, q->text.data, q->text.n) != 0)
-                violated("request-changed", "a call for %s with another request than journaled", t->id);
-        if (c->kind == CALL_BEGIN && job->call.pub.attempt != q->attempt)
-                violated("intent-durable", "attempt %u of %s is not durable", job->call.pub.attempt,
-                         t->id);
-        if ((c->kind == CALL_POLL || c->kind == CALL_CANCEL) &&
-            (!q->token || !job->token || !streq(q->token, job->token)))
-                violated("token-durable", "a poll of %s with a token that is not durable", t->id);
-        c->op = cloud_op(job->op_id, c->service, job->verb, buf_str(&q->text), t->key);
-        if (c->kind == CALL_BEGIN)
-                check_begin(c, t);
-}
-
-void witness_call(struct call *c, const struct job *job)
-{
-        static const char *const kinds[] = {"read", "begin", "poll", "observe", "cancel"};
-        struct w_run *run = w_run_find(job->call.run);
-        struct witness_task *t = run ? strmap_get(&run->by_id, job->call.task) : NULL;
-
-        c->kind = (enum engine_call_kind)job->kind;
-        c->asked_at = sim->now;
-        if (!t || !run->accepted) {
-                violated("intent-durable", "a call for a run that is not durable");
-                return;
-        }
-        c->task = t;
-        c->service = cloud_service(t->lane->name);
-        HISTORY("call", c->number, c->kind, "#%llu %s %s op %s attempt %u", (unsigned long long)c->number,
-                kinds[c->kind], t->id, job->op_id, job->call.pub.attempt);
-        if (t->n_calls)
-                violated("one-call", "a second call for %s", t->id);
-        if (c->kind == CALL_READ)
-                w_check_start(t, "a read");
+        if (r->task < run->n_tasks)
+                task_record(run, run->tasks[r->task], r);
         else
-                check_request(c, job, t);
-        t->begun |= c->kind == CALL_BEGIN;
-        t->n_calls++;
-        t->n_questions += !t->begun && c->kind == CALL_OBSERVE;
-        w_occupy(t);
-}
-
-void witness_call_ended(struct call *c)
-{
-        const struct op_reply *r = &c->job->reply;
-        struct cloud_op *op = c->op;
-
-        if (c->task) {
-                c->task->n_calls--;
-                c->task->n_questions = 0;
-                w_occupy(c->task);
-        }
-        if (!op)
-                return;
-        if (c->kind == CALL_OBSERVE)
-                op->observed = (r->answer == PRVNG_OBSERVED_PARTIAL ||
-                                r->answer == PRVNG_OBSERVED_FAILED ||
-                                r->answer == PRVNG_OBSERVED_NOT_STARTED) &&
-                               c->asked_at >= op->left_at + op->service->settle_ms;
-        if (c->kind != CALL_BEGIN)
-                return;
-        op->n_begins--;
-        op->left_at = sim->now;
-        if (c->withdrawn)
-                op->may_begin = c->might_begin;
-        if (r->retry_after_ms > 0 && !c->withdrawn && r->effect == PRVNG_EFFECT_NONE &&
-            (r->answer == PRVNG_TRANSIENT || r->answer == PRVNG_RATE_LIMITED))
-                op->not_before = sim->now + r->retry_after_ms;
-}
-
-void witness_engine_gone(void)
-{
-        for (uint32_t i = 0; i < sim->witness->n_runs; i++)
-                for (uint32_t k = 0; k < sim->witness->runs[i]->n_tasks; k++) {
-                        struct witness_task *t = sim->witness->runs[i]->tasks[k];
-
-                        t->n_calls = t->n_questions = 0;
-                        w_occupy(t);
-                }
-}
-
-void witness_check(void)
-{
-        for (uint32_t i = 0; i < sim->witness->n_runs; i++) {
-                const struct w_run *run = sim->witness->runs[i];
-
-                if (run->accepted && !run->ended)
-                        violated("every-run-ends", "run %s did not end", run->id);
-        }
+                violated("record", "%s of task %u of %u", record_type_name(r->type), r->task,
+                         run->n_tasks);
 }

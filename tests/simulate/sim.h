@@ -42,7 +42,11 @@
         X(OBSERVE, "observe")     /* an observe cannot ask */                                      \
         X(UNCERTAIN, "uncertain") /* an observe cannot tell yet */                                 \
         X(READ, "read")           /* the former state cannot be read */                            \
-        X(CANCEL, "cancel")       /* a client cancels a run */
+        X(CONDITION, "condition") /* what a task waits for is not so yet */                        \
+        X(CANCEL, "cancel")       /* a client cancels a run */                                     \
+        X(PAUSE, "pause")         /* ... pauses one, and lets it go on later */                    \
+        X(ROLLBACK, "rollback")   /* ... has one undone */                                         \
+        X(RETRY, "retry")         /* ... has what failed done again */
 
 enum fault {
 #define X(name, text) FAULT_##name,
@@ -77,7 +81,6 @@ struct clients;
 enum event_kind {
         EVENT_ARRIVE,  /* a request reaches the cloud */
         EVENT_RETURN,  /* a call returns */
-        EVENT_REPEAT,  /* a request reaches the cloud once more */
         EVENT_SUBMIT,  /* a client submits a workflow */
         EVENT_COMMAND, /* a client says something about a run */
         EVENT_OPERATOR, /* the operator looks after what is parked */

@@ -88,6 +88,8 @@ static void draw_rates(void)
                 [FAULT_DEAF] = 300000,    [FAULT_NONSENSE] = 10000,  [FAULT_FAILS] = 100000,
                 [FAULT_TOKEN] = 30000,    [FAULT_POLL] = 50000,      [FAULT_OBSERVE] = 100000,
                 [FAULT_UNCERTAIN] = 100000, [FAULT_READ] = 50000,    [FAULT_CANCEL] = 150000,
+                [FAULT_CONDITION] = 400000, [FAULT_PAUSE] = 200000,  [FAULT_ROLLBACK] = 300000,
+                [FAULT_RETRY] = 400000,
         };
 
         for (unsigned i = 0; i < N_FAULTS; i++) {
@@ -191,9 +193,6 @@ static void happen(const struct event *e)
         case EVENT_RETURN:
                 calls_returned(e->what);
                 break;
-        case EVENT_REPEAT:
-                cloud_repeat((struct cloud_op *)(uintptr_t)e->what);
-                break;
         case EVENT_SUBMIT:
                 clients_submit((uint32_t)e->what);
                 break;
@@ -261,7 +260,7 @@ void world_goes_on(int64_t ms)
                 struct event e = event_take();
 
                 sim->now = MAX(sim->now, e.at);
-                if (e.kind == EVENT_ARRIVE || e.kind == EVENT_RETURN || e.kind == EVENT_REPEAT)
+                if (e.kind == EVENT_ARRIVE || e.kind == EVENT_RETURN)
                         happen(&e);
                 else /* what looks at the engine has to wait */
                         event_add(end + 1 - sim->now, e.kind, e.what);

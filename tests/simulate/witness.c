@@ -26,9 +26,11 @@ static void run_forget(struct w_run *run)
                 task_free(run->tasks[i]);
         free(run->tasks);
         free(run->lanes);
+        for (uint32_t i = 0; i < run->n_operations; i++)
+                free(run->operation_ids[i]);
+        free(run->operation_ids);
         free(run->operations);
         strmap_deinit(&run->by_id);
-        free(run->stream);
         free(run);
 }
 
@@ -109,6 +111,8 @@ static void add_lane(struct w_run *run, const struct record *r)
 static void add_operation(struct w_run *run, const struct record *r)
 {
         run->operations = realloc(run->operations, run->n_operations + 1);
+        run->operation_ids = realloc(run->operation_ids, (run->n_operations + 1) * sizeof(char *));
+        run->operation_ids[run->n_operations] = strndup(r->id.p, r->id.n);
         run->operations[run->n_operations++] = r->on_failure.p[0];
 }
 
@@ -135,6 +139,7 @@ static void add_task(struct w_run *run, const struct record *r)
                 t->deps[t->n_deps++] = dep;
                 p = next;
         }
+        t->waits = r->waits.n > 0;
         t->n_hard = t->n_deps - r->soft;
         if ((run->n_tasks & (run->n_tasks - 1)) == 0)
                 run->tasks = realloc(run->tasks, MAX(run->n_tasks * 2, 1u) * sizeof(struct witness_task *));
@@ -144,10 +149,13 @@ static void add_task(struct w_run *run, const struct record *r)
 
 /* Dependencies */
 
-static bool good(struct witness_task *t);
+bool w_is_join(const struct witness_task *t)
+{
+        return t->verb == W_JOIN;
+}
 
 /* Ended, or will never start because of what it depends on. */
-static bool ended(struct witness_task *t)
+bool w_ended(struct witness_task *t)
 {
         bool blocked = false;
 
@@ -158,18 +166,18 @@ static bool ended(struct witness_task *t)
         for (uint32_t i = 0; i < t->n_deps; i++) {
                 struct witness_task *dep = t->run->tasks[t->deps[i]];
 
-                if (!ended(dep))
+                if (!w_ended(dep))
                         return false;
-                blocked |= i < t->n_hard && !good(dep);
+                blocked |= i < t->n_hard && !w_good(dep);
         }
-        t->settled = blocked || t->verb == W_JOIN;
+        t->settled = blocked || w_is_join(t);
         t->blocked = blocked;
         return t->settled;
 }
 
-static bool good(struct witness_task *t)
+bool w_good(struct witness_task *t)
 {
-        return t->verb == W_JOIN ? ended(t) && !t->blocked : t->status == W_DONE;
+        return w_is_join(t) ? w_ended(t) && t->status != W_SKIPPED && !t->blocked : t->status == W_DONE;
 }
 
 void w_check_start(struct witness_task *t, const char *what)
@@ -177,9 +185,9 @@ void w_check_start(struct witness_task *t, const char *what)
         for (uint32_t i = 0; i < t->n_deps; i++) {
                 struct witness_task *dep = t->run->tasks[t->deps[i]];
 
-                if (!ended(dep) || (i < t->n_hard && !good(dep)))
+                if (!w_ended(dep) || (i < t->n_hard && !w_good(dep)))
                         violated("dependencies", "%s of %s, which depends on %s: that %s", what, t->id,
-                                 dep->id, ended(dep) ? "did not succeed" : "has not ended");
+                                 dep->id, w_ended(dep) ? "did not succeed" : "has not ended");
         }
 }
 
@@ -187,8 +195,9 @@ void w_check_start(struct witness_task *t, const char *what)
 
 void w_occupy(struct witness_task *t)
 {
+        bool looks = t->made && t->request == t->made; /* for a surplus */
         bool active = t->n_calls > t->n_questions ||
-                      (t->begun && t->status > W_WAITING && t->status < W_PARKED);
+                      (t->begun && !looks && t->status > W_WAITING && t->status < W_PARKED);
 
         if (!t->lane || active == t->occupies)
                 return;
@@ -264,6 +273,19 @@ void w_changed(const struct witness_task *t, struct span outputs)
         r->there = true;
 }
 
+void w_restored(const struct witness_task *t, struct span outputs)
+{
+        struct w_resource *r = resource_get(t->key, strlen(t->key));
+
+        r->object = id_in(outputs);
+        r->there = true;
+}
+
+bool w_operation_is(const struct w_run *run, uint32_t operation, const char *id)
+{
+        return streq(run->operation_ids[operation], id);
+}
+
 bool witness_owns(const char *key, uint64_t object)
 {
         const struct w_resource *r = strmap_get(&sim->witness->owned, key);
@@ -278,7 +300,7 @@ struct w_request *w_request_find(const char *op_id)
         return strmap_get(&sim->witness->requests, op_id);
 }
 
-void w_intent(struct witness_task *t, const struct record *r)
+void w_intent(struct witness_task *t, const struct record *r, enum w_role role)
 {
         struct w_request *q = calloc(1, sizeof(*q));
 
@@ -286,6 +308,7 @@ void w_intent(struct witness_task *t, const struct record *r)
         if (w_request_find(q->id))
                 violated("op-id-reused", "op %s of %s", q->id, t->id);
         q->task = t;
+        q->role = role;
         q->attempt = 1;
         q->fate = FATE_OPEN;
         buf_append(&q->text, r->request.p, r->request.n);
@@ -316,6 +339,10 @@ static void site_record(const struct record *r)
                                  id);
         } else if (r->type == RECORD_ENDED) {
                 run_get(id)->ended = true;
+                if (!run_get(id)->finished)
+                        violated("end-too-early", "run %s ended in the site's stream only", id);
+        } else if (r->type == RECORD_REOPENED) {
+                run_get(id)->ended = false;
         }
 }
 
@@ -324,6 +351,9 @@ static void plan_record(struct w_run *run, const struct record *r)
         switch ((unsigned)r->type) {
         case RECORD_RUN:
                 run->max_attempts = r->max_attempts;
+                run->strategy = r->rollback;
+                run->on_partial = r->on_partial;
+                run->preserve = r->preserve;
                 break;
         case RECORD_LANE:
                 add_lane(run, r);
@@ -346,12 +376,12 @@ static void run_record(const char *id, const struct record *r)
 {
         struct w_run *run = run_get(id);
 
+        run->n_records[r->type]++;
         if (!run->planned) {
                 plan_record(run, r);
                 return;
         }
-        if (run->finished && r->type != RECORD_RERUN && r->type != RECORD_ROLLBACK &&
-            r->type != RECORD_RESUME)
+        if (run->finished && r->type != RECORD_RERUN && r->type != RECORD_ROLLBACK)
                 violated("after-the-end", "run %s ended, and then: %s", id, record_type_name(r->type));
         w_rules(run, r);
 }
@@ -404,6 +434,20 @@ bool witness_cancelled(const char *id)
         const struct w_run *run = w_run_find(id);
 
         return run && run->cancelled;
+}
+
+bool witness_paused(const char *id)
+{
+        const struct w_run *run = w_run_find(id);
+
+        return run && run->paused;
+}
+
+uint32_t witness_records(const char *id, enum record_type type)
+{
+        const struct w_run *run = w_run_find(id);
+
+        return run ? run->n_records[type] : 0;
 }
 
 bool witness_ended(const char *id)

@@ -19,6 +19,9 @@ void witness_committed(void); /* all streams are: limits can be checked */
 bool witness_accepted(const char *run);
 bool witness_cancelled(const char *run);
 bool witness_ended(const char *run);
+bool witness_paused(const char *run);
+uint32_t witness_records(const char *run, enum record_type type); /* how many of that type */
+bool witness_rolled_back(const char *op_id); /* its run left nothing, as it says */
 bool witness_all_ended(void);
 void witness_count(uint32_t *ret_runs, uint32_t *ret_tasks);
 void witness_check(void); /* at the end */
