@@ -54,6 +54,20 @@ static void say(const struct cli *cli, const struct run *run, const struct run_c
                 fprintf(stderr, "follow it with: prvng batch attach %s\n", run->id_text);
 }
 
+struct run *run_command_look(struct look *look)
+{
+        struct run *run = look_run(look, look->cli->args[0], false);
+
+        if (run && run->compacted) {
+                complain(look->cli,
+                         "the run %s was compacted: what it did in detail, which this needs, is not kept any "
+                         "more; what its workflow owns can be deleted: prvng batch destroy %s",
+                         run->id_text, run->name);
+                return NULL;
+        }
+        return run ? look_run(look, look->cli->args[0], true) : NULL;
+}
+
 int run_command_on(struct look *look, const struct run *run, const struct run_command *c)
 {
         _cleanup_(cleanup_client) struct client client = {.folder = -1};

@@ -17,6 +17,10 @@ struct run_command {
  * if none runs. Says what became of it, and follows the run if asked to. Exit code. */
 int run_command(struct cli *cli, const struct run_command *c);
 
+/* The run of the first argument with all that its stream says, for a command that needs it. NULL after a
+ * complaint. */
+struct run *run_command_look(struct look *look);
+
 /* The same with the site open already. */
 int run_command_on(struct look *look, const struct run *run, const struct run_command *c);
 
