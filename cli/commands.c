@@ -115,9 +115,22 @@ const struct command commands[] = {
          "Without STREAM: the site's. --list names the streams.",
          "store cat | tail\nstore cat --list\nstore cat run-01JD0000000000000000000000",
          OPTIONS({"list", 'l', NULL, "the names of all streams"}), store_cat},
-        {"store check", "", 0, 0, "Verifies every seal of the journal",
+        {"store check", "", 0, 0, "Reads the whole journal as an engine that starts would",
          "Tells the exact place of damage. A torn tail after a crash is none.", "store check", NULL,
          store_check},
+        {"store export", "FILE", 1, 1, "Writes a backup of the whole journal",
+         "Beside a running engine too: the file holds all streams as of one moment, and a digest at\n"
+         "its end. It appears whole or not at all.",
+         "store export /media/safe/site-2026-11-22.prvng", NULL, store_export},
+        {"store import", "FILE", 1, 1, "Restores a backup",
+         "No engine may run. The journal that is there is kept beside it. The world went on since\n"
+         "the backup: the next engine pauses every run in flight until you resume it.",
+         "store import /media/safe/site-2026-11-22.prvng --replace",
+         OPTIONS({"replace", 0, NULL, "although this site has a journal"}), store_import},
+        {"store migrate", "STORE", 1, 1, "Moves the site to another store, without loss",
+         "No engine may run. The copy is verified before it takes the old one's place, which is kept\n"
+         "beside it.",
+         "store migrate rkvs\nstore migrate file", NULL, store_migrate},
 
         {"audit verify", "[ID]", 0, 1, "Proves that the journal is what was written",
          "Verifies every stream of the site, or of one run, and names the first record that was\n"
