@@ -8,6 +8,43 @@ static bool left_something(const struct run *run, const struct resource *r)
         return r && r->workflow && streq(r->run, run->id_text);
 }
 
+/* What a failed attempt left was removed, so that the task could be done again; then it was not. */
+static bool redo_removed(const struct run *run, const struct task *t, const struct resource *r)
+{
+        return run->settled_seq && t->verb == PLAN_CREATE && !(r && r->workflow);
+}
+
+/* The record of a resource as it is. A server that was deleted and restored is another one: what stood on
+ * it is gone. That is said first, and takes the texts along. */
+static void journal_resource(struct engine *e, struct run *run, struct resource *r, struct record *record,
+                             bool restored)
+{
+        const char *const texts[] = {r->workflow, r->plugin, r->spec, r->outputs, r->builds_on};
+        struct span *const members[] = {&record->workflow, &record->plugin, &record->spec,
+                                        &record->outputs, &record->builds_on};
+        char *copies[N_ELEMENTS(texts)] = {NULL};
+
+        record->type = RECORD_RESOURCE;
+        record->changed = r->changed_ms;
+        if (*r->op_id)
+                uid_parse(r->op_id, strlen(r->op_id), &record->op_id);
+        if (*r->run) /* may be another one: what was found, or changed since */
+                uid_parse(r->run, strlen(r->run), &record->run);
+        for (size_t i = 0; i < N_ELEMENTS(texts); i++) {
+                if (restored && !(copies[i] = strdup(texts[i])))
+                        e->error = error_origin(-ENOMEM);
+                *members[i] = span_of(restored ? copies[i] : texts[i]);
+        }
+        if (restored)
+                engine_append(e, NULL, &(struct record){.type = RECORD_GONE, .key = record->key,
+                                                        .run = run->id});
+        else
+                e->site->inventory.next = r;
+        engine_append(e, NULL, record);
+        for (size_t i = 0; i < N_ELEMENTS(texts); i++)
+                free(copies[i]);
+}
+
 /* What the run did to the inventory, into the site stream: the run's own stream need not be read for
  * it any more. */
 static void journal_changes(struct engine *e, struct run *run)
@@ -20,26 +57,16 @@ static void journal_changes(struct engine *e, struct run *run)
                 if (!t->n_key || t->verb == PLAN_CHECK)
                         continue;
                 r = run_resource(e->site, run, t);
-                if (t->status == TASK_SKIPPED ||
-                    (t->status == TASK_FAILED && !left_something(run, r)))
+                if ((t->status == TASK_SKIPPED || (t->status == TASK_FAILED && !left_something(run, r))) &&
+                    !redo_removed(run, t, r))
                         continue;
-                if (!r || !r->workflow) {
-                        record.type = RECORD_GONE;
+                if (r && r->workflow) {
+                        journal_resource(e, run, r, &record,
+                                         t->verb == PLAN_DELETE && t->status == TASK_UNDONE);
                 } else {
-                        record.type = RECORD_RESOURCE;
-                        record.workflow = span_of(r->workflow);
-                        record.plugin = span_of(r->plugin);
-                        record.spec = span_of(r->spec);
-                        record.outputs = span_of(r->outputs);
-                        record.builds_on = span_of(r->builds_on);
-                        record.changed = r->changed_ms;
-                        if (*r->op_id)
-                                uid_parse(r->op_id, strlen(r->op_id), &record.op_id);
-                        if (*r->run) /* may be another one: what was found, or changed since */
-                                uid_parse(r->run, strlen(r->run), &record.run);
-                        e->site->inventory.next = r;
+                        record.type = RECORD_GONE;
+                        engine_append(e, NULL, &record);
                 }
-                engine_append(e, NULL, &record);
         }
 }
 
@@ -47,7 +74,11 @@ static enum run_status final_status(const struct run *run)
 {
         if (run->cancelled)
                 return RUN_CANCELLED;
-        return run->halted || run->n_by_status[TASK_FAILED] ? RUN_FAILED : RUN_SUCCEEDED;
+        /* What is skipped without a failure depends on what a rollback undid, and was not done again. */
+        return run->halted || run->n_by_status[TASK_FAILED] || run->n_by_status[TASK_SKIPPED] ||
+                               run->n_by_status[TASK_UNDONE] || run->n_by_status[TASK_UNDO_FAILED]
+                       ? RUN_FAILED
+                       : RUN_SUCCEEDED;
 }
 
 /* Says in the site stream that the run ended: the claims are free again. */
@@ -148,7 +179,7 @@ int engine_resolve(struct engine *e, struct run *run, uint32_t task, bool done, 
                                                .task = task,
                                                .status = span_of(done ? "done" : "not-started"),
                                                .who = span_of(who)});
-        if (task_made(run, flight_task(f)) && f->role != ROLE_UNDO) {
+        if (task_made(run, flight_task(f))) {
                 surplus_look(f); /* the operator saw to it: is there still more than one? */
         } else if (done) {
                 task_done(f, PRVNG_DONE, span_of(outputs));

@@ -31,7 +31,7 @@
 #include "journal/record.h"
 #include "plugin/plugin.h"
 
-#define JOURNAL_SEGMENT_MAX (64u << 20) /* bytes, after which the next batch opens a segment */
+#define JOURNAL_SEGMENT_MAX (16u << 20) /* bytes, after which the next batch opens a segment */
 
 /* Conditions, beside -errno. Each comes with a message. */
 enum {

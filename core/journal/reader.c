@@ -31,10 +31,11 @@ static int deliver(struct reader *r, const char *p, const char *end)
 {
         struct stream *s = r->stream;
 
+        struct record record;
+
         for (uint64_t line = r->line + 1; p < end; line++) {
                 const char *nl = line_end(p, end);
                 size_t column = 0;
-                struct record record;
                 int q;
 
                 assert(nl);
@@ -62,16 +63,6 @@ static int deliver(struct reader *r, const char *p, const char *end)
         return 0;
 }
 
-/* The records of a batch without handing them on. */
-static uint64_t count_lines(const char *p, const char *end)
-{
-        uint64_t n = 0;
-
-        for (; p < end && (p = line_end(p, end)); p++)
-                n++;
-        return n;
-}
-
 enum { SEGMENT_E_UNREADABLE = 100 };
 
 static int check_format(struct reader *r, const char *p, const char *end, uint8_t salt[16])
@@ -90,12 +81,17 @@ static int check_format(struct reader *r, const char *p, const char *end, uint8_
         return 0;
 }
 
-/* The seal that closes the batch at `p`: its line, or NULL. */
-static const char *find_seal(const char *p, const char *end, struct seal *ret_seal)
+/* The seal that closes the batch at `p`: its line, or NULL. Counts the lines before it. */
+static const char *find_seal(const char *p, const char *end, struct seal *ret_seal,
+                             uint64_t *ret_lines)
 {
-        for (const char *nl; p < end && (nl = line_end(p, end)); p = nl + 1)
-                if (startswith(p, "{\"seal\":"))
+        uint64_t n = 0;
+
+        for (const char *nl; p < end && (nl = line_end(p, end)); p = nl + 1, n++)
+                if (nl - p > 8 && memcmp(p, "{\"seal\":", 8) == 0) {
+                        *ret_lines = n;
                         return seal_read(p, (size_t)(nl - p), ret_seal) ? p : NULL;
+                }
         return NULL;
 }
 
@@ -143,8 +139,8 @@ static int read_segment(struct reader *r, const char *data, size_t n)
                 return q;
         while (p < end) {
                 struct seal seal;
-                const char *line = find_seal(p, end, &seal);
                 uint64_t n_lines;
+                const char *line = find_seal(p, end, &seal, &n_lines);
 
                 if (!line || seal.number != s->seal + 1 || memcmp(seal.after, s->digest, 32) != 0)
                         break;
@@ -152,7 +148,6 @@ static int read_segment(struct reader *r, const char *data, size_t n)
                                 (size_t)(line - p), digest);
                 if (q)
                         return error_fold(q);
-                n_lines = count_lines(p, line);
                 if (memcmp(digest, seal.digest, 32) != 0 ||
                     n_lines - (startswith(p, "{\"segment\":") != NULL) != seal.n_records)
                         break;

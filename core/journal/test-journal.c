@@ -232,7 +232,7 @@ Test(record, round_trip_of_all_types)
 
                 /* Fill every span that a table could use with text that needs escapes where strings
                  * are allowed; JSON members get valid JSON. */
-                for (struct span *s = &r.id; s <= &r.token; s++)
+                for (struct span *s = &r.id; s <= &r.signature; s++)
                         *s = span_of("a \"b\" \\ \n \t \x01 ü");
                 for (struct span *s = &r.who; s <= &r.notices; s++)
                         *s = span_of("{\"x\":[1,{\"y\":\"}],\\\"\"}],\"z\":null}");
@@ -480,4 +480,37 @@ Test(journal, appends_to_more_streams_than_it_keeps_open)
                 stream_close(s[i]);
         }
         journal_close(j);
+}
+
+/* What a site went through that no run did: a store left, a backup restored, a run compacted. */
+Test(fold, what_happened_to_the_site)
+{
+        struct record records[] = {
+                {.type = RECORD_SITE, .format = 2},
+                {.type = RECORD_ACCEPTED, .name = span_of("w"), .kind = span_of("batch"),
+                 .store = span_of("file"), .stream = span_of("run-x"), .who = span_of("{}"),
+                 .claims = span_of("[\"server.a\"]")},
+                {.type = RECORD_MIGRATED, .from = span_of("rkvs"), .to = span_of("postgres")},
+                {.type = RECORD_MIGRATED, .from = span_of("file"), .to = span_of("rkvs")},
+                {.type = RECORD_RESTORED, .file = span_of("b"), .who = span_of("{}")},
+        };
+        struct record compacted = {.type = RECORD_COMPACTED, .upto = 9};
+        struct record ended = {.type = RECORD_ENDED, .status = span_of("failed")};
+        struct record engine = {.type = RECORD_ENGINE, .epoch = 3};
+        struct site site = SITE_NULL;
+
+        for (size_t i = 0; i < N_ELEMENTS(records); i++)
+                cr_assert_eq(site_apply(&site, &records[i]), 0, "%zu", i);
+        cr_assert_str_eq(site.runs[0]->store, "rkvs");
+        cr_assert(site.restored);
+        cr_assert_eq(site_apply(&site, &engine), 0);
+        cr_assert(!site.restored, "an engine took over, and has paused what was in flight");
+        cr_assert_lt(site_apply(&site, &compacted), 0, "the run has not ended");
+        cr_assert_eq(site_apply(&site, &ended), 0);
+        cr_assert_eq(site_apply(&site, &compacted), 0);
+        cr_assert(site.runs[0]->compacted);
+        cr_assert_null(site.moved_to);
+        cr_assert_eq(site_apply(&site, &(struct record){.type = RECORD_MOVED, .to = span_of("rkvs")}), 0);
+        cr_assert_str_eq(site.moved_to, "rkvs");
+        site_deinit(&site);
 }

@@ -112,20 +112,6 @@ static int remove_orphans(struct engine_process *p, struct journal *j)
         return r;
 }
 
-int process_journal(struct engine_process *p, const char *store, struct journal **ret_journal,
-                    char **ret_message)
-{
-        bool fresh = !journals_find(p->journals, store);
-        int r = journals_get(p->journals, store, ret_journal, ret_message);
-
-        if (r || !fresh)
-                return r;
-        r = remove_orphans(p, *ret_journal);
-        if (r && p->message)
-                *ret_message = strdup(p->message);
-        return r;
-}
-
 /* A site whose home store is empty, while another one holds a site stream, would forget all that it owns. */
 static int refuse_other_home(struct engine_process *p, struct journal *other)
 {
@@ -146,6 +132,21 @@ static int refuse_other_home(struct engine_process *p, struct journal *other)
         return store_failed(p, JOURNAL_E_FAILED, message);
 }
 
+int process_journal(struct engine_process *p, const char *store, struct journal **ret_journal,
+                    char **ret_message)
+{
+        bool fresh = !journals_find(p->journals, store);
+        int r = journals_get(p->journals, store, ret_journal, ret_message);
+
+        if (r || !fresh)
+                return r;
+        r = refuse_other_home(p, *ret_journal);
+        r = r ?: remove_orphans(p, *ret_journal);
+        if (r && p->message)
+                *ret_message = strdup(p->message);
+        return r;
+}
+
 /* What cannot be opened now may be needed by nobody. */
 static int open_other(void *userdata, const char *store)
 {
@@ -154,9 +155,7 @@ static int open_other(void *userdata, const char *store)
         struct journal *journal;
         int r = process_journal(p, store, &journal, &message);
 
-        if (r == 0)
-                return refuse_other_home(p, journal);
-        if (p->error)
+        if (r == 0 || p->error)
                 return r;
         if (p->hooks.on_notice && message &&
             asprintf(&notice, "%s; runs that are kept in it cannot be read", message) >= 0)

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 
 static char folder[] = "/tmp/prvng-process-XXXXXX";
-static char file_name[] = "file", rkvs_name[] = "rkvs", no_config[] = "{}", rkvs_path[4096];
+static char file_name[] = "file", rkvs_name[] = "rkvs", no_config[] = "{}";
 static struct config config;
 static struct config_plugin stores[2];
 static struct context context;
@@ -24,16 +24,15 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
 
 static void setup(void)
 {
-        char *path = getenv("PRVNG_TEST_STORE");
+        char *path = getenv("PRVNG_TEST_STORE"), *rkvs = getenv("PRVNG_TEST_RKVS");
 
-        cr_assert(path, "PRVNG_TEST_STORE names the store's file");
+        cr_assert(path && rkvs, "PRVNG_TEST_STORE and PRVNG_TEST_RKVS name the stores' files");
         cr_assert(mkdtemp(folder));
-        snprintf(rkvs_path, sizeof(rkvs_path), "%.*s/rkvs.so", (int)(strrchr(path, '/') - path), path);
         stores[0] = (struct config_plugin){.name = file_name, .file = path, .enabled = true,
                                            .config = no_config, .from = file_name};
         stores[1] = stores[0];
         stores[1].name = rkvs_name;
-        stores[1].file = rkvs_path;
+        stores[1].file = rkvs;
         config = (struct config){.state = folder, .cache = folder, .store = file_name, .workers = 1,
                                  .plugin_path = (char *[]){NULL}, .plugins = stores,
                                  .n_plugins = N_ELEMENTS(stores)};
