@@ -45,7 +45,11 @@ static void say(const struct cli *cli, const struct run *run, const struct run_c
         bool changed = !json_is_false(json_object_get(answer, "changed"));
 
         if (cli->format != FORMAT_TABLE) {
-                print_document(cli, answer);
+                if (c->document) {
+                        json_object_set(c->document, "status", json_object_get(answer, "status"));
+                        json_object_update_missing(c->document, (json_t *)(uintptr_t)answer);
+                }
+                print_document(cli, c->document ? c->document : answer);
                 return;
         }
         printf("%s %s %s\n", run->name, run->id_text, changed ? c->said : c->already);

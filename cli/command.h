@@ -11,6 +11,7 @@ struct run_command {
         const char *said;    /* for people, behind the run's name: "rolls back" */
         const char *already; /* the same where that was so before: "is being rolled back" */
         bool can_watch;      /* it has --watch: then the run is followed to its end */
+        json_t *document;    /* of an answer before it, which the status is added to; NULL: none */
 };
 
 /* Posts the command for the run of the first argument, in the name of who runs prvng; starts an engine
