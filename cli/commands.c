@@ -60,8 +60,20 @@ const struct command commands[] = {
          "What is at work comes to its end. A pause survives a restart of the engine.",
          "batch pause shop", NULL, batch_pause},
         {"batch resume", "ID", 1, 1, "Goes on with a run that is paused, or with an incomplete rollback",
-         run_help, "batch resume shop\nbatch resume shop --watch",
-         OPTIONS({"watch", 'w', NULL, "follow the run to its end and exit with its code"}),
+         "With --definition a paused run goes on with a changed definition: what has started stays as\n"
+         "it is, all else is planned anew. The difference is shown first. What has started cannot be\n"
+         "changed or removed; a later run can do that.",
+         "batch resume shop\nbatch resume shop --watch\n"
+         "batch resume shop --definition workflows.k --dry-run\n"
+         "batch resume shop --definition workflows.k --yes --watch",
+         OPTIONS({"watch", 'w', NULL, "follow the run to its end and exit with its code"},
+                 {"definition", 0, "FILE", "go on with what this file says"},
+                 {"dry-run", 'n', NULL, "show what it changes, and stop there"},
+                 {"yes", 'y', NULL, "change the run without being asked"},
+                 {"only", 0, "OP,...", "only these operations and what they need"},
+                 {"workflow", 0, "NAME", "which one, if the file holds several"},
+                 {"env", 'e', "NAME", "environment handed to the definition"},
+                 {"define", 'D', "K=V", "an argument of the definition; may be repeated"}),
          batch_resume},
         {"batch rollback", "ID", 1, 1, "Undoes what a run did, or what it did after a checkpoint",
          "At any time, also of a run that has succeeded. Only what this run made or changed is\n"
