@@ -95,6 +95,7 @@ int batch_cancel(struct cli *cli);
 int batch_resolve(struct cli *cli);
 int resource_list(struct cli *cli);
 int resource_show(struct cli *cli);
+int resource_orphans(struct cli *cli);
 int plugin_list(struct cli *cli);
 int plugin_info(struct cli *cli);
 int server_list(struct cli *cli);

@@ -104,6 +104,16 @@ const struct command commands[] = {
         {"resource show", "NAME", 1, 1, "Shows a resource", NULL,
          "resource show server.wuji-cp-0", NULL, resource_show},
 
+        {"resource orphans", "", 0, 0, "Finds what carries this site's marks, and no journal knows",
+         "Asks every provider, then reads the journal; works beside a running engine. --adopt takes\n"
+         "them into the inventory, for the workflow whose name they carry; --delete deletes them by a\n"
+         "run of their own.",
+         "resource orphans\nresource orphans --adopt\nresource orphans --delete --yes",
+         OPTIONS({"adopt", 0, NULL, "take them into the inventory"},
+                 {"delete", 0, NULL, "delete them, after a question"},
+                 {"yes", 'y', NULL, "do not ask"}),
+         resource_orphans},
+
         {"server list", "", 0, 0, "Lists servers with their addresses", NULL, "server list", NULL,
          server_list},
         {"server exec", "NAME -- CMD...", 2, -1, "Runs a command in a server",

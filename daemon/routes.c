@@ -33,6 +33,8 @@ static const struct route routes[] = {
         {"POST", "/store/compact", ROUTE_ENGINE, "Removes the journals of runs that ended long ago", NULL,
          "older_than dry_run after who"},
         {"GET", "/resources", ROUTE_ENGINE, "The inventory", NULL, NULL},
+        {"POST", "/resources/orphans", ROUTE_ENGINE, "Adopts or deletes what no journal knows", NULL,
+         "resources action who"},
         {"GET", "/resources/{key}", ROUTE_ENGINE, "A resource", NULL, NULL},
         {"GET", "/healthz", ROUTE_ENGINE, "Is the engine alive?", NULL, NULL},
         {"GET", "/readyz", ROUTE_ENGINE, "Does the engine take work?", NULL, NULL},

@@ -312,6 +312,82 @@ def compact_dies():
                 site.kill_engine(15)
 
 
+# Orphans
+
+
+def orphans_of(site):
+    return site.prvng("resource", "orphans", "--format", "json").expect(0).json()
+
+
+def make_orphans(site):
+    """Restores a backup that is older than the servers of workflow late."""
+    submit(site, workflow(servers=("web-0",), taskservs=()))
+    submit(site, workflow(servers=("web-0",), taskservs=(), cpu=2))
+    backup = site.path("b.prvng")
+    site.prvng("store", "export", backup).expect(0)
+    submit(site, workflow(name="late", servers=("l-0", "l-1"), taskservs=()))
+    site.kill_engine(15)
+    site.prvng("store", "import", backup, "--replace").expect(0)
+
+
+def orphans():
+    """What no journal knows is found, beside an engine or without; what is being made is none."""
+    with Site() as site:
+        site.prvng("resource", "orphans").expect(1, "nothing has run here")
+        make_orphans(site)
+        found = orphans_of(site)
+        check(sorted(o["key"] for o in found["orphans"]) == ["server.l-0", "server.l-1"] and not found["unclear"],
+              "orphans", found)
+        check({o["workflow"] for o in found["orphans"]} == {"late"}, "whose", found)
+        check(not site.engine(), "looking started an engine")
+        r = site.prvng("resource", "orphans").expect(0, "server.l-0", "orphan")
+        check("web-0" not in r.out, "the owned one is listed", r)
+        before = len(site.effects())
+        p = run_until(site, workflow(name="busy", servers=("b-0",), taskservs=(),
+                                     scripts={"b-0": {"pending_ms": 3000}}), "an effect",
+                      lambda: len(site.effects()) > before)
+        check(len(orphans_of(site)["orphans"]) == 2, "what is being made is an orphan", orphans_of(site))
+        site.finish(p).expect(0)
+        check(len(orphans_of(site)["orphans"]) == 2, "what was made is an orphan", orphans_of(site))
+
+
+def orphans_adopted():
+    """Adopted, they belong to their workflow, which can be run and destroyed like before."""
+    with Site() as site:
+        make_orphans(site)
+        site.prvng("resource", "orphans", "--adopt", "--delete").expect(2, "one of them")
+        site.prvng("resource", "orphans", "--adopt").expect(0, "server.l-0 belongs to workflow late")
+        site.prvng("resource", "orphans").expect(0, "No orphans")
+        mine = {r["key"]: r for r in inventory(site)}
+        check(mine["server.l-0"]["workflow"] == "late" and mine["server.l-0"]["op_id"] is None, "adopted", mine)
+        site.kill_engine()
+        site.start_engine()
+        check({r["key"] for r in inventory(site)} == set(mine), "a restart forgets it", inventory(site))
+        who = [r for r in site.prvng("store", "cat").expect(0).out.splitlines() if "server.l-0" in r]
+        check('"who":{"user"' in who[0], "who adopted it", who)
+        submit(site, workflow(name="late", servers=("l-0", "l-1"), taskservs=()))
+        site.prvng("batch", "destroy", "late", "--watch").expect(0)
+        check(site.servers() == ["server.web-0"], "what is left", site.servers())
+        verify(site)
+
+
+def orphans_deleted():
+    """Deleted, by a run of their own; nothing else is touched."""
+    with Site() as site:
+        make_orphans(site)
+        site.prvng("resource", "orphans", "--delete").expect(2, "--yes")
+        check(len(site.servers()) == 3, "it did not wait for an answer", site.servers())
+        r = site.prvng("resource", "orphans", "--delete", "--yes", "--format", "json").expect(0)
+        runs = r.json()["runs"]
+        check(len(runs) == 1 and runs[0]["name"] == "late", "one run", r)
+        site.prvng("batch", "attach", runs[0]["id"]).expect(0)
+        check(site.servers() == ["server.web-0"], "what is left", site.servers())
+        check([r["key"] for r in inventory(site)] == ["server.web-0"], "the inventory", inventory(site))
+        site.prvng("resource", "orphans").expect(0, "No orphans")
+        site.prvng("resource", "orphans", "--delete", "--yes").expect(0, "No orphans")
+        check(not site.violations(), "something was done twice")
+
+
 def die_at_each_step(command, store_after):
     """Kills `prvng store ...` in front of each step on the disk: the site is whole, the old or the new one, and
     asking again carries it out."""
@@ -366,4 +442,5 @@ def migrate_dies():
 
 if __name__ == "__main__":
     main([audit_verify, audit_beside_an_engine, audit_after_a_crash, backup_and_restore, import_elsewhere,
-          migrate, compact, compact_dies] + ([] if SANITIZED else [import_dies, migrate_dies]))
+          migrate, compact, compact_dies,
+          orphans, orphans_adopted, orphans_deleted] + ([] if SANITIZED else [import_dies, migrate_dies]))
