@@ -188,8 +188,10 @@ static void choose(struct run *run, uint32_t operation)
                         follows |= on->status == TASK_WAITING;
                         undone |= !(run->prev[k] & SOFT) && !task_status_good(on->status);
                 }
-                if (task_is_join(t)) /* one that was reached before a rollback is no longer */
-                        again = follows || undone || t->status == TASK_SKIPPED;
+                if (task_is_join(t) && !follows && undone) /* reached before a rollback, and no longer */
+                        set_status(run, t, TASK_SKIPPED);
+                if (task_is_join(t))
+                        again = follows;
                 else
                         again = to_do_again(t) &&
                                 (operation == TASK_NONE || t->operation == operation ||
