@@ -60,7 +60,6 @@ static const struct {
                                                  M(who, JSON, 0))},
         [RECORD_MIGRATED] = {"migrated", MEMBERS(M(from, STRING, 0), M(to, STRING, 0),
                                                  M(who, JSON, 0))},
-        [RECORD_MOVED] = {"moved", MEMBERS(M(to, STRING, 0), M(who, JSON, 0))},
         [RECORD_RUN] = {"run",
                         MEMBERS(M(run, ID, 0), M(name, STRING, 0), M(kind, STRING, 0),
                                 M(who, JSON, 0), M(folder, STRING, OPTIONAL),
