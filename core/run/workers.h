@@ -24,7 +24,8 @@ struct job {
         int kind;
         struct op_call call;
         struct op_reply reply;
-        char op_id[UID_TEXT];
+        struct uid run_id, request_id;
+        char op_id[UID_TEXT]; /* text of request_id; "" if it is no request */
         char trace[56]; /* W3C traceparent: the run is the trace, the request the span */
         const char *verb;
         const void *request;
