@@ -6,7 +6,8 @@
  * are woken sparingly: one when there is work and none is awake, one more whenever the loop looks and
  * finds that nothing was taken from the queue since it looked last. A worker that runs dry spins for
  * some microseconds before it sleeps, and so does the loop. While the loop waits for the disk, it lets
- * a worker wake up for the calls that will leave afterwards.
+ * a worker wake up for the calls that will leave afterwards, unless the machine is busy: a worker that is put
+ * aside while it only waits tells.
  */
 #ifndef PRVNG_RUN_WORKERS_H
 #define PRVNG_RUN_WORKERS_H
