@@ -322,6 +322,31 @@ Test(store, is_read_beside_a_writer)
         holds(&s, "site", 1, &all);
 }
 
+/* What children of the engine inherit they could write to, and keep open. */
+Test(store, keeps_its_files_from_children)
+{
+        bool before[256];
+        unsigned n = 0;
+
+        for (int fd = 0; fd < 256; fd++)
+                before[fd] = fcntl(fd, F_GETFD) >= 0;
+        for (int again = 0; again < 2; again++) {
+                ok(&s, store_open(&s, folder, again ? PRVNG_STORE_READ_ONLY : 0));
+                if (!again)
+                        ok(&s, store_append(&s, "site", 1, "x", 1));
+                for (int fd = 0; fd < 256; fd++) {
+                        int flags = fcntl(fd, F_GETFD);
+
+                        n += flags >= 0 && !before[fd];
+                        cr_assert(before[fd] || flags < 0 || flags & FD_CLOEXEC, "descriptor %d", fd);
+                }
+                store_close(&s);
+                for (int fd = 0; fd < 256; fd++)
+                        cr_assert(before[fd] || fcntl(fd, F_GETFD) < 0, "descriptor %d is left open", fd);
+        }
+        cr_assert_gt(n, 0, "it has opened nothing");
+}
+
 /* Recovery, snapshots, removal */
 
 Test(store, recovers_exactly_the_first_bytes)
