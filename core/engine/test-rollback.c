@@ -423,6 +423,45 @@ Test(pause, holds_a_rollback)
         fake_deinit(&f);
 }
 
+/* It need not be resumed for that: nobody would expect it to start anything then. */
+Test(pause, a_paused_run_that_is_cancelled_ends)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 3, true, ON_FAILURE_FAIL, 0);
+        engine_pause(f.engine, f.run, "{}");
+        cr_assert_eq(engine_cancel(f.engine, f.run, "{}"), 0);
+        cr_assert_eq(f.run->status, RUN_PAUSED, "what is in flight comes to its end");
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_CANCELLED);
+        cr_assert_eq(f.n_calls, 0);
+        cr_assert_eq(f.n_ended, 1);
+        fake_deinit(&f);
+}
+
+Test(pause, a_paused_rollback_that_is_cancelled_ends_incomplete)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 3, true, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(engine_rollback(f.engine, f.run, 0, "{}"), 0);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        engine_schedule(f.engine);
+        engine_pause(f.engine, f.run, "{}");
+        answer(&f, CALL_BEGIN, PRVNG_DONE); /* the first undo */
+        cr_assert_eq(f.run->status, RUN_PAUSED);
+        crash(&f);
+        cr_assert_eq(engine_cancel(f.engine, f.run, "{}"), 0);
+        engine_schedule(f.engine);
+        cr_assert_eq(f.run->status, RUN_ROLLBACK_INCOMPLETE);
+        cr_assert_eq(f.n_calls, 0);
+        fake_deinit(&f);
+}
+
 Test(retry, does_again_what_failed_and_what_was_skipped)
 {
         struct engine_call first, again;
