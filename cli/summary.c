@@ -330,7 +330,6 @@ void view_line(const struct view *v, const struct run *run, const struct record 
         case RECORD_COMPACTED:
         case RECORD_RESTORED:
         case RECORD_MIGRATED:
-        case RECORD_MOVED:
         case RECORD_MADE:
         case RECORD_REMOVED:
         case N_RECORD_TYPES:

@@ -57,6 +57,7 @@ static void checkpoint(struct engine *e, struct run *run)
         uint32_t done = last ? last->n_operations : 0;
 
         if (run->strategy.interval && run->unsettled && !run->rollback &&
+            run->n_checkpoints < UINT16_MAX && /* what a task remembers of it */
             run->n_completed >= done + run->strategy.interval)
                 engine_append(e, run, &(struct record){.type = RECORD_CHECKPOINT,
                                                        .checkpoint = run->n_checkpoints + 1,

@@ -138,6 +138,14 @@ void run_check_end(struct engine *e, struct run *run)
         end(e, run, rollback_end(e, run));
 }
 
+int engine_hold(struct engine *e, struct run *run, const char *who)
+{
+        assert(run->loaded && !run->userdata);
+        if (run->status == RUN_RUNNING || run->status == RUN_ROLLING_BACK)
+                engine_append(e, run, &(struct record){.type = RECORD_PAUSE, .who = span_of(who)});
+        return e->error;
+}
+
 int engine_adopt(struct engine *e, struct run *run)
 {
         int r;

@@ -142,6 +142,9 @@ int engine_finish(struct engine *e, struct run *run);
 void engine_call_set_handle(struct flight *f, void *handle);
 void *engine_call_handle(const struct flight *f);
 
+/* Pauses a run that has not ended before it is adopted, so that it is never begun. */
+int engine_hold(struct engine *e, struct run *run, const char *who);
+
 /* Goes on with a run of the fold that has not ended. */
 int engine_adopt(struct engine *e, struct run *run);
 

@@ -81,7 +81,7 @@ int audit_copy(const struct audit_request *request, const struct audit *a, copy_
 struct writer {
         int fd;
         EVP_MD_CTX *ctx;
-        uint64_t n_bytes, n_segments;
+        uint64_t n_segments;
 };
 
 static int put(struct writer *w, const void *data, size_t n)
@@ -90,7 +90,6 @@ static int put(struct writer *w, const void *data, size_t n)
 
         if (w->ctx && !EVP_DigestUpdate(w->ctx, data, n))
                 return error_origin(-EIO);
-        w->n_bytes += n;
         while (n > 0) {
                 ssize_t wrote = write(w->fd, p, n);
 
@@ -169,7 +168,7 @@ static int sync_folder_of(const char *path)
 }
 
 int backup_write(const char *path, const struct audit_request *request, const struct audit *a, int64_t at,
-                 uint64_t *ret_n_bytes, char **ret_message)
+                 char **ret_message)
 {
         _cleanup_(cleanup_free) char *fresh = NULL;
         struct writer w = {.ctx = EVP_MD_CTX_new()};
@@ -191,10 +190,7 @@ int backup_write(const char *path, const struct audit_request *request, const st
                 r = -errno;
         if (r)
                 unlink(fresh);
-        r = r ? r : sync_folder_of(path);
-        if (r == 0)
-                *ret_n_bytes = w.n_bytes;
-        return r;
+        return r ? r : sync_folder_of(path);
 }
 
 /* Out of a file */

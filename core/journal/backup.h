@@ -48,7 +48,7 @@ void backup_head_deinit(struct backup_head *h);
 /* Writes the audited site to a new file, which appears whole and synced or not at all. -EEXIST. The audit
  * must be intact. */
 int backup_write(const char *path, const struct audit_request *request, const struct audit *a, int64_t at,
-                 uint64_t *ret_n_bytes, char **ret_message);
+                 char **ret_message);
 
 /* Reads a backup: first all of it, to see that it is whole, then once more for `f` (may be NULL). -EBADMSG
  * with *ret_message if it is not what was written, other -errno if it cannot be read. */

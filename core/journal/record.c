@@ -60,7 +60,6 @@ static const struct {
                                                  M(who, JSON, 0))},
         [RECORD_MIGRATED] = {"migrated", MEMBERS(M(from, STRING, 0), M(to, STRING, 0),
                                                  M(who, JSON, 0))},
-        [RECORD_MOVED] = {"moved", MEMBERS(M(to, STRING, 0), M(who, JSON, 0))},
         [RECORD_RUN] = {"run",
                         MEMBERS(M(run, ID, 0), M(name, STRING, 0), M(kind, STRING, 0),
                                 M(who, JSON, 0), M(folder, STRING, OPTIONAL),
@@ -389,27 +388,41 @@ static bool scan_string(struct scanner *s, struct span *ret)
 /* A whole JSON value: to the comma or bracket that ends it. */
 static bool scan_json(struct scanner *s, struct span *ret)
 {
-        const char *from = s->p;
+        const char *from = s->p, *p = from, *end = s->end;
         unsigned depth = 0;
-        bool escapes;
 
-        while (s->p < s->end) {
-                char c = *s->p;
-
-                if (depth == 0 && (c == ',' || c == '}' || c == ']'))
+        for (; p < end; p++) {
+                switch (*p) {
+                case '"': /* short ones mostly */
+                        for (p++; p < end && *p != '"'; p++)
+                                p += *p == '\\';
+                        if (p >= end)
+                                return false;
                         break;
-                s->p++;
-                if (c == '"' && !skip_string(s, &escapes))
-                        return false;
-                if (c == '{' || c == '[')
+                case '{':
+                case '[':
                         depth++;
-                else if (c == '}' || c == ']')
+                        break;
+                case '}':
+                case ']':
+                        if (depth == 0)
+                                goto end;
                         depth--;
+                        break;
+                case ',':
+                        if (depth == 0)
+                                goto end;
+                        break;
+                default:
+                        break;
+                }
         }
-        *ret = span_n(from, (size_t)(s->p - from));
+end:
+        s->p = p;
+        *ret = span_n(from, (size_t)(p - from));
         if (ret->n == 4 && memcmp(from, "null", 4) == 0)
                 *ret = span_n(NULL, 0);
-        return s->p > from && depth == 0;
+        return p > from && depth == 0;
 }
 
 static bool scan_effect(struct span name, uint32_t *ret)

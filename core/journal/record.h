@@ -35,7 +35,6 @@ enum record_type {
         RECORD_COMPACTED, /* the stream of a run that ended is removed: what it was, signed */
         RECORD_RESTORED, /* a command: this journal came out of a backup */
         RECORD_MIGRATED, /* a command: what one store held, another one holds */
-        RECORD_MOVED,    /* all there is in a store that the site has left: where it went */
 
         /* Run stream, "run-<ULID>". First the plan: */
         RECORD_RUN,

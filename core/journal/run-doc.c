@@ -76,6 +76,30 @@ static uint32_t common_end(const char *a, const char *b, uint32_t most)
         return n;
 }
 
+/* Is it that document but for the name, as nearly all are? */
+static bool same_but_name(const struct run *run, uint32_t i, struct span doc, struct span name)
+{
+        const struct whole_doc *w = &run->wholes[i];
+        const char *p = run->text + w->text, *end = p + w->n, *mark;
+        const char *d = doc.p, *doc_end = d + doc.n;
+
+        for (;; p = mark + 1) {
+                size_t n;
+
+                mark = memchr(p, NAME, (size_t)(end - p));
+                n = (size_t)((mark ?: end) - p);
+                if ((size_t)(doc_end - d) < n || memcmp(d, p, n) != 0)
+                        return false;
+                d += n;
+                if (!mark)
+                        return d == doc_end;
+                if ((size_t)(doc_end - d) < name.n + 2 || *d != '"' ||
+                    memcmp(d + 1, name.p, name.n) != 0 || d[name.n + 1] != '"')
+                        return false;
+                d += name.n + 2;
+        }
+}
+
 static struct doc_part compare(const struct run *run, uint32_t i, struct span doc)
 {
         const struct whole_doc *w = &run->wholes[i];
@@ -110,11 +134,17 @@ static int add_whole(struct run *run, struct span doc)
 
 int doc_split(struct run *run, struct span key, struct span doc, struct doc_part *ret_part)
 {
+        struct span name = name_of(key);
         struct doc_part best = {0};
         int q;
 
+        for (uint32_t i = run->n_wholes; name.n && i-- > 0 && i + LOOK_BACK >= run->n_wholes;)
+                if (run->wholes[i].n <= UINT16_MAX && same_but_name(run, i, doc, name)) {
+                        *ret_part = (struct doc_part){.whole = i, .start = (uint16_t)run->wholes[i].n};
+                        return 0;
+                }
         buf_clear(run->doc);
-        shorten(doc, name_of(key), run->doc);
+        shorten(doc, name, run->doc);
         if (buf_error(run->doc))
                 return error_origin(-ENOMEM);
         doc = span_n(run->doc->data, run->doc->n);

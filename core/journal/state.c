@@ -250,7 +250,6 @@ void site_deinit(struct site *s)
         strmap_deinit(&s->run_by_id);
         free(s->host);
         free(s->signer);
-        free(s->moved_to);
         *s = SITE_NULL;
 }
 
@@ -483,9 +482,6 @@ int site_apply(struct site *s, const struct record *r)
                 break;
         case RECORD_MIGRATED:
                 q = apply_migrated(s, r);
-                break;
-        case RECORD_MOVED:
-                q = set_string(&s->moved_to, r->to);
                 break;
         default:
                 return error_origin(-EBADMSG);

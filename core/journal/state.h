@@ -222,7 +222,6 @@ struct site {
         struct strmap run_by_id; /* struct run * by id_text */
         bool restored;    /* from a backup, and no engine ran since */
         char *signer;     /* public key of the site, hex; or NULL */
-        char *moved_to;   /* store that the site moved to: there is nothing more here; or NULL */
         uint64_t seq;
 };
 

@@ -69,6 +69,13 @@ static bool load_ended(struct command *c)
         struct stream *stream = NULL;
         int r;
 
+        if (run->compacted) {
+                refuse(c, 409,
+                       "run %s was compacted: what it did in detail, which this needs, is not kept any more. "
+                       "What its workflow owns can be deleted: prvng batch destroy %s", run->id_text,
+                       run->name);
+                return false;
+        }
         if (driver_commit(p)) { /* it may have ended in this very round: closes its stream */
                 refuse(c, 500, "%s", p->message);
                 return false;

@@ -37,6 +37,8 @@ struct engine_process {
         struct journals *journals;
         struct journal *journal;       /* the home store's, one of them */
         struct site site;
+        uint64_t epoch;                /* the home store's; after a restore what follows the last one */
+        bool restored;                 /* no engine ran since the site came out of a backup */
         struct stream *site_stream;
         struct run_stream *streams;
         uint32_t n_streams, cap_streams;

@@ -25,7 +25,8 @@ struct arguments {
         uint64_t first, n_seeds;
         double minutes;
         unsigned jobs;
-        bool shrink, one, quiet;
+        bool shrink, one;
+        uint32_t stop_at; /* so many failures */
         struct options options;
 };
 
@@ -143,9 +144,9 @@ static bool listen_to(const struct arguments *a, struct worker *w, struct total 
         t->n_failed++;
         t->seeds++;
         report(a, w->seed, "crash", WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "it ended");
-        if (t->n_failed < 5)
+        if (t->n_failed < a->stop_at)
                 start_worker(a, w, w->seed + a->jobs);
-        return t->n_failed < 5;
+        return t->n_failed < a->stop_at;
 }
 
 static double now_s(void)
@@ -165,7 +166,7 @@ static void run_all(const struct arguments *a, struct total *t)
         for (unsigned i = 0; i < a->jobs; i++)
                 start_worker(a, &workers[i], a->first + i);
         while (any) {
-                bool stop = t->n_failed >= 5 || (a->minutes > 0 && now_s() > end);
+                bool stop = t->n_failed >= a->stop_at || (a->minutes > 0 && now_s() > end);
 
                 any = false;
                 for (unsigned i = 0; i < a->jobs; i++) {
@@ -210,6 +211,7 @@ static bool parse(int argc, char **argv, struct arguments *a)
         static const struct option options[] = {
                 {"first-seed", required_argument, NULL, 'f'}, {"seeds", required_argument, NULL, 'n'},
                 {"minutes", required_argument, NULL, 'm'},    {"jobs", required_argument, NULL, 'j'},
+                {"stop-at", required_argument, NULL, 'S'},
                 {"no-shrink", no_argument, NULL, 'N'},        {"seed", required_argument, NULL, 's'},
                 {"history", no_argument, NULL, 'h'},          {"tasks", required_argument, NULL, 't'},
                 {"runs", required_argument, NULL, 'r'},       {"off", required_argument, NULL, 'o'},
@@ -233,6 +235,9 @@ static bool parse(int argc, char **argv, struct arguments *a)
                         break;
                 case 'j':
                         a->jobs = (unsigned)strtoul(optarg, NULL, 10);
+                        break;
+                case 'S':
+                        a->stop_at = (uint32_t)strtoul(optarg, NULL, 10);
                         break;
                 case 'N':
                         a->shrink = false;
@@ -265,7 +270,7 @@ static bool parse(int argc, char **argv, struct arguments *a)
 int main(int argc, char **argv)
 {
         struct arguments a = {.first = 1, .jobs = (unsigned)sysconf(_SC_NPROCESSORS_ONLN),
-                              .shrink = true,
+                              .shrink = true, .stop_at = 5,
                               .options = {.max_tasks = 2000, .max_runs = 16}};
         struct strmap any = STRMAP_NULL;
         struct total t = {0};

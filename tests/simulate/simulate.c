@@ -79,8 +79,8 @@ bool fault(enum fault kind)
 static void draw_rates(void)
 {
         static const uint32_t usual[N_FAULTS] = {
-                [FAULT_CRASH] = 1500,     [FAULT_STOP] = 300000,     [FAULT_POWER] = 500000,
-                [FAULT_TEAR] = 700000,    [FAULT_SYNC] = 1000,       [FAULT_FULL] = 500,
+                [FAULT_CRASH] = 5000,     [FAULT_STOP] = 300000,     [FAULT_POWER] = 500000,
+                [FAULT_TEAR] = 700000,    [FAULT_SYNC] = 2000,       [FAULT_FULL] = 500,
                 [FAULT_STORE] = 20000,    [FAULT_DISK] = 20000,      [FAULT_WALL] = 500000,
                 [FAULT_ERROR] = 50000,    [FAULT_UNKNOWN] = 50000,   [FAULT_PARTIAL] = 30000,
                 [FAULT_COMPLETE] = 20000, [FAULT_LOST] = 50000,      [FAULT_LATE] = 500000,
