@@ -9,8 +9,9 @@ loses requests and replies, is slow, busy and limits rates: one keeps our op ids
 not and shows what was made only later. A client runs one workflow after the other. Of three, two make
 servers, change them, change and make and delete and then fail, which rolls back; one of these deletes all at
 the end. The third is paused over a kill, goes on, and is rolled back by a command. Every second one keeps its
-runs in the other store. Meanwhile prvngd is killed by SIGKILL and started again, KILLS times. The client is one that people would
-write: it repeats what was not answered, under the run id that it chose. At the end (promises 1, 2, 4, 5, 8):
+runs in the other store. Meanwhile prvngd is killed by SIGKILL and started again, KILLS times. The client is one
+that people would write: it repeats what was not answered, under the run id that it chose. At the end (promises
+1, 2, 4, 5, 8):
 
   - every run has ended, with the exit code that its definition leads to
   - no cloud did anything that the journal does not know the op id of
