@@ -19,6 +19,7 @@ struct reader {
         struct record_scratch scratch;
         struct batches batches;
         uint32_t last;  /* number of the last segment */
+        uint32_t format; /* of the segment that was read last */
         uint64_t valid; /* bytes of the segment that valid seals cover */
         uint64_t line;  /* lines in them, for messages */
 };
@@ -75,6 +76,7 @@ static int check_format(struct reader *r, const char *p, const char *end, uint8_
         if (!nl || !segment_read(p, (size_t)(nl - p), r->stream->name, r->stream->segment, &format,
                                  salt))
                 return SEGMENT_E_UNREADABLE;
+        r->format = format;
         if (format > JOURNAL_FORMAT)
                 return journal_fail(r->journal, JOURNAL_E_DAMAGED,
                                     "stream %s, segment %u is of format %u; this version reads "
@@ -239,7 +241,8 @@ int stream_open(struct journal *j, const char *name, journal_record_f f, void *u
                 stream_close(r.stream);
                 return q;
         }
-        if (r.stream->segment < r.last) /* that segment is empty now; the one before it is full */
+        if (r.stream->segment < r.last || /* that segment is empty now; the one before it is full */
+            r.format < JOURNAL_FORMAT) /* what an older version reads holds nothing it does not know */
                 r.stream->n_segment = JOURNAL_SEGMENT_MAX;
         *ret_stream = r.stream;
         return 0;
