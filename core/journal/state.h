@@ -95,7 +95,7 @@ struct task {
         uint8_t in_flight : 1; /* the engine's: a call is under way; not part of the fold */
         uint8_t undo : 1;      /* the rollback under way shall undo it */
         uint8_t redo : 1;      /* what a failed attempt left is undone before the next one */
-        uint8_t caused : 1;    /* made by this run, not undone, and to be done again: UNCHANGED is its own */
+        uint8_t caused : 1;    /* what this run did of it is not undone, and it is to be done again */
         uint16_t checkpoint;   /* how many checkpoints the run had when it ended */
         uint32_t whole;        /* in run->wholes: the document that its own is like */
         struct attempt *attempt; /* NULL before the intent and after the result */
