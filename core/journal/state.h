@@ -253,7 +253,7 @@ struct resource *run_resource(const struct site *site, const struct run *run, st
 /* Could a rollback undo the task, as far as the run goes? It changed something, or may have. */
 bool run_undoable(const struct run *run, uint32_t task);
 
-/* Has it an attempt or a result? Then a changed definition must leave it as it is. */
+/* Has it an attempt, a result, or left something? Then a changed definition must leave it as it is. */
 bool task_has_started(const struct task *t);
 
 /* Would a rollback to that checkpoint (0: the start) undo it? */
