@@ -117,7 +117,8 @@ void run_check_end(struct engine *e, struct run *run)
 {
         if (run_status_ended(run->status) || engine_run_flights(run) > 0)
                 return;
-        if (run->status == RUN_PAUSED && (run->rollback || run->unsettled > 0))
+        if (run->status == RUN_PAUSED &&
+            (run->rollback ? !run->stopped : run->unsettled > 0 && !run->cancelled))
                 return;
         if (!run->rollback && run->unsettled > 0 && !run->halted)
                 return;
