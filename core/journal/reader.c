@@ -16,6 +16,8 @@ struct reader {
         journal_record_f f;
         void *userdata;
         struct record_scratch scratch;
+        const struct shortcut *by; /* or NULL */
+        uint64_t until; /* where to stop in the segment under way; UINT64_MAX: at its end */
         uint32_t last;  /* number of the last segment */
         uint64_t valid; /* bytes of the segment that valid seals cover */
         uint64_t line;  /* lines in them, for messages */
@@ -53,6 +55,7 @@ static int deliver(struct reader *r, const char *p, const char *end)
                 if (q)
                         return error_fold(q);
                 s->seq = record.seq;
+                s->plan_pending |= record.type == RECORD_PLANNED;
                 q = r->f(r->userdata, &record, p, (size_t)(nl - p));
                 record_scratch_clear(&r->scratch);
                 if (q)
@@ -156,25 +159,16 @@ static int damaged(struct reader *r, const char *why)
                             (unsigned long long)r->line + 1, why);
 }
 
-/* Reads one segment. Leaves in r->valid how much of it is good. */
-static int read_segment(struct reader *r, const char *data, size_t n)
+/* Reads the batches between `p` and `end`. `data` is the byte `base` of the segment. Leaves in r->valid
+ * how much of the segment is good. */
+static int read_batches(struct reader *r, const char *data, uint64_t base, const char *p,
+                        const char *end)
 {
         struct stream *s = r->stream;
-        const char *p = data, *end = data + n;
         uint8_t digest[32];
         int q;
 
-        r->valid = r->line = 0;
-        if (n == 0)
-                return 0;
-        q = check_format(r, p, end, s->salt);
-        if (q == SEGMENT_E_UNREADABLE)
-                return s->segment < r->last || two_seals(p, end)
-                               ? damaged(r, "the first line of the segment was changed")
-                               : 0;
-        if (q)
-                return q;
-        while (p < end) {
+        while (p < end && r->valid < r->until) {
                 struct seal seal;
                 const char *line = find_seal(p, end, &seal);
                 uint64_t n_lines;
@@ -198,11 +192,10 @@ static int read_segment(struct reader *r, const char *data, size_t n)
                 }
                 r->line += n_lines + 1;
                 p = line_end(line, end) + 1;
-                r->valid = (uint64_t)(p - data);
-                s->seal = seal.number;
-                memcpy(s->digest, digest, 32);
+                stream_sealed(s, r->valid, base + (uint64_t)(p - data), seal.number, digest);
+                r->valid = s->last.end;
         }
-        if (p == end)
+        if (p == end || r->valid >= r->until)
                 return 0;
         if (s->segment < r->last) /* J3 */
                 return damaged(r, "bytes were changed or lost: another segment follows");
@@ -211,30 +204,54 @@ static int read_segment(struct reader *r, const char *data, size_t n)
         return 0;
 }
 
-static int load_segment(struct journal *j, const char *name, uint32_t segment, struct buf *data)
+/* Reads one segment. */
+static int read_segment(struct reader *r, const char *data, size_t n)
 {
-        struct prvng_sink sink = SINK(data, UINT64_MAX);
+        struct stream *s = r->stream;
+        int q;
+
+        r->valid = r->line = 0;
+        if (n == 0)
+                return 0;
+        q = check_format(r, data, data + n, s->salt);
+        if (q == SEGMENT_E_UNREADABLE)
+                return s->segment < r->last || two_seals(data, data + n)
+                               ? damaged(r, "the first line of the segment was changed")
+                               : 0;
+        return q ?: read_batches(r, data, 0, data, data + n);
+}
+
+/* More than a store gives a sink at once. */
+#define PIECE_MAX (UINT64_C(4) << 20)
+
+/* The bytes from `offset` on, at least up to `end` if there are so many. */
+static int load_segment(struct journal *j, const char *name, uint32_t segment, uint64_t offset,
+                        uint64_t end, struct buf *data)
+{
+        struct prvng_sink sink = SINK(data, end - offset + MIN(PIECE_MAX, UINT64_MAX - end));
         struct store_call c;
+        int q;
 
         buf_clear(data);
         store_call_begin(j, &c);
-        return store_call_end(j, &c, name,
-                              j->plugin->store.read(j->plugin->instance, &c.call.pub, name, segment,
-                                                    0, &sink));
+        q = store_call_end(j, &c, name,
+                           j->plugin->store.read(j->plugin->instance, &c.call.pub, name, segment,
+                                                 offset, &sink));
+        if (sink.error != -ENOSPC)
+                return q;
+        return data->n >= end - offset ? 0
+                                       : load_segment(j, name, segment, offset, UINT64_MAX, data);
 }
 
-static int read_stream(struct reader *r)
+static int read_segments(struct reader *r, uint32_t from, uint32_t to, uint64_t until)
 {
-        struct journal *j = r->journal;
         struct stream *s = r->stream;
         _cleanup_(cleanup_buf) struct buf data = BUF_NULL;
         int q;
 
-        q = journal_last_segment(j, s->name, &r->last);
-        if (q)
-                return q;
-        for (uint32_t i = 1; i <= r->last; i++) {
-                q = load_segment(j, s->name, i, &data);
+        for (uint32_t i = from; i <= to; i++) {
+                r->until = i == to ? until : UINT64_MAX;
+                q = load_segment(r->journal, s->name, i, 0, r->until, &data);
                 if (q)
                         return q;
                 s->segment = i;
@@ -244,6 +261,75 @@ static int read_stream(struct reader *r)
                 s->n_segment = r->valid;
         }
         return 0;
+}
+
+/* Is the batch there that the shortcut starts from? `data` is what was read from its first byte on. */
+static bool stands(const struct shortcut *by, const struct buf *data)
+{
+        const struct place *at = &by->at;
+        uint64_t n = at->end - at->from;
+        const char *p = buf_str(data), *line;
+        uint8_t digest[32];
+        struct seal seal;
+
+        if (at->end <= at->from || n > data->n || p[n - 1] != '\n')
+                return false;
+        line = find_seal(p, p + n, &seal);
+        return line && line_end(line, p + n) + 1 == p + n && seal.number == at->seal &&
+               memcmp(seal.after, at->after, 32) == 0 && memcmp(seal.digest, at->digest, 32) == 0 &&
+               seal_digest(at->after, at->salt, at->segment, at->seal, p, (size_t)(line - p),
+                           digest) == 0 &&
+               memcmp(digest, at->digest, 32) == 0;
+}
+
+static int read_by(struct reader *r)
+{
+        _cleanup_(cleanup_buf) struct buf data = BUF_NULL;
+        const struct shortcut *by = r->by;
+        struct stream *s = r->stream;
+        int q;
+
+        if (by->at.segment == 0 || by->at.segment > r->last || by->plan.segment > by->at.segment)
+                return JOURNAL_E_SHORTCUT;
+        q = load_segment(r->journal, s->name, by->at.segment, by->at.from, UINT64_MAX, &data);
+        if (q)
+                return q < 0 ? error_fold(q) : JOURNAL_E_SHORTCUT;
+        if (!stands(by, &data))
+                return JOURNAL_E_SHORTCUT;
+        if (by->plan.segment) {
+                q = read_segments(r, 1, by->plan.segment, by->plan.end);
+                if (q)
+                        return q;
+                if (r->valid != by->plan.end || s->seal != by->plan.seal ||
+                    memcmp(s->digest, by->plan.digest, 32) != 0)
+                        return JOURNAL_E_SHORTCUT;
+        }
+        s->segment = by->at.segment;
+        s->seal = by->at.seal;
+        s->seq = by->at.seq;
+        memcpy(s->salt, by->at.salt, sizeof(s->salt));
+        memcpy(s->digest, by->at.digest, sizeof(s->digest));
+        s->last = by->at;
+        s->n_bytes = 0;
+        q = by->arrive(r->userdata);
+        if (q)
+                return q;
+        r->until = UINT64_MAX;
+        r->valid = by->at.end;
+        q = read_batches(r, buf_str(&data), by->at.from, data.data + (by->at.end - by->at.from),
+                         data.data + data.n);
+        s->n_segment = r->valid;
+        return q ?: read_segments(r, by->at.segment + 1, r->last, UINT64_MAX);
+}
+
+static int read_stream(struct reader *r)
+{
+        int q = journal_last_segment(r->journal, r->stream->name, &r->last);
+
+        if (q || !r->by)
+                return q ?: read_segments(r, 1, r->last, UINT64_MAX);
+        q = read_by(r);
+        return q == JOURNAL_E_DAMAGED ? JOURNAL_E_SHORTCUT : q;
 }
 
 static int stream_new(struct journal *j, const char *name, struct stream **ret)
@@ -278,10 +364,10 @@ static int recover(struct stream *s)
         return q;
 }
 
-int stream_open(struct journal *j, const char *name, journal_record_f f, void *userdata,
-                struct stream **ret_stream)
+int stream_open_by(struct journal *j, const char *name, const struct shortcut *by, journal_record_f f,
+                   void *userdata, struct stream **ret_stream)
 {
-        struct reader r = {.journal = j, .f = f, .userdata = userdata};
+        struct reader r = {.journal = j, .by = by, .f = f, .userdata = userdata};
         int q;
 
         q = stream_new(j, name, &r.stream);
@@ -301,9 +387,16 @@ int stream_open(struct journal *j, const char *name, journal_record_f f, void *u
         return 0;
 }
 
-int journal_read(struct journal *j, const char *name, journal_record_f f, void *userdata)
+int stream_open(struct journal *j, const char *name, journal_record_f f, void *userdata,
+                struct stream **ret_stream)
 {
-        struct reader r = {.journal = j, .f = f, .userdata = userdata};
+        return stream_open_by(j, name, NULL, f, userdata, ret_stream);
+}
+
+int journal_read_by(struct journal *j, const char *name, const struct shortcut *by,
+                    journal_record_f f, void *userdata)
+{
+        struct reader r = {.journal = j, .by = by, .f = f, .userdata = userdata};
         int q;
 
         q = stream_new(j, name, &r.stream);
@@ -313,4 +406,9 @@ int journal_read(struct journal *j, const char *name, journal_record_f f, void *
         record_scratch_deinit(&r.scratch);
         stream_close(r.stream);
         return q;
+}
+
+int journal_read(struct journal *j, const char *name, journal_record_f f, void *userdata)
+{
+        return journal_read_by(j, name, NULL, f, userdata);
 }
