@@ -34,18 +34,22 @@ struct resource *run_resource(const struct site *site, const struct run *run, st
 }
 
 /* The spec that the plan gave the task, inside its document. */
-static struct span spec_of(const struct run *run, const struct task *t)
+struct span spec_of(const struct run *run, const struct task *t)
 {
         const char *doc = task_doc(run, t), *spec = strstr(doc, ",\"spec\":");
 
         return spec ? span_n(spec + 8, (size_t)(doc + t->n_doc - 1 - (spec + 8))) : span_of("{}");
 }
 
+size_t builds_on_of(const struct run *run, const struct task *t, char *ret, size_t n_ret)
+{
+        return keys_of(task_doc(run, t) + t->n_doc + 1, ret, n_ret);
+}
+
 static int put(struct run *run, struct site *site, struct task *t, const struct record *r,
                struct span spec)
 {
-        const char *uses = task_doc(run, t) + t->n_doc + 1;
-        char builds_on[2048], op_id[UID_TEXT] = "";
+        char builds_on[BUILDS_ON_MAX], op_id[UID_TEXT] = "";
         struct resource *old;
         struct resource_change c = {
                 .workflow = span_of(run->name),
@@ -68,7 +72,7 @@ static int put(struct run *run, struct site *site, struct task *t, const struct 
                 uid_text(&t->attempt->op_id, op_id);
         }
         c.op_id = span_of(op_id);
-        c.builds_on = span_n(builds_on, keys_of(uses, builds_on, sizeof(builds_on)));
+        c.builds_on = span_n(builds_on, builds_on_of(run, t, builds_on, sizeof(builds_on)));
         return inventory_put(&site->inventory, old, &c);
 }
 

@@ -26,16 +26,28 @@ static void free_note(struct task_note *note)
         free(note->made);
 }
 
+void forget_progress(struct run *run)
+{
+        for (uint32_t i = 0; i < run->n_tasks; i++) {
+                free_attempt(run, &run->tasks[i]);
+                run->tasks[i].note = 0;
+        }
+        for (uint32_t i = 0; i < run->n_lanes; i++)
+                run->lanes[i].n_ready = run->lanes[i].next_ready = 0;
+        for (uint32_t i = 0; i < run->n_notes; i++)
+                free_note(&run->notes[i]);
+        run->n_notes = run->n_checkpoints = 0;
+        free_prev(run);
+        memset(run->n_by_status, 0, sizeof(run->n_by_status));
+}
+
 void run_unload(struct run *run)
 {
-        for (uint32_t i = 0; i < run->n_tasks; i++)
-                free_attempt(run, &run->tasks[i]);
+        forget_progress(run);
         for (uint32_t i = 0; i < run->n_lanes; i++) {
                 free(run->lanes[i].plugin);
                 free(run->lanes[i].ready);
         }
-        for (uint32_t i = 0; i < run->n_notes; i++)
-                free_note(&run->notes[i]);
         free(steal(&run->text));
         free(steal(&run->tasks));
         free(steal(&run->operations));
@@ -44,20 +56,17 @@ void run_unload(struct run *run)
         free(steal(&run->next));
         free(steal(&run->notes));
         free(steal(&run->checkpoints));
-        free_prev(run);
         run->n_text = run->cap_text = 0;
         run->n_tasks = run->cap_tasks = 0;
         run->n_operations = run->cap_operations = 0;
         run->n_lanes = run->cap_lanes = 0;
         run->n_deps = run->cap_deps = 0;
-        run->n_notes = run->cap_notes = 0;
-        run->n_checkpoints = run->cap_checkpoints = 0;
+        run->cap_notes = run->cap_checkpoints = 0;
         run->n_completed = run->n_attempts = 0;
         run->unsettled = 0;
         run->seq = 0;
         run->planned = run->halted = run->cancelled = run->loaded = false;
         run->rollback = run->unwinding = run->stopped = false;
-        memset(run->n_by_status, 0, sizeof(run->n_by_status));
 }
 
 struct run *run_free(struct run *run)
@@ -76,12 +85,14 @@ struct run *run_free(struct run *run)
         free(run->options);
         free(run->notices);
         free(run->backoff);
+        free(run->claims);
         free(run->rollback_reason);
         free(run->rollback_who);
         free(run);
         return NULL;
 }
-static int note_get(struct run *run, struct task *t, struct task_note **ret_note)
+
+int note_get(struct run *run, struct task *t, struct task_note **ret_note)
 {
         if (!t->note) {
                 if (GROW(run->notes, run->n_notes, run->cap_notes))

@@ -77,7 +77,7 @@ static void count_on(struct inventory *inv, const struct resource *r, int delta)
 
 /* The strings of a resource stand in one piece of memory, which `workflow` points to: with a hundred
  * thousand resources the overhead of one allocation each would be most of it. */
-int inventory_put(struct inventory *inv, struct resource *r, const struct resource_change *c)
+int resource_set(struct resource *r, const struct resource_change *c)
 {
         const struct span parts[] = {c->workflow,  c->plugin, c->spec, c->outputs,
                                      c->builds_on, c->op_id,  c->run};
@@ -95,7 +95,6 @@ int inventory_put(struct inventory *inv, struct resource *r, const struct resour
                 p = mempcpy(p, parts[i].n ? parts[i].p : "", parts[i].n);
                 *p++ = 0;
         }
-        count_on(inv, r, -1);
         free(r->workflow); /* now: the new text may have been taken from the old one */
         r->workflow = at[0];
         r->plugin = at[1];
@@ -105,8 +104,17 @@ int inventory_put(struct inventory *inv, struct resource *r, const struct resour
         r->op_id = at[5];
         r->run = at[6];
         r->changed_ms = c->changed_ms;
-        count_on(inv, r, 1);
         return 0;
+}
+
+int inventory_put(struct inventory *inv, struct resource *r, const struct resource_change *c)
+{
+        int q;
+
+        count_on(inv, r, -1);
+        q = resource_set(r, c);
+        count_on(inv, r, 1);
+        return q;
 }
 
 struct resource *inventory_entry(struct inventory *inv, struct span key)
@@ -193,37 +201,40 @@ int inventory_gone(struct inventory *inv, struct span key)
         return 0;
 }
 
-static int claim(struct site *s, struct run *run, const char *key)
+/* Of a run that lost its claim to another: no plan does that. */
+static void forget_claim(struct run *run, const struct resource *r)
+{
+        for (uint32_t i = run ? run->n_claims : 0; i-- > 0;)
+                if (run->claims[i] == r)
+                        run->claims[i] = run->claims[--run->n_claims];
+}
+
+int claim(struct site *s, struct run *run, const char *key)
 {
         struct resource *r = inventory_entry(&s->inventory, span_of(key));
 
-        if (!r)
+        if (!r || GROW(run->claims, run->n_claims, run->cap_claims))
                 return error_origin(-ENOMEM);
+        if (r->claim == run->id_text)
+                return 0;
+        if (r->claim)
+                forget_claim(strmap_get(&s->run_by_id, r->claim), r);
+        run->claims[run->n_claims++] = r;
         r->claim = run->id_text;
         r->claim_workflow = run->name;
         return 0;
 }
 
-static int release_claims(struct site *s, const struct run *run)
+static void release_claims(struct site *s, struct run *run)
 {
-        struct resource **held;
-        size_t n = 0;
+        while (run->n_claims > 0) {
+                struct resource *r = run->claims[--run->n_claims];
 
-        held = calloc(s->inventory.by_key.n + 1, sizeof(*held)); /* removal moves entries */
-        if (!held)
-                return error_origin(-ENOMEM);
-        strmap_foreach (e, &s->inventory.by_key) {
-                struct resource *r = e->value.pointer;
-
-                if (r->claim == run->id_text)
-                        held[n++] = r;
+                r->claim = r->claim_workflow = NULL;
+                inventory_tidy(&s->inventory, r);
         }
-        while (n-- > 0) {
-                held[n]->claim = held[n]->claim_workflow = NULL;
-                inventory_tidy(&s->inventory, held[n]);
-        }
-        free(held);
-        return 0;
+        free(steal(&run->claims));
+        run->cap_claims = 0;
 }
 
 /* The site stream */
@@ -263,7 +274,7 @@ static struct run *run_of(const struct site *s, const struct uid *id)
         return strmap_get(&s->run_by_id, text);
 }
 
-static int add_run(struct site *s, struct run *run)
+int add_run(struct site *s, struct run *run)
 {
         struct strmap_entry *e;
 
@@ -364,7 +375,8 @@ static int apply_ended(struct site *s, const struct record *r)
         run->status = status;
         run->ended_ms = r->at;
         run->n_drift = r->count;
-        return release_claims(s, run);
+        release_claims(s, run);
+        return 0;
 }
 
 int site_apply(struct site *s, const struct record *r)

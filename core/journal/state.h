@@ -144,6 +144,7 @@ struct run {
         char *logging, *options, *notices; /* JSON */
         char *backoff;
         uint32_t max_attempts, initial_delay_s, max_delay_s;
+        uint32_t snapshot_every_s; /* 0: the default */
         enum run_status status;
         bool planned;     /* the plan is complete: tasks may be looked at */
         bool halted;      /* nothing more starts */
@@ -167,6 +168,8 @@ struct run {
         uint32_t n_attempts;  /* tasks that have one */
         uint32_t *prev;       /* while it unwinds: what each task depends on, by first_prev */
         uint32_t *first_prev; /* n_tasks + 1 */
+        struct resource **claims; /* while it is in flight */
+        uint32_t n_claims, cap_claims;
         uint64_t settled_seq; /* records up to here are in the inventory by the site stream alone */
         int64_t accepted_ms, started_ms, ended_ms; /* wall clock, 0: not yet */
 

@@ -144,6 +144,7 @@ static void start_definition(struct engine_process *p, struct request *q, const 
                 .on_partial = d->rollback.on_partial_failure,
                 .preserve = d->rollback.preserve_successful,
                 .checkpoint_interval = d->rollback.checkpoint_interval,
+                .snapshot_every_s = d->monitoring.checkpoint_frequency_s,
         };
         int r;
 

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The site in a snapshot: who it is, its runs, its inventory with the claims. */
+#include "journal/snapshot-parts.h"
+
+/* Writing */
+
+static void pack_site_run(struct buf *b, const struct run *run)
+{
+        bool ended = run_status_ended(run->status);
+
+        pack_uid(b, &run->id);
+        pack_string(b, run->name);
+        pack_string(b, run->kind);
+        pack_string(b, run->store);
+        pack_string(b, run->stream);
+        pack_string(b, run->who);
+        pack_i64(b, run->accepted_ms);
+        /* What its own stream says is not the site's. */
+        pack_u64(b, ended ? run->status : RUN_PENDING);
+        pack_i64(b, ended ? run->ended_ms : 0);
+        pack_u64(b, run->n_drift);
+        /* The inventory has what a run in flight did up to now. */
+        pack_u64(b, ended || !run->loaded ? run->settled_seq : MAX(run->settled_seq, run->seq));
+}
+
+enum { SAME_WORKFLOW = 1, SAME_PLUGIN = 2, SAME_RUN = 4, SAME_CLAIM = 8, EXISTS = 16, CLAIMED = 32 };
+
+static const struct run *claimed_by(const struct resource *r)
+{
+        return (const struct run *)(const void *)(r->claim - offsetof(struct run, id_text));
+}
+
+static unsigned same_as(const struct resource *r, const struct resource *before)
+{
+        unsigned flags = (r->workflow ? EXISTS : 0) | (r->claim ? CLAIMED : 0);
+
+        if (before && r->claim && r->claim == before->claim)
+                flags |= SAME_CLAIM;
+        if (before && r->workflow && before->workflow)
+                flags |= (streq(r->workflow, before->workflow) ? SAME_WORKFLOW : 0) |
+                         (streq(r->plugin, before->plugin) ? SAME_PLUGIN : 0) |
+                         (streq(r->run, before->run) ? SAME_RUN : 0);
+        return flags;
+}
+
+static void pack_resource(struct buf *b, const struct resource *r, const struct resource *before)
+{
+        unsigned flags = same_as(r, before);
+
+        pack_u64(b, flags);
+        pack_string(b, r->key);
+        pack_u64(b, r->n_on);
+        if ((flags & (CLAIMED | SAME_CLAIM)) == CLAIMED)
+                pack_uid(b, &claimed_by(r)->id);
+        if (!(flags & EXISTS))
+                return;
+        if (!(flags & SAME_WORKFLOW))
+                pack_string(b, r->workflow);
+        if (!(flags & SAME_PLUGIN))
+                pack_string(b, r->plugin);
+        if (!(flags & SAME_RUN))
+                pack_string(b, r->run);
+        pack_string(b, r->spec);
+        pack_string(b, r->outputs);
+        pack_string(b, r->builds_on);
+        pack_string(b, r->op_id);
+        pack_i64(b, r->changed_ms);
+}
+
+void pack_site(struct buf *b, const struct site *site)
+{
+        const struct resource *before = NULL;
+
+        pack_uid(b, &site->id);
+        pack_u64(b, site->epoch);
+        pack_u64(b, site->pid);
+        pack_string(b, site->host);
+        pack_u64(b, site->n_runs);
+        for (uint32_t i = 0; i < site->n_runs; i++)
+                pack_site_run(b, site->runs[i]);
+        pack_u64(b, site->inventory.by_key.n);
+        strmap_foreach (e, &site->inventory.by_key) {
+                pack_resource(b, e->value.pointer, before);
+                before = e->value.pointer;
+        }
+}
+
+/* Reading */
+
+static int unpack_site_run(struct unpack *u, struct site *site)
+{
+        struct run *run = run_new();
+
+        if (!run)
+                return error_origin(-ENOMEM);
+        unpack_bytes(u, &run->id, sizeof(run->id));
+        uid_text(&run->id, run->id_text);
+        run->name = unpack_string(u);
+        run->kind = unpack_string(u);
+        run->store = unpack_string(u);
+        run->stream = unpack_string(u);
+        run->who = unpack_string(u);
+        run->accepted_ms = unpack_i64(u);
+        run->status = unpack_max(u, N_RUN_STATUSES - 1);
+        run->ended_ms = unpack_i64(u);
+        run->n_drift = unpack_u32(u);
+        run->settled_seq = unpack_u64(u);
+        if (u->bad || !run->name || !run->stream || strmap_get(&site->run_by_id, run->id_text) ||
+            add_run(site, run)) {
+                run_free(run);
+                return error_origin(-EBADMSG);
+        }
+        return 0;
+}
+
+static int unpack_claim(struct unpack *u, struct site *site, const char *key, unsigned flags,
+                        struct run **last)
+{
+        char text[UID_TEXT];
+        struct uid id;
+
+        if (!(flags & CLAIMED))
+                return 0;
+        if (!(flags & SAME_CLAIM)) {
+                unpack_bytes(u, &id, sizeof(id));
+                uid_text(&id, text);
+                *last = strmap_get(&site->run_by_id, text);
+        }
+        return *last ? claim(site, *last, key) : error_origin(-EBADMSG);
+}
+
+struct before {
+        struct span workflow, plugin, run;
+        struct run *claimed_by;
+};
+
+static int unpack_resource(struct unpack *u, struct site *site, struct before *before)
+{
+        unsigned flags = unpack_max(u, 63);
+        struct resource *r = inventory_entry(&site->inventory, unpack_span(u));
+        struct resource_change c;
+        int q;
+
+        if (!r)
+                return error_origin(-ENOMEM);
+        r->n_on = unpack_u32(u);
+        q = unpack_claim(u, site, r->key, flags, &before->claimed_by);
+        if (q || !(flags & EXISTS))
+                return q;
+        if (!(flags & SAME_WORKFLOW))
+                before->workflow = unpack_span(u);
+        if (!(flags & SAME_PLUGIN))
+                before->plugin = unpack_span(u);
+        if (!(flags & SAME_RUN))
+                before->run = unpack_span(u);
+        c = (struct resource_change){.workflow = before->workflow, .plugin = before->plugin,
+                                     .run = before->run};
+        c.spec = unpack_span(u);
+        c.outputs = unpack_span(u);
+        c.builds_on = unpack_span(u);
+        c.op_id = unpack_span(u);
+        c.changed_ms = unpack_i64(u);
+        return u->bad ? error_origin(-EBADMSG) : resource_set(r, &c);
+}
+
+int unpack_site(struct unpack *u, struct site *site)
+{
+        struct before before = {0};
+        uint64_t n;
+        int q = 0;
+
+        unpack_bytes(u, &site->id, sizeof(site->id));
+        uid_text(&site->id, site->id_text);
+        site->epoch = unpack_u64(u);
+        site->pid = unpack_u32(u);
+        site->host = unpack_string(u);
+        for (n = unpack_u64(u); n > 0 && q == 0; n--)
+                q = unpack_site_run(u, site);
+        n = q ? 0 : unpack_u64(u);
+        if (n > (uint64_t)(u->end - u->p))
+                return error_origin(-EBADMSG);
+        q = q ?: strmap_reserve(&site->inventory.by_key, n);
+        for (; n > 0 && q == 0; n--)
+                q = unpack_resource(u, site, &before);
+        return q ?: u->bad || u->p != u->end ? error_origin(-EBADMSG) : 0;
+}
