@@ -212,7 +212,7 @@ static int draw_file(struct cli *cli, enum output output, struct buf *out)
         _cleanup_(cleanup_source) struct source source = {0};
         int r;
 
-        r = look_open(&look, cli, "loader provider taskserv");
+        r = look_open(&look, cli, "loader provider taskserv template");
         r = r ?: source_load(&source, cli, &look.context);
         r = r ?: source_plan(&source, &look);
         if (r)

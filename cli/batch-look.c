@@ -4,6 +4,7 @@
 #include "base/problem.h"
 #include "follow.h"
 #include "look.h"
+#include "undo.h"
 #include "view.h"
 
 /* Follows a run that the journal knows. */
@@ -17,7 +18,7 @@ static int follow(struct look *look, const char *id_or_name, unsigned flags)
                 return EXIT_RUN_FAILED;
         r = client_init(&client, look->cli, look->context.config);
         r = r ?: client_ensure(&client);
-        return r ?: follow_run(&client, run->id_text, flags);
+        return r ?: follow_run(&client, run->id_text, flags, 0);
 }
 
 int batch_attach(struct cli *cli)
@@ -104,6 +105,7 @@ static void print_status(const struct cli *cli, const struct run *run)
                 view_tree(&v, run, &out);
         }
         view_troubles(&v, run, &out);
+        undo_checkpoints(run, &out);
         if (run->notices && json_parse(run->notices, strlen(run->notices), &notices, NULL) == 0)
                 json_array_foreach (notices, i, notice)
                         buf_printf(&out, "note: %s\n", json_string_value(notice));

@@ -165,7 +165,7 @@ int batch_submit(struct cli *cli)
         _cleanup_(cleanup_source) struct source source = {0};
         int r;
 
-        r = look_open(&look, cli, "loader provider taskserv");
+        r = look_open(&look, cli, "loader provider taskserv template");
         r = r ?: source_load(&source, cli, &look.context);
         r = r ?: source_plan(&source, &look);
         if (r)

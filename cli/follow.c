@@ -32,6 +32,7 @@ struct follower {
         struct progresses progresses;
         struct sse sse;
         uint64_t last;
+        uint64_t seen; /* records up to it are folded, not printed */
         uint64_t last_at_connect;
         json_t *notices; /* what the results want an operator to see, each once */
         bool ended, broken, dirty;
@@ -173,13 +174,16 @@ static void on_record(struct follower *f, const char *line, size_t n)
                 f->broken = true;
                 return;
         }
-        if (r.type == RECORD_DONE || r.type == RECORD_FAILED)
+        if (r.type == RECORD_DONE || r.type == RECORD_FAILED || r.type == RECORD_UNDONE ||
+            r.type == RECORD_UNDO_FAILED)
                 progresses_remove(&f->progresses, task_id(f->run, &f->run->tasks[r.task]));
         if (r.type == RECORD_DONE)
                 take_notices(f, r.outputs);
-        f->ended |= r.type == RECORD_END;
+        f->ended = run_status_ended(f->run->status); /* a rollback or retry goes on behind an end */
         f->dirty = true;
-        if (f->style == STYLE_RECORDS) {
+        if (f->last <= f->seen) {
+                /* known to who asked */
+        } else if (f->style == STYLE_RECORDS) {
                 print_record(f, line, n);
         } else if (f->style == STYLE_LINES) {
                 v = make_view(f);
@@ -335,13 +339,14 @@ static int detach(struct follower *f)
         return EXIT_DETACHED;
 }
 
-int follow_run(struct client *client, const char *run, unsigned flags)
+int follow_run(struct client *client, const char *run, unsigned flags, uint64_t seen)
 {
         struct follower f = {
                 .client = client,
                 .cli = client->cli,
                 .id = run,
                 .flags = flags,
+                .seen = seen,
                 .run = run_new(),
                 .notices = json_array(),
                 .dirty = true,

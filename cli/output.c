@@ -192,6 +192,7 @@ enum paint status_paint(const char *status)
                 {"succeeded", GREEN}, {"unchanged", GREEN}, {"ready", GREEN},   {"running", CYAN},
                 {"pending", CYAN},    {"failed", RED},      {"refused", RED},   {"retrying", YELLOW},
                 {"in_doubt", YELLOW}, {"parked", MAGENTA},  {"paused", YELLOW}, {"rolled_back", YELLOW},
+                {"rolling_back", YELLOW}, {"undoing", YELLOW}, {"undone", YELLOW},
                 {"rollback_incomplete", RED}, {"cancelled", YELLOW}, {"skipped", DIM},
                 {"waiting", DIM},     {"disabled", DIM},    {"undo_failed", RED},
         };

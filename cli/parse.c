@@ -16,8 +16,7 @@ static const struct option_def global_options[] = {
 
 /* Not there yet, but known: a clear word instead of "unknown". */
 static const char *const later[] = {
-        "batch pause", "batch resume", "batch rollback", "batch retry", "batch render",
-        "resource adopt", "resource orphans", "plugin check",
+        "batch render", "resource adopt", "resource orphans", "plugin check",
         "plugin new", "plugin trust", "secret get", "secret set", "secret rotate",
         "store compact", "store export", "store import", "store migrate", "audit verify", "top",
 };

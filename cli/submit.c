@@ -301,7 +301,7 @@ int after_submit(struct client *client, const char *id, const json_t *answer, bo
 
         print_notices(cli, answer);
         if (follow)
-                return follow_run(client, id, flags);
+                return follow_run(client, id, flags, 0);
         if (cli->format != FORMAT_TABLE) {
                 print_document(cli, answer);
                 return 0;

@@ -3,43 +3,17 @@
 #include "view.h"
 
 #include "base/clock.h"
+#include "undo.h"
 
 #include <time.h>
 
 #define TABLE_TASKS_MAX 60u   /* above it the table is by operation */
-#define TROUBLES_MAX 20u
 
 static const char *const verb_names[] = {"create", "update", "delete", "check", "join"};
 
 static int64_t task_seconds(const struct task *t)
 {
         return t->started_s && t->ended_s ? (int64_t)t->ended_s - t->started_s : -1;
-}
-
-static const char *mark(const struct view *v, enum task_status s)
-{
-        switch (s) {
-        case TASK_SUCCEEDED:
-        case TASK_UNCHANGED:
-                return v->utf8 ? "✓" : "+";
-        case TASK_FAILED:
-        case TASK_UNDO_FAILED:
-                return v->utf8 ? "✗" : "x";
-        case TASK_PARKED:
-                return v->utf8 ? "‖" : "!";
-        case TASK_WAITING:
-        case TASK_READY:
-        case TASK_RUNNING:
-        case TASK_PENDING:
-        case TASK_RETRYING:
-        case TASK_IN_DOUBT:
-        case TASK_SKIPPED:
-        case TASK_UNDOING:
-        case TASK_UNDONE:
-        case N_TASK_STATUSES:
-                break;
-        }
-        return v->utf8 ? "–" : "-";
 }
 
 /* The table */
@@ -72,18 +46,32 @@ static void put_row(const struct view *v, struct buf *out, const char *id, size_
 
 static void table_by_operation(const struct view *v, const struct run *run, struct buf *out)
 {
+        _cleanup_(cleanup_free) uint32_t *undone = calloc(run->n_operations + (size_t)1, sizeof(*undone));
+        _cleanup_(cleanup_free) uint32_t *kept = calloc(run->n_operations + (size_t)1, sizeof(*kept));
         size_t width = 8;
         char more[64];
 
+        if (!undone || !kept)
+                return;
+        for (uint32_t i = 0; i < run->n_tasks; i++) {
+                undone[run->tasks[i].operation] += run->tasks[i].status == TASK_UNDONE;
+                kept[run->tasks[i].operation] += run->tasks[i].status == TASK_UNDO_FAILED;
+        }
         for (uint32_t i = 0; i < run->n_operations; i++)
                 width = MAX(width, text_width(operation_id(run, &run->operations[i])));
         for (uint32_t i = 0; i < run->n_operations; i++) {
                 const struct operation *o = &run->operations[i];
-                const char *status = o->n_failed                ? "failed"
+                const char *status = kept[i]                   ? "undo_failed"
+                                     : undone[i]               ? "undone"
+                                     : o->n_failed             ? "failed"
                                      : o->n_ended < o->n_tasks ? "waiting"
                                                                : "succeeded";
 
-                snprintf(more, sizeof(more), "%u of %u tasks", o->n_ended, o->n_tasks);
+                if (undone[i] + kept[i])
+                        snprintf(more, sizeof(more), "%u of %u undone", undone[i],
+                                 undone[i] + kept[i]);
+                else
+                        snprintf(more, sizeof(more), "%u of %u tasks", o->n_ended, o->n_tasks);
                 put_row(v, out, operation_id(run, o), MIN(width, (size_t)50), status,
                         status_paint(status), -1, more);
         }
@@ -119,6 +107,9 @@ void view_table(const struct view *v, const struct run *run, struct buf *out)
 void view_summary(const struct view *v, const struct run *run, struct buf *out)
 {
         const char *status = run_status_name(run->status);
+        int64_t from = run->rollback_reason ? run->rollback_ms
+                       : run->started_ms    ? run->started_ms
+                                            : run->accepted_ms;
         bool good = run->status == RUN_SUCCEEDED;
         struct buf text = BUF_NULL;
         uint32_t total = 0;
@@ -131,15 +122,18 @@ void view_summary(const struct view *v, const struct run *run, struct buf *out)
 
         for (uint32_t s = 0; s < N_TASK_STATUSES; s++)
                 total += run->n_by_status[s];
-        buf_printf(&text, "%s %s", mark(v, good ? TASK_SUCCEEDED : TASK_FAILED), run->name);
-        paint(out, v->color, good ? GREEN : RED, buf_str(&text));
+        buf_printf(&text, "%s %s",
+                   view_mark(v, good                             ? TASK_SUCCEEDED
+                                : run->status == RUN_ROLLED_BACK ? TASK_UNDONE
+                                                                 : TASK_FAILED),
+                   run->name);
+        paint(out, v->color, good ? GREEN : run->status == RUN_ROLLED_BACK ? YELLOW : RED,
+              buf_str(&text));
         buf_clear(&text);
         for (const char *p = status; *p; p++)
                 buf_putc(&text, *p == '_' ? ' ' : *p);
         buf_printf(out, " %s in ", buf_str(&text));
-        put_duration(out, MAX(run->ended_ms - (run->started_ms ? run->started_ms
-                                                               : run->accepted_ms),
-                              (int64_t)0) / 1000);
+        put_duration(out, MAX(run->ended_ms - from, (int64_t)0) / 1000);
         buf_printf(out, ": %u task%s", total, total == 1 ? "" : "s");
         for (size_t i = 0; i < N_ELEMENTS(words); i++)
                 if (run->n_by_status[words[i].status])
@@ -149,64 +143,6 @@ void view_summary(const struct view *v, const struct run *run, struct buf *out)
                 buf_printf(out, ", %u differ", run->n_drift);
         buf_putc(out, '\n');
         buf_deinit(&text);
-}
-
-/* Troubles */
-
-static void put_indented(struct buf *out, const char *text)
-{
-        while (*text) {
-                size_t n = strcspn(text, "\n");
-
-                BUF_LIT(out, "    ");
-                buf_append(out, text, n);
-                buf_putc(out, '\n');
-                text += n + (text[n] == '\n');
-        }
-}
-
-static void put_trouble(const struct view *v, const struct run *run, uint32_t number,
-                        struct buf *out)
-{
-        const struct task *t = &run->tasks[number];
-        const struct task_note *note = run_note(run, number);
-        bool parked = t->status == TASK_PARKED;
-
-        buf_puts(out, "  ");
-        paint(out, v->color, parked ? MAGENTA : RED, mark(v, t->status));
-        buf_putc(out, ' ');
-        paint(out, v->color, BOLD, task_id(run, t));
-        buf_printf(out, "  %s\n", parked ? "waits for you" : "failed");
-        put_indented(out, note && note->message[0] ? note->message : "no reason was given");
-        BUF_LIT(out, "    ");
-        paint(out, v->color, DIM, "its log: ");
-        buf_printf(out, "prvng batch logs %s %s\n", run->id_text, task_id(run, t));
-}
-
-void view_troubles(const struct view *v, const struct run *run, struct buf *out)
-{
-        uint32_t n = 0, n_failed = 0;
-
-        for (uint32_t i = 0; i < run->n_tasks; i++) {
-                const struct task *t = &run->tasks[i];
-
-                if (task_is_join(t) || (t->status != TASK_FAILED && t->status != TASK_PARKED &&
-                                        t->status != TASK_UNDO_FAILED))
-                        continue;
-                n_failed += t->status != TASK_PARKED;
-                if (n++ < TROUBLES_MAX)
-                        put_trouble(v, run, i, out);
-        }
-        if (n > TROUBLES_MAX)
-                buf_printf(out, "  … %u more: prvng batch status %s --format json\n",
-                           n - TROUBLES_MAX, run->id_text);
-        for (uint32_t i = 0; i < run->n_tasks && run->n_drift; i++)
-                if (run->tasks[i].drift && !task_is_join(&run->tasks[i]))
-                        buf_printf(out, "  %s differs from what was asked for\n",
-                                   task_key(run, &run->tasks[i]));
-        if (n_failed && run_status_ended(run->status))
-                BUF_LIT(out, "\nWhat succeeded stays. Mend the cause and submit again: only what is\n"
-                             "missing or different will be done.\n");
 }
 
 /* Lines */

@@ -17,7 +17,8 @@
         }
 STUB(batch_submit) STUB(batch_attach) STUB(batch_list) STUB(batch_status) STUB(batch_logs)
 STUB(batch_events) STUB(batch_graph) STUB(batch_destroy) STUB(batch_check) STUB(batch_cancel)
-STUB(batch_resolve) STUB(resource_list) STUB(resource_show) STUB(plugin_list) STUB(plugin_info)
+STUB(batch_pause) STUB(batch_resume) STUB(batch_rollback) STUB(batch_retry) STUB(batch_resolve)
+STUB(resource_list) STUB(resource_show) STUB(plugin_list) STUB(plugin_info)
 STUB(server_list) STUB(server_exec) STUB(server_shell) STUB(server_logs) STUB(store_cat)
 STUB(store_check) STUB(config_check)
 
@@ -88,7 +89,7 @@ static void assert_refused(const char *line, const char *hint)
 Test(parse, unknown_option) { assert_refused("batch submit x --wach", "did you mean --watch"); }
 Test(parse, unknown_command) { assert_refused("batch sumbit x", "did you mean: prvng batch submit"); }
 Test(parse, half_a_command) { assert_refused("submit x", "did you mean: prvng batch submit"); }
-Test(parse, command_of_later) { assert_refused("batch pause x", "comes with a later release"); }
+Test(parse, command_of_later) { assert_refused("batch render x", "comes with a later release"); }
 Test(parse, missing_argument) { assert_refused("batch submit", "wants FILE"); }
 Test(parse, too_many_arguments) { assert_refused("batch submit a b", "unexpected argument b"); }
 Test(parse, missing_value) { assert_refused("batch submit a --only", "wants a value"); }

@@ -6,64 +6,9 @@
 #include "view.h"
 
 #include "base/clock.h"
+#include "undo.h"
 
 #define WAITS_FOR_MAX 5000 /* tasks, above which the tree does not say what operations wait for */
-
-/* Progress */
-
-int progresses_put(struct progresses *p, const char *task, uint32_t permille, const char *message)
-{
-        struct progress *q = strmap_get(&p->by_task, task);
-        struct strmap_entry *e;
-        char *copy = strdup(message);
-
-        if (!q && copy) {
-                q = calloc(1, sizeof(*q));
-                if (q)
-                        q->task = strdup(task);
-                e = q && q->task ? strmap_add(&p->by_task, q->task, strlen(q->task)) : NULL;
-                if (!e) {
-                        if (q)
-                                free(q->task);
-                        free(q);
-                        q = NULL;
-                } else {
-                        e->value.pointer = q;
-                }
-        }
-        if (!q) {
-                free(copy);
-                return error_origin(-ENOMEM);
-        }
-        free(q->message);
-        q->message = copy;
-        q->permille = permille;
-        return 0;
-}
-
-static void free_progress(struct progress *q)
-{
-        free(q->task);
-        free(q->message);
-        free(q);
-}
-
-void progresses_remove(struct progresses *p, const char *task)
-{
-        struct progress *q = strmap_get(&p->by_task, task);
-
-        if (!q)
-                return;
-        strmap_remove(&p->by_task, task, strlen(task));
-        free_progress(q);
-}
-
-void progresses_deinit(struct progresses *p)
-{
-        strmap_foreach (e, &p->by_task)
-                free_progress(e->value.pointer);
-        strmap_deinit(&p->by_task);
-}
 
 /* Symbols */
 
@@ -117,6 +62,14 @@ static int64_t task_seconds(const struct run *run, const struct task *t, int64_t
         return MAX(now - (int64_t)t->started_s, (int64_t)0);
 }
 
+/* Seconds since its undo began; -1: none is under way. */
+static int64_t undo_seconds(const struct task *t, int64_t now_ms)
+{
+        if (!t->attempt || t->attempt->role != ROLE_UNDO)
+                return -1;
+        return MAX((now_ms - t->attempt->started_ms) / 1000, (int64_t)0);
+}
+
 /* "containerd@wuji-cp-0" of "install-base/containerd@wuji-cp-0": the operation stands above it. */
 static const char *short_id(const struct run *run, const struct task *t)
 {
@@ -141,7 +94,7 @@ int64_t view_forecast(const struct run *run, int64_t now_ms)
         int64_t elapsed = run_seconds(run, now_ms);
         uint32_t n_ended = 0;
 
-        if (!run->planned || run_status_ended(run->status))
+        if (!run->planned || run->rollback || run_status_ended(run->status))
                 return -1;
         for (uint32_t i = 0; i < run->n_tasks; i++) {
                 const struct task *t = &run->tasks[i];
@@ -177,6 +130,15 @@ static void put_line(const struct view *v, struct buf *out, const char *line)
         buf_putc(out, '\n');
 }
 
+/* A condition on others' outputs: what it is, since when, the last value seen. */
+static void describe_wait(const struct view *v, const struct task_note *note, struct buf *text)
+{
+        if (!note || note->answer || !note->message[0])
+                return;
+        put_duration(text, MAX((v->now_ms - note->since_ms) / 1000, (int64_t)0));
+        buf_printf(text, "  waits: %s", note->message);
+}
+
 static void describe_task(const struct view *v, const struct run *run, uint32_t number,
                           struct buf *text)
 {
@@ -184,10 +146,13 @@ static void describe_task(const struct view *v, const struct run *run, uint32_t 
         const struct task_note *note = run_note(run, number);
         const struct progress *p =
                 v->progresses ? strmap_get(&v->progresses->by_task, task_id(run, t)) : NULL;
-        int64_t s = task_seconds(run, t, v->now_ms);
+        int64_t undo_s = undo_seconds(t, v->now_ms);
+        int64_t s = undo_s >= 0 ? undo_s : task_seconds(run, t, v->now_ms);
 
-        if (s >= 0 && t->status != TASK_SKIPPED)
+        if (s >= 0 && t->status != TASK_SKIPPED && t->status != TASK_UNDONE)
                 put_duration(text, s);
+        if (undo_s >= 0)
+                buf_printf(text, "  undo: %s", undo_words(t));
         switch ((enum task_status)t->status) {
         case TASK_UNCHANGED:
                 buf_puts(text, t->drift ? "  differs" : "  unchanged");
@@ -211,13 +176,19 @@ static void describe_task(const struct view *v, const struct run *run, uint32_t 
                 break;
         case TASK_WAITING:
         case TASK_READY:
+                describe_wait(v, note, text);
+                break;
+        case TASK_UNDONE:
+                BUF_LIT(text, "undone");
+                break;
+        case TASK_UNDO_FAILED:
+                BUF_LIT(text, "  not undone");
+                break;
         case TASK_RUNNING:
         case TASK_PENDING:
         case TASK_FAILED:
         case TASK_SKIPPED:
         case TASK_UNDOING:
-        case TASK_UNDONE:
-        case TASK_UNDO_FAILED:
         case N_TASK_STATUSES:
                 break;
         }
@@ -271,6 +242,7 @@ static void put_task(const struct view *v, const struct run *run, uint32_t numbe
 /* What is known of an operation by looking at its tasks. */
 struct glance {
         uint32_t n_work, n_trouble, n_rest; /* n_rest: not ended, not at work */
+        uint32_t n_undo, n_undone, n_kept;  /* n_undo: still to be undone; n_kept: could not be */
         uint32_t first_s, last_s;
         uint32_t waits_for; /* operation, UINT32_MAX: none */
         uint32_t n_lines;   /* given to its tasks */
@@ -289,6 +261,9 @@ static void look(const struct run *run, struct glance *g)
                         continue;
                 o->n_work += is_at_work(t->status);
                 o->n_trouble += is_trouble(t->status);
+                o->n_undo += t->undo;
+                o->n_undone += t->status == TASK_UNDONE;
+                o->n_kept += t->status == TASK_UNDO_FAILED && !t->undo;
                 o->n_rest += !is_at_work(t->status) && !task_status_ended(t->status);
                 if (t->started_s && (!o->first_s || t->started_s < o->first_s))
                         o->first_s = t->started_s;
@@ -312,6 +287,12 @@ static void look(const struct run *run, struct glance *g)
 
 static enum task_status operation_status(const struct operation *o, const struct glance *g)
 {
+        if (g->n_kept)
+                return TASK_UNDO_FAILED;
+        if (g->n_undo && g->n_work)
+                return TASK_UNDOING;
+        if (g->n_undone && !g->n_undo)
+                return TASK_UNDONE;
         if (g->n_trouble > 0 && o->n_failed == 0)
                 return TASK_PARKED;
         if (o->n_ended == o->n_tasks)
@@ -337,7 +318,11 @@ static void put_operation(const struct view *v, const struct run *run, uint32_t 
         buf_putc(&line, ' ');
         put_cut(&id, operation_id(run, o), id_width, id_width, v->utf8);
         paint(&line, v->color, g->status == TASK_WAITING ? DIM : PLAIN, buf_str(&id));
-        snprintf(count, sizeof(count), "  %u/%u", o->n_ended, o->n_tasks);
+        if (g->n_undo + g->n_undone + g->n_kept > 0)
+                snprintf(count, sizeof(count), "  %u/%u undone", g->n_undone,
+                         g->n_undo + g->n_undone + g->n_kept);
+        else
+                snprintf(count, sizeof(count), "  %u/%u", o->n_ended, o->n_tasks);
         paint(&line, v->color, DIM, count);
         buf_clear(&id);
         if (g->first_s) {
@@ -370,7 +355,7 @@ static void put_tasks(const struct view *v, const struct run *run, uint32_t oper
                 for (uint32_t i = first, seen = 0; i < run->n_tasks && seen < o->n_tasks; i++) {
                         const struct task *t = &run->tasks[i];
                         int rank = is_trouble(t->status) || is_at_work(t->status) ? 0
-                                   : !task_status_ended(t->status)                ? 1
+                                   : t->undo || !task_status_ended(t->status)     ? 1
                                                                                   : 2;
 
                         if (t->operation != operation || task_is_join(t))
@@ -395,7 +380,7 @@ static void share_lines(const struct run *run, struct glance *g, size_t room, bo
                 more = false;
                 for (uint32_t i = 0; i < run->n_operations && room > 0; i++) {
                         const struct operation *o = &run->operations[i];
-                        bool open = g[i].n_work || g[i].n_trouble || o->n_failed ||
+                        bool open = g[i].n_work || g[i].n_trouble || g[i].n_undo || o->n_failed ||
                                     (o->n_ended && o->n_ended < o->n_tasks);
 
                         if ((!open && !everything) || g[i].n_lines >= o->n_tasks)
@@ -407,6 +392,24 @@ static void share_lines(const struct run *run, struct glance *g, size_t room, bo
         }
 }
 
+/* Why it is rolled back, in place of an empty line. */
+static void put_because(const struct view *v, const struct run *run, struct buf *out)
+{
+        struct buf reason = BUF_NULL, text = BUF_NULL;
+
+        if (!run->rollback)
+                return;
+        undo_reason(run, &reason);
+        for (size_t i = 0; i < reason.n; i++)
+                if (reason.data[i] == '\n')
+                        reason.data[i] = ' ';
+        put_cut(&text, buf_str(&reason), v->width > 4 ? v->width - 4 : 0, 0, v->utf8);
+        BUF_LIT(out, "  ");
+        paint(out, v->color, DIM, buf_str(&text));
+        buf_deinit(&reason);
+        buf_deinit(&text);
+}
+
 static void put_header(const struct view *v, const struct run *run, struct buf *out)
 {
         const char *status = run_status_name(run->status);
@@ -416,56 +419,97 @@ static void put_header(const struct view *v, const struct run *run, struct buf *
         BUF_LIT(out, "  ");
         paint(out, v->color, DIM, run->id_text);
         BUF_LIT(out, "  ");
-        paint(out, v->color, status_paint(status), status);
+        for (const char *p = status; *p; p++)
+                buf_putc(&text, *p == '_' ? ' ' : *p);
+        paint(out, v->color, status_paint(status), buf_str(&text));
+        buf_clear(&text);
         if (run->started_ms) {
                 BUF_LIT(&text, "  ");
                 put_duration(&text, run_seconds(run, v->now_ms));
                 paint(out, v->color, DIM, buf_str(&text));
         }
-        BUF_LIT(out, "\n\n");
+        buf_putc(out, '\n');
+        put_because(v, run, out);
+        buf_putc(out, '\n');
         buf_deinit(&text);
 }
 
-static void put_bar(const struct view *v, const struct run *run, struct buf *out)
+static void put_progress(const struct view *v, uint32_t done, uint32_t total, enum paint p,
+                         struct buf *out)
 {
-        uint32_t total = 0, ended = 0;
         size_t width = v->width > 60 ? 30 : v->width / 3;
-        int64_t left = view_forecast(run, v->now_ms);
-        struct buf text = BUF_NULL, bar = BUF_NULL;
+        struct buf rest = BUF_NULL, bar = BUF_NULL;
+
+        BUF_LIT(out, "\n  ");
+        for (size_t i = 0; i < width; i++)
+                if (total && i * total < width * done)
+                        buf_puts(&bar, v->utf8 ? "━" : "#");
+                else
+                        buf_puts(&rest, v->utf8 ? "─" : "-");
+        paint(out, v->color, p, buf_str(&bar));
+        paint(out, v->color, DIM, buf_str(&rest));
+        buf_deinit(&rest);
+        buf_deinit(&bar);
+}
+
+/* "rolling back: 3 of 7 undone" */
+static void put_rollback_bar(const struct view *v, const struct run *run, struct buf *out)
+{
+        struct undo_count n;
+
+        undo_count(run, &n);
+        put_progress(v, n.undone + n.failed, n.total, n.failed ? RED : YELLOW, out);
+        BUF_LIT(out, "  rolling back");
+        if (run->unwinding)
+                buf_printf(out, ": %u of %u undone", n.undone, n.total);
+        else
+                buf_printf(out, ": %u still at work", run->n_attempts);
+        if (n.failed)
+                buf_printf(out, ", %u cannot be undone", n.failed);
+        if (run->stopped)
+                BUF_LIT(out, ", cancelled");
+}
+
+static void put_forward_bar(const struct view *v, const struct run *run, struct buf *out)
+{
+        int64_t left = run->status == RUN_PAUSED ? -1 : view_forecast(run, v->now_ms);
+        uint32_t total = 0, ended = 0;
 
         for (uint32_t i = 0; i < run->n_operations; i++) {
                 total += run->operations[i].n_tasks;
                 ended += run->operations[i].n_ended;
         }
-        BUF_LIT(out, "\n  ");
-        for (size_t i = 0; i < width; i++)
-                if (total && i * total < width * ended)
-                        buf_puts(&bar, v->utf8 ? "━" : "#");
-                else
-                        buf_puts(&text, v->utf8 ? "─" : "-");
-        paint(out, v->color, run->n_by_status[TASK_FAILED] ? RED : GREEN, buf_str(&bar));
-        paint(out, v->color, DIM, buf_str(&text));
-        buf_clear(&text);
-        buf_printf(&text, "  %u of %u tasks", ended, total);
+        put_progress(v, ended, total, run->n_by_status[TASK_FAILED] ? RED : GREEN, out);
+        buf_printf(out, "  %u of %u tasks", ended, total);
         if (run->n_by_status[TASK_FAILED])
-                buf_printf(&text, ", %u failed", run->n_by_status[TASK_FAILED]);
-        if (run->n_by_status[TASK_PARKED])
-                buf_printf(&text, ", %u waiting for you", run->n_by_status[TASK_PARKED]);
+                buf_printf(out, ", %u failed", run->n_by_status[TASK_FAILED]);
         if (left >= 0) {
-                BUF_LIT(&text, ", about ");
-                put_duration(&text, left);
-                BUF_LIT(&text, " left");
+                BUF_LIT(out, ", about ");
+                put_duration(out, left);
+                BUF_LIT(out, " left");
         }
-        buf_puts(out, buf_str(&text));
+}
+
+static void put_bar(const struct view *v, const struct run *run, struct buf *out)
+{
+        uint32_t parked = run->n_by_status[TASK_PARKED];
+        struct buf text = BUF_NULL;
+
+        if (run->rollback)
+                put_rollback_bar(v, run, out);
+        else
+                put_forward_bar(v, run, out);
+        if (parked)
+                buf_printf(out, ", %u waiting for you", parked);
         buf_putc(out, '\n');
-        if (run->n_by_status[TASK_PARKED]) {
-                buf_clear(&text);
+        if (parked)
                 buf_printf(&text, "  prvng batch resolve %s TASK --as done|not-started\n",
                            run->id_text);
+        else if (run->status == RUN_PAUSED)
+                buf_printf(&text, "  prvng batch resume %s\n", run->id_text);
+        if (text.n)
                 paint(out, v->color, MAGENTA, buf_str(&text));
-        }
         buf_deinit(&text);
-        buf_deinit(&bar);
 }
 
 /* Which operations to leave out when not even their own lines fit: those that ended first, then those

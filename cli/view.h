@@ -38,6 +38,9 @@ void view_tree(const struct view *v, const struct run *run, struct buf *out);
 /* Operations and tasks with what became of them and how long it took. */
 void view_table(const struct view *v, const struct run *run, struct buf *out);
 
+/* "✓", "✗" ... of a task at its end. */
+const char *view_mark(const struct view *v, enum task_status s);
+
 /* One sentence on the whole: "✓ shop succeeded in 42s: 15 tasks, 3 unchanged". */
 void view_summary(const struct view *v, const struct run *run, struct buf *out);
 

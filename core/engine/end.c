@@ -21,8 +21,8 @@ static void journal_changes(struct engine *e, struct run *run)
                         continue;
                 r = run_resource(e->site, run, t);
                 if (t->status == TASK_SKIPPED ||
-                    (t->status == TASK_FAILED && !left_something(run, r)))
-                        continue;
+                    (t->status == TASK_FAILED && r && r->workflow && !left_something(run, r)))
+                        continue; /* what is not there is told: a snapshot may have seen it there */
                 if (!r || !r->workflow) {
                         record.type = RECORD_GONE;
                 } else {
@@ -215,12 +215,14 @@ int engine_reopen(struct engine *e, struct run *run, const char *who,
         if (!site_may_reopen(e->site, run, ret_claimed))
                 return -EBUSY;
         buf_putc(&claims, '[');
-        for (uint32_t i = 0; i < run->n_tasks; i++)
+        for (uint32_t i = 0; i < run->n_tasks; i++) {
+                run->tasks[i].resource = NULL; /* it stayed where it was only while it was claimed */
                 if (run->tasks[i].n_key && run->tasks[i].verb != PLAN_CHECK) {
                         if (claims.n > 1)
                                 buf_putc(&claims, ',');
                         buf_json(&claims, task_key(run, &run->tasks[i]));
                 }
+        }
         buf_putc(&claims, ']');
         if (buf_error(&claims))
                 return error_origin(-ENOMEM);

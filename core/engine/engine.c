@@ -41,6 +41,14 @@ static void forget_run(struct run *run)
         run->userdata = NULL;
 }
 
+static void end_flights(struct run *run)
+{
+        struct running *running = run->userdata;
+
+        while (running && running->n_flights > 0)
+                flight_end(running->flights[0]);
+}
+
 struct engine *engine_free(struct engine *e)
 {
         struct flight *f;
@@ -48,10 +56,7 @@ struct engine *engine_free(struct engine *e)
         if (!e)
                 return NULL;
         for (uint32_t i = 0; i < e->n_running; i++) {
-                struct running *running = e->running[i]->userdata;
-
-                while (running->n_flights > 0)
-                        flight_end(running->flights[0]);
+                end_flights(e->running[i]);
                 forget_run(e->running[i]);
         }
         while ((f = e->free)) {
@@ -168,6 +173,7 @@ int engine_run_start(struct engine *e, struct run *run)
 
 void engine_run_stop(struct engine *e, struct run *run)
 {
+        end_flights(run);
         for (uint32_t i = 0; i < e->n_running; i++)
                 if (e->running[i] == run) {
                         e->running[i] = e->running[--e->n_running];
@@ -191,6 +197,16 @@ struct flight *engine_find_flight(const struct run *run, uint32_t task)
                 if (running->flights[i]->task == task)
                         return running->flights[i];
         return NULL;
+}
+
+bool engine_run_is_calling(const struct run *run)
+{
+        const struct running *running = run->userdata;
+
+        for (uint32_t i = 0; i < running->n_flights; i++)
+                if (running->flights[i]->calling)
+                        return true;
+        return false;
 }
 
 static bool engine_run_is_busy(const struct run *run)

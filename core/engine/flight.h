@@ -73,6 +73,7 @@ void engine_schedule_run(struct engine *e, struct run *run);
 int engine_run_start(struct engine *e, struct run *run);
 void engine_run_stop(struct engine *e, struct run *run);
 void engine_run_hurry(struct engine *e, const struct run *run);
+bool engine_run_is_calling(const struct run *run); /* a plugin is being asked */
 uint32_t engine_run_flights(const struct run *run);
 struct flight *engine_find_flight(const struct run *run, uint32_t task);
 struct flight *flight_new(struct engine *e, struct run *run, uint32_t task);

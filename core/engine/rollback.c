@@ -62,6 +62,20 @@ int engine_rollback(struct engine *e, struct run *run, uint32_t checkpoint, cons
         return e->error;
 }
 
+int engine_rollback_again(struct engine *e, struct run *run, const char *who)
+{
+        if (!run->userdata || run->status != RUN_ROLLBACK_INCOMPLETE || !run->rollback_reason)
+                return -ENOENT;
+        engine_append(e, run, &(struct record){.type = RECORD_ROLLBACK,
+                                               .checkpoint = run->to_checkpoint,
+                                               .preserve = run->preserve,
+                                               .message = span_of(run->rollback_reason),
+                                               .who = span_of(who)});
+        if (!e->error)
+                engine_run_hurry(e, run);
+        return e->error;
+}
+
 void rollback_unwind(struct engine *e, struct run *run)
 {
         engine_append(e, run,

@@ -162,10 +162,23 @@ static struct run *append_accepted(struct engine *e, const struct submission *s,
         return e->error ? NULL : site_run(e->site, id);
 }
 
+static void append_plan(struct engine *e, struct run *run, const struct submission *s,
+                        const struct plan *plan)
+{
+        _cleanup_(cleanup_buf) struct buf deps = BUF_NULL, uses = BUF_NULL;
+
+        append_run(e, run, s, plan);
+        append_policies(e, run, plan);
+        for (uint32_t i = 0; i < plan->n_tasks && !e->error; i++)
+                append_task(e, run, plan, &plan->tasks[i], &deps, &uses);
+        engine_append(e, run, &(struct record){.type = RECORD_PLANNED,
+                                               .n_tasks = plan->n_tasks,
+                                               .n_deps = plan->n_deps});
+}
+
 int engine_submit(struct engine *e, const struct submission *s, const struct plan *plan,
                   struct run **ret_run)
 {
-        _cleanup_(cleanup_buf) struct buf deps = BUF_NULL, uses = BUF_NULL;
         struct run *run;
         char id[UID_TEXT];
         int r;
@@ -177,16 +190,82 @@ int engine_submit(struct engine *e, const struct submission *s, const struct pla
         if (!run)
                 return error_origin(e->error ?: -ENOMEM);
         run->loaded = true;
-        append_run(e, run, s, plan);
-        append_policies(e, run, plan);
-        for (uint32_t i = 0; i < plan->n_tasks && !e->error; i++)
-                append_task(e, run, plan, &plan->tasks[i], &deps, &uses);
-        engine_append(e, run, &(struct record){.type = RECORD_PLANNED,
-                                               .n_tasks = plan->n_tasks,
-                                               .n_deps = plan->n_deps});
+        append_plan(e, run, s, plan);
         r = e->error ?: engine_run_start(e, run);
         if (r)
                 return error_fold(r);
         *ret_run = run;
         return 0;
+}
+
+/* A changed definition */
+
+static const struct plan_task *find_planned(const struct strmap *by_id, const struct run *run,
+                                            const struct task *t)
+{
+        const struct strmap_entry *entry = strmap_find(by_id, task_id(run, t), t->n_id);
+
+        return entry ? entry->value.pointer : NULL;
+}
+
+/* The first task that has started and that the plan does not leave as it is; NULL: none. */
+static int find_changed(const struct run *run, const struct plan *plan, const char **ret_task)
+{
+        struct strmap by_id = STRMAP_NULL;
+        int q = 0;
+
+        *ret_task = NULL;
+        for (uint32_t i = 0; i < plan->n_tasks && q == 0; i++) {
+                struct strmap_entry *entry =
+                        strmap_add(&by_id, plan->tasks[i].id, strlen(plan->tasks[i].id));
+
+                if (entry)
+                        entry->value.pointer = (void *)&plan->tasks[i];
+                else
+                        q = error_origin(-ENOMEM);
+        }
+        for (uint32_t i = 0; i < run->n_tasks && q == 0 && !*ret_task; i++) {
+                const struct task *t = &run->tasks[i];
+                const struct plan_task *new = task_has_started(t) ? find_planned(&by_id, run, t) : NULL;
+
+                if (!new && t->status == TASK_UNCHANGED) /* it changed nothing: it may go */
+                        continue;
+                if (task_has_started(t) && (!new || !streq(new->resource, task_key(run, t)) ||
+                                            !streq(new->doc, task_doc(run, t))))
+                        *ret_task = task_id(run, t);
+        }
+        strmap_deinit(&by_id);
+        return q;
+}
+
+int engine_replan_claim(struct engine *e, struct run *run, const struct plan *plan,
+                        const char **ret_task)
+{
+        _cleanup_(cleanup_buf) struct buf claims = BUF_NULL;
+        int q;
+
+        if (!run->userdata || run->status != RUN_PAUSED || run->rollback || run->halted)
+                return -ENOENT;
+        if (engine_run_is_calling(run))
+                return -EBUSY;
+        q = find_changed(run, plan, ret_task);
+        if (q || *ret_task)
+                return q ?: -EINVAL;
+        list_claims(plan, &claims);
+        if (buf_error(&claims))
+                return error_origin(-ENOMEM);
+        engine_append(e, NULL, &(struct record){.type = RECORD_CLAIM,
+                                                .run = run->id,
+                                                .claims = span_n(claims.data, claims.n)});
+        return e->error;
+}
+
+int engine_replan(struct engine *e, struct run *run, const struct submission *s,
+                  const struct plan *plan)
+{
+        assert(run->status == RUN_PAUSED && !engine_run_is_calling(run));
+        engine_run_stop(e, run); /* with its flights: the fold knows what they were about */
+        engine_append(e, run, &(struct record){.type = RECORD_REPLAN, .who = span_of(s->who)});
+        append_plan(e, run, s, plan);
+        return e->error ?: engine_adopt(e, run);
 }

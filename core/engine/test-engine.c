@@ -3,214 +3,7 @@
  * The engine alone, over a fake driver: what each answer of a plugin leads to, what stands in the
  * journal at that moment, and how a second engine over the same records goes on.
  */
-#include "engine/engine.h"
-
-#include <criterion/criterion.h>
-
-#define MAX_CALLS 64
-
-struct fake {
-        struct engine *engine;
-        struct site site;
-        struct run *run;
-        struct plugin plugin;
-        struct plugins plugins;
-        struct buf site_lines, run_lines; /* what a store would hold */
-        uint64_t site_seq, run_seq;
-        struct engine_call calls[MAX_CALLS]; /* not answered yet, oldest first */
-        unsigned n_calls;
-        unsigned n_cancels, n_ended;
-        uint64_t random;
-        int64_t now;
-        enum plan_verb verb; /* of the tasks submitted */
-};
-
-static void prepare(void *userdata, const struct engine_call *call, struct op_reply *reply)
-{
-        reply->answer = PRVNG_DONE;
-        buf_append(&reply->result, call->request, call->n_request);
-}
-
-static void append(void *userdata, struct run *run, struct record *r)
-{
-        struct fake *f = userdata;
-
-        r->seq = run ? ++f->run_seq : ++f->site_seq;
-        record_write(run ? &f->run_lines : &f->site_lines, r);
-}
-
-static void call(void *userdata, const struct engine_call *call)
-{
-        struct fake *f = userdata;
-
-        cr_assert_lt(f->n_calls, MAX_CALLS);
-        f->calls[f->n_calls++] = *call;
-}
-
-static void cancel(void *userdata, struct flight *flight)
-{
-        ((struct fake *)userdata)->n_cancels++;
-}
-
-static void entropy(void *userdata, void *bytes, size_t n)
-{
-        struct fake *f = userdata;
-
-        for (uint8_t *p = bytes; n-- > 0;)
-                *p++ = (uint8_t)((f->random = f->random * 6364136223846793005u + 1442695040888963407u) >> 56);
-}
-
-static void head(void *userdata, struct run *run, char ret_head[65])
-{
-        memset(ret_head, '0', 64);
-        ret_head[64] = 0;
-}
-
-static void ended(void *userdata, struct run *run)
-{
-        ((struct fake *)userdata)->n_ended++;
-}
-
-static const struct engine_ops ops = {prepare, append, call, cancel, entropy, head, ended};
-
-static char provider[] = "provider", name[] = "x";
-
-static void fake_init(struct fake *f)
-{
-        *f = (struct fake){.now = 1000000};
-        f->plugin = (struct plugin){.state = PLUGIN_READY, .name = name, .kind = provider};
-        f->plugin.op.struct_size = sizeof(f->plugin.op);
-        f->plugins = (struct plugins){.list = &f->plugin, .n = 1};
-        cr_assert_eq(engine_new(&ops, f, &f->site, &f->plugins, &f->engine), 0);
-        engine_time(f->engine, f->now, f->now);
-}
-
-static void fake_deinit(struct fake *f)
-{
-        engine_free(f->engine);
-        site_deinit(&f->site);
-        buf_deinit(&f->site_lines);
-        buf_deinit(&f->run_lines);
-}
-
-/* A run of n tasks; `chain`: each depends on the one before it. */
-static void submit(struct fake *f, uint32_t n, bool chain, enum on_failure on_failure,
-                   uint32_t batch_size)
-{
-        struct plan_lane lane = {.plugin = "provider/x", .batch_size = batch_size};
-        struct plan_operation operation = {.id = "op", .on_failure = on_failure, .timeout_s = 10};
-        struct plan_task tasks[64] = {{0}};
-        uint32_t deps[64], n_deps = 0;
-        char ids[64][16], keys[64][16];
-        struct plan plan = {.name = "w", .type = "batch", .lanes = &lane, .n_lanes = 1,
-                            .operations = &operation, .n_operations = 1, .tasks = tasks,
-                            .n_tasks = n, .deps = deps};
-        struct submission s = {.kind = "batch", .store = "file", .who = "{}", .max_attempts = 3,
-                               .initial_delay_s = 5, .max_delay_s = 300, .backoff = "exponential",
-                               .logging = "{}"};
-
-        for (uint32_t i = 0; i < n; i++) {
-                snprintf(ids[i], sizeof(ids[i]), "op/t%u", i);
-                snprintf(keys[i], sizeof(keys[i]), "server.t%u", i);
-                tasks[i] = (struct plan_task){.id = ids[i], .resource = keys[i], .item = ids[i] + 3,
-                                              .server = "", .verb = f->verb,
-                                              .doc = "{\"kind\":\"server\",\"spec\":{\"cpu\":1}}",
-                                              .spec = "{\"cpu\":1}"};
-                if (chain && i) {
-                        tasks[i].first_dep = n_deps;
-                        tasks[i].n_deps = 1;
-                        deps[n_deps++] = i - 1;
-                }
-        }
-        plan.n_deps = n_deps;
-        entropy(f, &s.run, sizeof(s.run));
-        cr_assert_eq(engine_submit(f->engine, &s, &plan, &f->run), 0);
-        engine_schedule(f->engine);
-}
-
-static void tick(struct fake *f, int64_t ms)
-{
-        f->now += ms;
-        engine_time(f->engine, f->now, f->now);
-        engine_schedule(f->engine);
-}
-
-/* Takes the oldest call, which must be of that kind. */
-static struct engine_call taken(struct fake *f, enum engine_call_kind kind)
-{
-        struct engine_call c = f->calls[0];
-
-        cr_assert_gt(f->n_calls, 0, "no call is waiting");
-        cr_assert_eq(c.kind, kind, "call of kind %d instead of %d", c.kind, kind);
-        memmove(f->calls, f->calls + 1, --f->n_calls * sizeof(*f->calls));
-        return c;
-}
-
-struct answer {
-        int32_t answer;
-        uint32_t effect;
-        int64_t retry_after_ms, ask_again_ms;
-        const char *token, *message;
-        int32_t error_class;
-};
-
-static struct engine_call answer_(struct fake *f, enum engine_call_kind kind, struct answer a)
-{
-        static char token[64]; /* the engine frees its own with the answer */
-        struct engine_call c = taken(f, kind);
-        struct op_reply reply = OP_REPLY_NULL;
-
-        snprintf(token, sizeof(token), "%s", c.token ?: "");
-        c.token = token;
-
-        reply.answer = a.answer;
-        reply.effect = a.effect;
-        reply.retry_after_ms = a.retry_after_ms ?: -1;
-        reply.ask_again_ms = a.ask_again_ms ?: -1;
-        reply.error_class = a.error_class;
-        reply.message = a.message ? strdup(a.message) : NULL;
-        buf_puts(&reply.token, a.token ?: "");
-        engine_answer(f->engine, c.flight, &reply);
-        op_reply_deinit(&reply);
-        engine_schedule(f->engine);
-        return c;
-}
-
-#define answer(f, kind, ...) answer_((f), (kind), (struct answer){__VA_ARGS__})
-
-static enum task_status status(const struct fake *f, uint32_t task)
-{
-        return f->run->tasks[task].status;
-}
-
-/* What a crash leaves: the records. A second engine over a fold made from nothing but them. */
-static void crash(struct fake *f)
-{
-        struct record_scratch scratch = RECORD_SCRATCH_NULL;
-        struct record r;
-
-        f->engine = engine_free(f->engine);
-        site_deinit(&f->site);
-        f->n_calls = 0;
-        for (unsigned i = 0; i < 2; i++) {
-                const char *p = buf_str(i ? &f->run_lines : &f->site_lines), *nl;
-
-                for (; (nl = strchr(p, '\n')); p = nl + 1) {
-                        cr_assert_eq(record_read(p, (size_t)(nl - p), &scratch, &r, NULL), 0);
-                        cr_assert_eq(i ? run_apply(f->run, &f->site, &r) : site_apply(&f->site, &r), 0);
-                        record_scratch_clear(&scratch);
-                }
-                if (!i)
-                        f->run = f->site.runs[0];
-        }
-        record_scratch_deinit(&scratch);
-        f->run->loaded = true;
-        cr_assert_eq(engine_new(&ops, f, &f->site, &f->plugins, &f->engine), 0);
-        engine_time(f->engine, f->now, f->now);
-        if (!run_status_ended(f->run->status))
-                cr_assert_eq(engine_adopt(f->engine, f->run), 0);
-        engine_schedule(f->engine);
-}
+#include "engine/test-fake.h"
 
 Test(engine, runs_a_chain_in_order)
 {
@@ -307,7 +100,7 @@ Test(engine, not_started_counts_only_after_the_settling_time)
         struct fake f;
 
         fake_init(&f);
-        f.plugin.descriptor.settle_ms = 5000;
+        f.plugin->descriptor.settle_ms = 5000;
         submit(&f, 1, false, ON_FAILURE_FAIL, 0);
         answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
         tick(&f, 1000);
@@ -398,7 +191,7 @@ Test(engine, the_operator_resolves_what_no_plugin_can_tell)
         struct fake f;
 
         fake_init(&f);
-        f.plugin.descriptor.flags = PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT;
+        f.plugin->descriptor.flags = PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT;
         submit(&f, 2, false, ON_FAILURE_FAIL, 0);
         answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
         answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
@@ -500,7 +293,7 @@ Test(engine, journals_the_rollback_strategy_of_the_run)
         struct fake f;
 
         fake_init(&f);
-        entropy(&f, &s.run, sizeof(s.run));
+        fake_ops.entropy(&f, &s.run, sizeof(s.run));
         cr_assert_eq(engine_submit(f.engine, &s, &plan, &run), 0);
         cr_assert(run->strategy.enabled && run->strategy.preserve && !run->strategy.on_partial);
         cr_assert_eq(run->strategy.interval, 7);
@@ -508,7 +301,7 @@ Test(engine, journals_the_rollback_strategy_of_the_run)
         s = (struct submission){.kind = "check", .store = "file", .who = "{}", .max_attempts = 3,
                                 .initial_delay_s = 5, .max_delay_s = 300,
                                 .backoff = "exponential", .logging = "{}"};
-        entropy(&f, &s.run, sizeof(s.run));
+        fake_ops.entropy(&f, &s.run, sizeof(s.run));
         cr_assert_eq(engine_submit(f.engine, &s, &plan, &run), 0);
         cr_assert(!run->strategy.enabled && !run->strategy.preserve && !run->strategy.on_partial);
         cr_assert_eq(run->strategy.interval, 0);
@@ -535,7 +328,7 @@ Test(engine, settling_counts_from_the_return_of_begin)
         struct fake f;
 
         fake_init(&f);
-        f.plugin.descriptor.settle_ms = 5000;
+        f.plugin->descriptor.settle_ms = 5000;
         submit(&f, 1, false, ON_FAILURE_FAIL, 0);
         tick(&f, 4000);
         answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
@@ -613,7 +406,7 @@ Test(engine, what_is_resolved_as_not_started_stays_so_in_a_cancelled_run)
         struct fake f;
 
         fake_init(&f);
-        f.plugin.descriptor.flags = PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT;
+        f.plugin->descriptor.flags = PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT;
         submit(&f, 1, false, ON_FAILURE_FAIL, 0);
         answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
         cr_assert_eq(engine_cancel(f.engine, f.run, "{}"), 0);
@@ -664,7 +457,7 @@ Test(engine, nothing_is_begun_without_its_plugin)
         struct fake f;
 
         fake_init(&f);
-        f.plugin.descriptor.flags = PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT;
+        f.plugin->descriptor.flags = PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT;
         submit(&f, 1, false, ON_FAILURE_FAIL, 0);
         answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
         f.plugins.n = 0;
@@ -799,7 +592,7 @@ Test(engine, a_parked_task_gives_its_place_to_others)
         struct fake f;
 
         fake_init(&f);
-        f.plugin.descriptor.flags = PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT;
+        f.plugin->descriptor.flags = PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT;
         submit(&f, 2, false, ON_FAILURE_CONTINUE, 1);
         answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
         cr_assert_eq(status(&f, 0), TASK_PARKED);
@@ -851,7 +644,7 @@ Test(engine, a_check_in_doubt_is_made_again)
         crash(&f);
         answer(&f, CALL_OBSERVE, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE);
         cr_assert_eq(taken(&f, CALL_BEGIN).attempt, 1);
-        f.plugin.descriptor.flags = PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT;
+        f.plugin->descriptor.flags = PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT;
         crash(&f);
         answer(&f, CALL_OBSERVE, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE);
         answer(&f, CALL_BEGIN, PRVNG_UNCHANGED);

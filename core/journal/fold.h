@@ -77,6 +77,16 @@ int settle_undo(struct run *run, uint32_t number);
 int start_ready(struct run *run); /* what waits for nothing, when a plan starts */
 int build_prev(struct run *run);
 void free_prev(struct run *run);
+int plan_again(struct run *run); /* counters and queues, from what has ended */
+
+/* run-replan.c */
+int apply_replan(struct run *run, const struct record *r);
+int carry_over(struct run *run);
+void free_replaced(struct run *run);
+
+/* run.c */
+void free_attempt(struct run *run, struct task *t);
+void free_plan(struct run *run); /* without text and tasks */
 
 /* run-inventory.c */
 #define BUILDS_ON_MAX 2048

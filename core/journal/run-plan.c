@@ -211,6 +211,8 @@ static int apply_planned(struct run *run, const struct record *r)
                 run->cap_text = run->n_text;
         }
         run->planned = true;
+        if (run->replaced)
+                return carry_over(run);
         run->status = RUN_RUNNING;
         run->started_ms = r->at;
         run->unsettled = run->n_tasks;

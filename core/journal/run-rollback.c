@@ -126,6 +126,7 @@ int apply_rollback(struct run *run, const struct record *r)
         run->unwinding = run->stopped = false;
         run->to_checkpoint = r->checkpoint;
         run->preserve = r->preserve != 0;
+        run->rollback_ms = r->at;
         return set_string(&run->rollback_reason, r->message) ?: set_string(&run->rollback_who, r->who);
 }
 
@@ -235,6 +236,17 @@ int start_ready(struct run *run)
                 }
         }
         return q;
+}
+
+int plan_again(struct run *run)
+{
+        int q = build_prev(run);
+
+        if (q)
+                return error_fold(q);
+        count_again(run);
+        free_prev(run);
+        return start_ready(run);
 }
 
 int apply_rerun(struct run *run, const struct record *r)

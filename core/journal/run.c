@@ -9,7 +9,7 @@ struct run *run_new(void)
         return calloc(1, sizeof(struct run));
 }
 
-static void free_attempt(struct run *run, struct task *t)
+void free_attempt(struct run *run, struct task *t)
 {
         if (!t->attempt)
                 return;
@@ -24,6 +24,24 @@ static void free_note(struct task_note *note)
         free(note->message);
         free(note->former);
         free(note->made);
+}
+
+void free_plan(struct run *run)
+{
+        for (uint32_t i = 0; i < run->n_lanes; i++) {
+                free(run->lanes[i].plugin);
+                free(run->lanes[i].ready);
+        }
+        free(steal(&run->operations));
+        free(steal(&run->lanes));
+        free(steal(&run->deps));
+        free(steal(&run->next));
+        run->n_text = run->cap_text = 0;
+        run->n_tasks = run->cap_tasks = 0;
+        run->n_operations = run->cap_operations = 0;
+        run->n_lanes = run->cap_lanes = 0;
+        run->n_deps = run->cap_deps = 0;
+        memset(run->n_by_status, 0, sizeof(run->n_by_status));
 }
 
 void forget_progress(struct run *run)
@@ -44,23 +62,12 @@ void forget_progress(struct run *run)
 void run_unload(struct run *run)
 {
         forget_progress(run);
-        for (uint32_t i = 0; i < run->n_lanes; i++) {
-                free(run->lanes[i].plugin);
-                free(run->lanes[i].ready);
-        }
+        free_replaced(run);
+        free_plan(run);
         free(steal(&run->text));
         free(steal(&run->tasks));
-        free(steal(&run->operations));
-        free(steal(&run->lanes));
-        free(steal(&run->deps));
-        free(steal(&run->next));
         free(steal(&run->notes));
         free(steal(&run->checkpoints));
-        run->n_text = run->cap_text = 0;
-        run->n_tasks = run->cap_tasks = 0;
-        run->n_operations = run->cap_operations = 0;
-        run->n_lanes = run->cap_lanes = 0;
-        run->n_deps = run->cap_deps = 0;
         run->cap_notes = run->cap_checkpoints = 0;
         run->n_completed = run->n_attempts = 0;
         run->unsettled = 0;
@@ -489,6 +496,9 @@ int run_apply(struct run *run, struct site *site, const struct record *r)
                 break;
         case RECORD_RERUN:
                 q = apply_rerun(run, r);
+                break;
+        case RECORD_REPLAN:
+                q = apply_replan(run, r);
                 break;
         case RECORD_END:
                 q = apply_end(run, r);

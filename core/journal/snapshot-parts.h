@@ -12,12 +12,12 @@
  * raise SNAPSHOT_VERSION if the bytes change, then write the new size here.
  */
 #if defined(__LP64__)
-static_assert(sizeof(struct site) == 152, "struct site changed: see above");
-static_assert(sizeof(struct run) == 640, "struct run changed: see above");
-static_assert(sizeof(struct task) == 72, "struct task changed: see above");
-static_assert(sizeof(struct attempt) == 80, "struct attempt changed: see above");
+static_assert(sizeof(struct site) == 144, "struct site changed: see above");
+static_assert(sizeof(struct run) == 504, "struct run changed: see above");
+static_assert(sizeof(struct task) == 64, "struct task changed: see above");
+static_assert(sizeof(struct attempt) == 72, "struct attempt changed: see above");
 static_assert(sizeof(struct task_note) == 56, "struct task_note changed: see above");
-static_assert(sizeof(struct operation) == 32, "struct operation changed: see above");
+static_assert(sizeof(struct operation) == 28, "struct operation changed: see above");
 static_assert(sizeof(struct lane) == 40, "struct lane changed: see above");
 static_assert(sizeof(struct checkpoint) == 24, "struct checkpoint changed: see above");
 static_assert(sizeof(struct resource) == 96, "struct resource changed: see above");

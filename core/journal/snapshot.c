@@ -115,8 +115,7 @@ struct folding {
         struct journal *journal;
         struct site *site;
         struct run *run;    /* NULL: the site's stream */
-        bool planning;      /* by a shortcut that has not arrived */
-        bool arrived;
+        bool touched;       /* something was applied */
         struct unpack body;
         struct shortcut by;
 };
@@ -125,9 +124,8 @@ static int fold(void *userdata, const struct record *r, const char *line, size_t
 {
         struct folding *f = userdata;
 
-        if (!f->run)
-                return site_apply(f->site, r);
-        return run_apply(f->run, f->planning ? NULL : f->site, r);
+        f->touched = true;
+        return f->run ? run_apply(f->run, f->site, r) : site_apply(f->site, r);
 }
 
 static int arrive(void *userdata)
@@ -135,8 +133,7 @@ static int arrive(void *userdata)
         struct folding *f = userdata;
         int q;
 
-        f->planning = false;
-        f->arrived = true;
+        f->touched = true;
         if (!f->run) {
                 q = unpack_site(&f->body, f->site);
                 f->site->seq = f->by.at.seq;
@@ -164,18 +161,7 @@ static const struct shortcut *find(struct folding *f, const char *stream, struct
         f->by.arrive = arrive;
         if (q || !fits(snapshot, stream, &f->by, &f->body))
                 return NULL;
-        f->planning = f->run != NULL;
         return &f->by;
-}
-
-/* Back to how it was before the stream was read. */
-static void begin_anew(struct folding *f)
-{
-        f->planning = false;
-        if (f->run)
-                run_unload(f->run);
-        else
-                site_deinit(f->site);
 }
 
 /* By the snapshot, or else in full; `open` NULL: without changing anything. */
@@ -190,9 +176,8 @@ static int read_folding(struct folding *f, const char *stream, struct stream **o
                          : journal_read_by(f->journal, stream, by, fold, f);
                 if (!by || (q != JOURNAL_E_SHORTCUT && q != -EBADMSG))
                         return q;
-                if (f->arrived)
+                if (f->touched)
                         return JOURNAL_E_SHORTCUT;
-                begin_anew(f);
         }
 }
 

@@ -158,6 +158,7 @@ struct run {
         char *rollback_reason; /* of the last rollback, "" if none was given; NULL: none, or the run was
                                 * taken up again since */
         char *rollback_who;    /* JSON object; "" if nobody asked for it */
+        int64_t rollback_ms;   /* wall clock: when it was asked for */
         struct {
                 bool enabled, on_partial, preserve;
                 uint32_t interval;
@@ -170,6 +171,7 @@ struct run {
         uint32_t *first_prev; /* n_tasks + 1 */
         struct resource **claims; /* while it is in flight */
         uint32_t n_claims, cap_claims;
+        struct replaced *replaced; /* while a new plan is read: the old one */
         uint64_t settled_seq; /* records up to here are in the inventory by the site stream alone */
         int64_t accepted_ms, started_ms, ended_ms; /* wall clock, 0: not yet */
 
@@ -235,6 +237,9 @@ struct resource *run_resource(const struct site *site, const struct run *run, st
 
 /* Could a rollback undo the task, as far as the run goes? It changed something, or may have. */
 bool run_undoable(const struct run *run, uint32_t task);
+
+/* Has it an attempt or a result? Then a changed definition must leave it as it is. */
+bool task_has_started(const struct task *t);
 
 /* Would a rollback to that checkpoint (0: the start) undo it? */
 bool run_in_rollback(const struct run *run, uint32_t task, uint32_t checkpoint, bool preserve);

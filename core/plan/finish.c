@@ -190,6 +190,11 @@ static int finish_task(struct maker *m, uint32_t i, const uint32_t *lanes, uint3
         r = r ? r : task_uses(m, t, out, cap_uses);
         if (r || t->kind == KIND_JOIN)
                 return error_fold(r);
+        if (t->last_wait) {
+                out->waits = depend_waits(m, t);
+                if (!out->waits)
+                        return error_origin(-ENOMEM);
+        }
         out->doc = task_doc(m, t);
         return out->doc ? 0 : error_origin(-ENOMEM);
 }

@@ -6,6 +6,7 @@
  *      tables.c      plugins and their lanes, providers, servers, taskservs
  *      expand.c      operations x items x servers -> tasks, lanes; the providers' shared resources
  *      requires.c    what taskservs require, conflict with, and need of a server
+ *      depend.c      dependencies between resources, and their conditions
  *      order.c       edges, joins, topological order, circles of tasks
  *      rules.c       inventory: owners, claims, verbs, differences; task documents
  *
@@ -102,6 +103,7 @@ struct task {
         uint32_t op, lane, item; /* item: index in the operation's items */
         uint32_t server, taskserv; /* indices or NONE; of KIND_SHARED: provider and index in shared */
         uint32_t next_in_op, next_same; /* next_same: an earlier task of the same resource */
+        uint32_t last_wait; /* in maker.waits, from 1; 0: none */
         uint8_t verb, kind;
         bool implied;
         bool repeated;     /* another task has the same resource */
@@ -112,9 +114,16 @@ struct edge {
         uint32_t from, to; /* `to` waits for `from` */
 };
 
+/* A condition that a task waits for; they are a list, the last one first. */
+struct condition {
+        const struct dependency_def *d;
+        uint32_t before; /* in maker.waits, from 1; 0: none */
+};
+
 enum rule {
         RULE_OWNER, RULE_CLAIM, RULE_ABSENT, RULE_SMALL, RULE_CONFLICT, RULE_TWICE, RULE_SERVER,
-        RULE_CYCLE, RULE_DEPENDENCY, RULE_VERB, RULE_MOVED, RULE_CLUSTER, RULE_MANY, N_RULES
+        RULE_CYCLE, RULE_DEPENDENCY, RULE_VERB, RULE_MOVED, RULE_CLUSTER, RULE_MANY,
+        RULE_CONDITION, N_RULES
 };
 
 struct maker {
@@ -134,6 +143,7 @@ struct maker {
                 cluster_names;
         struct strmap resources;  /* key -> last added task + 1 */
         struct strmap reach_memo; /* pair of operations -> 1 no, 2 yes */
+        struct strmap conditions; /* the expressions that were found right */
 
         struct op *ops;
         uint32_t n_ops; /* without the implied one, which stands behind them */
@@ -149,10 +159,11 @@ struct maker {
         struct taskserv *taskservs;
         struct task *tasks;
         struct edge *edges;
+        struct condition *waits;
         const char **notices;
         uint32_t n_lanes, cap_lanes, n_providers, cap_providers, n_servers, cap_servers;
         uint32_t n_taskservs, cap_taskservs, n_tasks, cap_tasks, n_edges, cap_edges;
-        uint32_t n_notices, cap_notices;
+        uint32_t n_notices, cap_notices, n_waits, cap_waits;
         const char *server_tail; /* the default server definition behind its name */
 
         uint32_t *first_dep, *n_soft, *deps; /* CSR by task, as added */
@@ -220,13 +231,15 @@ static inline bool verb_makes(uint8_t verb)
 int spec_server(struct maker *m, uint32_t server); /* servers[].spec, cpu, memory, disk */
 int spec_vars(struct maker *m, uint32_t op);       /* ops[].spec */
 int spec_canonical(struct buf *b, const json_t *json, bool top);
-/* Appends a JSON array of changed leaves; nothing if the two mean the same. */
-int spec_difference(struct buf *b, const char *from, const char *to);
 
 /* requires.c */
 int requires_circles(struct maker *m);
 int requires_tasks(struct maker *m);
 int requires_resources(struct maker *m);
+
+/* depend.c */
+int depend_edges(struct maker *m);
+const char *depend_waits(struct maker *m, const struct task *t); /* plan_task.waits; NULL: no memory */
 
 /* order.c */
 int order_edges(struct maker *m);

@@ -307,78 +307,13 @@ static int task_edges(struct maker *m, uint32_t n)
         return error_fold(r);
 }
 
-static int unknown_resource(struct maker *m, const struct dependency_def *d, const char *member,
-                            const char *key)
-{
-        _cleanup_(cleanup_free) const char **names = NULL;
-        const char *meant;
-        uint32_t n = MIN(m->n_tasks, 10000u);
-
-        if (m->request->only || !maker_room(m, RULE_DEPENDENCY))
-                return 0;
-        names = calloc(n + 1, sizeof(*names));
-        if (!names)
-                return error_origin(-ENOMEM);
-        for (uint32_t i = 0; i < n; i++)
-                names[i] = m->tasks[i].resource;
-        meant = maker_meant(m, key, names, n);
-        if (!meant)
-                return error_origin(-ENOMEM);
-        maker_problem(m, d->node, member, NONE, "there is no resource \"%s\"%s, neither in the plan "
-                      "nor in the inventory; resources are called server.NAME and "
-                      "taskserv.NAME@SERVER", key, meant);
-        return 0;
-}
-
-/* One dependency between resources. Deleting goes the other way round. */
-static int dependency(struct maker *m, const struct dependency_def *d)
-{
-        uint32_t source = task_of(m, d->source), target = task_of(m, d->target);
-        int r = 0;
-
-        if (d->wait_condition && d->wait_condition[0])
-                maker_problem(m, d->node, "wait_condition", NONE, "wait_condition is not carried "
-                              "out yet: leave it out, or make it \"\"");
-        if (startswith(d->source, "cluster.") || startswith(d->target, "cluster.")) {
-                maker_problem(m, d->node, startswith(d->source, "cluster.") ? "source" : "target",
-                              NONE, "dependencies on a whole cluster are not possible yet: name "
-                              "its taskservs as taskserv.NAME@SERVER");
-                return 0;
-        }
-        if (source == NONE && !maker_existing(m, d->source))
-                r = unknown_resource(m, d, "source", d->source);
-        if (!r && target == NONE && d->type != DEPENDENCY_OPTIONAL && !maker_existing(m, d->target)) {
-                if (m->request->only && source != NONE)
-                        maker_problem(m, d->node, "target", NONE, "%s needs %s, which is neither "
-                                      "in the inventory nor among the operations of --only",
-                                      d->source, d->target);
-                else
-                        r = unknown_resource(m, d, "target", d->target);
-        }
-        if (target == NONE)
-                return error_fold(r);
-        for (uint32_t s = source; !r && s != NONE; s = m->tasks[s].next_same) {
-                bool deletes = m->tasks[s].verb == PLAN_DELETE;
-
-                for (uint32_t t = target; !r && t != NONE; t = m->tasks[t].next_same) {
-                        if ((m->tasks[t].verb == PLAN_DELETE) != deletes)
-                                continue;
-                        m->ops[m->tasks[s].op].ordered = m->ops[m->tasks[t].op].ordered = true;
-                        r = deletes ? edge_add(m, s, t)
-                                    : edge_add(m, t | (d->type == DEPENDENCY_HARD ? 0 : SOFT), s);
-                }
-        }
-        return error_fold(r);
-}
-
 int order_edges(struct maker *m)
 {
         bool sequential = m->def->type == WORKFLOW_SEQUENTIAL;
         uint32_t n = m->n_tasks; /* joins come behind */
         int r = 0;
 
-        for (uint32_t i = 0; !r && i < m->def->n_dependencies; i++)
-                r = dependency(m, &m->def->dependencies[i]);
+        r = depend_edges(m);
         r = r ? r : task_edges(m, n);
         for (uint32_t i = 0; i < m->n_order; i++) {
                 const struct op *op = &m->ops[m->order[i]];

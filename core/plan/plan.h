@@ -84,6 +84,8 @@ struct plan_request {
         const struct plugins *plugins;
         const struct inventory *inventory;
         const char *site;       /* id of the site, goes into task documents */
+        const char *run;        /* id of the paused run that the plan is for: its claims are no
+                                 * obstacle; NULL: a new run */
         const char *const *only; /* operation ids of --only; NULL: all. Ends with NULL */
 };
 
@@ -107,7 +109,7 @@ struct plan *plan_free(struct plan *p);
 
 /* The document of --dry-run --format json: {"name", "type", "operations": [...], "tasks": [{"id",
  * "operation", "item", "target", "server", "resource", "verb", "implied", "reason", "depends_on",
- * "plugin", "difference", "irreversible"}], "lanes": [...], "notices": [...], "forecast": {...}}.
+ * "plugin", "difference", "waits", "irreversible"}], "lanes": [...], "notices": [...], "forecast": {...}}.
  * Joins are resolved: depends_on names real tasks; where that would give more than 64 names for one
  * task, it names the operation as "OPERATION/" and a star. */
 int plan_json(const struct plan *p, struct buf *json);
@@ -118,6 +120,10 @@ int plan_text(const struct plan *p, struct buf *text);
 /* "dot" | "svg" | "mermaid": the graph for people. The picture needs no program: it is laid out here,
  * operations in columns with their tasks. -EINVAL: another format. */
 int plan_graph(const struct plan *p, const char *format, struct buf *text);
+
+/* Appends a JSON array of changed leaves, [{"path", "from", "to"}]; nothing if the two specs (JSON)
+ * mean the same. */
+int spec_difference(struct buf *b, const char *from, const char *to);
 
 const char *plan_verb_name(enum plan_verb v); /* "create" ... "join" */
 

@@ -125,6 +125,7 @@ static int require(struct maker *m, uint32_t i, uint32_t required)
 {
         const struct task *t = &m->tasks[i];
         const char *key = taskserv_key(m, m->taskservs[required].name, m->servers[t->server].name);
+        const struct resource *there;
         const char *reason;
         uint32_t bringer;
         bool gone;
@@ -143,7 +144,9 @@ static int require(struct maker *m, uint32_t i, uint32_t required)
                         return 0; /* the joins between see to it */
                 return error_fold(edge_add(m, bringer, i));
         }
-        if (maker_existing(m, key) && m->servers[t->server].existing && !gone)
+        there = maker_existing(m, key);
+        if (there && m->servers[t->server].existing && !gone &&
+            !(m->request->run && streq(there->run, m->request->run))) /* that run's own task */
                 return 0;
         reason = m->lanes[m->taskservs[required].lane].why;
         if (!reason || !streq(reason + strlen("required by taskserv "),

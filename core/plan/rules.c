@@ -88,7 +88,7 @@ static bool mine(struct maker *m, const struct task *t, const struct resource *r
 
         if (!r)
                 return true;
-        if (r->claim) {
+        if (r->claim && !streq(r->claim, m->request->run ?: "")) {
                 if (maker_room(m, RULE_CLAIM))
                         maker_problem(m, node, "items", t->item,
                                       "%s is claimed by run %s of workflow \"%s\", which has not "

@@ -225,6 +225,8 @@ static void json_task(struct names *x, struct buf *b, uint32_t i)
         json_text(b, ",\"plugin\":", p->lanes[t->lane].plugin);
         BUF_LIT(b, ",\"difference\":");
         buf_puts(b, t->difference ? t->difference : "null");
+        BUF_LIT(b, ",\"waits\":");
+        buf_puts(b, t->waits ? t->waits : "[]");
         json_bool(b, ",\"irreversible\":", t->irreversible);
         buf_putc(b, '}');
 }

@@ -45,6 +45,19 @@ static void difference_put(struct buf *b, const char *difference)
         }
 }
 
+static void waits_put(struct buf *b, const char *waits)
+{
+        _cleanup_(cleanup_json_decref) json_t *list = NULL;
+        const json_t *v;
+        size_t i;
+
+        if (json_parse(waits, strlen(waits), &list, NULL))
+                return;
+        json_array_foreach (list, i, v)
+                buf_printf(b, "                 waits until %s on %s\n", json_get_string(v, "until", "?"),
+                           json_get_string(v, "on", "?"));
+}
+
 struct show {
         const struct plan *plan;
         uint32_t *levels;
@@ -71,6 +84,8 @@ static void task_put(const struct show *s, struct buf *b, uint32_t i)
         buf_putc(b, '\n');
         if (t->difference)
                 difference_put(b, t->difference);
+        if (t->waits)
+                waits_put(b, t->waits);
 }
 
 static void operation_put(const struct show *s, struct buf *b, uint32_t i)

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The half of the API that changes something. The other half is query.c. */
-#include "run/process.h"
+/*
+ * The half of the API that changes something: submitting. Commands stand in api-commands.c, what is only
+ * asked for in query.c.
+ */
+#include "run/api.h"
 
 #include "base/clock.h"
 #include "base/json.h"
 #include "definition/definition.h"
 #include "plan/plan.h"
 
-static void answer_problems(struct request *q, int status, const char *message,
-                            const struct problems *problems)
+void api_problems(struct request *q, int status, const char *message,
+                  const struct problems *problems)
 {
         _cleanup_(cleanup_json_decref) json_t *list = problems ? problems_json(problems) : NULL;
         _cleanup_(cleanup_json_decref) json_t *body = NULL;
@@ -40,7 +43,7 @@ static bool known_id(struct engine_process *p, struct request *q, const char *id
 
         if (!id) {
                 if (uid_ulid(p->engine->wall_ms, ret_run))
-                        answer_problems(q, 500, "no random numbers", NULL);
+                        api_problems(q, 500, "no random numbers", NULL);
                 return q->status != 0;
         }
         run = strmap_get(&p->site.run_by_id, id);
@@ -49,7 +52,7 @@ static bool known_id(struct engine_process *p, struct request *q, const char *id
                 return true;
         }
         if (!uid_parse(id, strlen(id), ret_run)) {
-                answer_problems(q, 422, "\"id\" is not a ULID", NULL);
+                api_problems(q, 422, "\"id\" is not a ULID", NULL);
                 return true;
         }
         return false;
@@ -66,7 +69,7 @@ static void start(struct engine_process *p, struct request *q, struct submission
         r = engine_submit(p->engine, s, plan, &run);
         if (r) {
                 process_fail(p, r, p->journal->message);
-                answer_problems(q, 500, p->message ?: strerror(-r), NULL);
+                api_problems(q, 500, p->message ?: strerror(-r), NULL);
                 return;
         }
         answer_run(q, run);
@@ -155,7 +158,7 @@ static void start_definition(struct engine_process *p, struct request *q, const 
                 BUF_LIT(&who, "{}");
         describe_logging(d, &logging);
         if (r || buf_error(&logging)) {
-                answer_problems(q, 500, "out of memory", NULL);
+                api_problems(q, 500, "out of memory", NULL);
                 return;
         }
         s.definition = canonical.data;
@@ -188,7 +191,7 @@ static void submit_checked(struct engine_process *p, struct request *q, const st
         if (r == 0 && definition)
                 r = plan_make(&request, problems, &plan);
         if (problems->n || r || !plan)
-                answer_problems(q, r ? 500 : 422, r ? strerror(-r) : "the definition is not valid",
+                api_problems(q, r ? 500 : 422, r ? strerror(-r) : "the definition is not valid",
                                 problems);
         else
                 start_definition(p, q, b, definition, plan, &run);
@@ -204,7 +207,7 @@ static void submit(struct engine_process *p, struct request *q)
 
         r = definition_load_json(p->context->plugins, "request", q->body, q->n_body, &problems, &d);
         if (r || !d) {
-                answer_problems(q, r ? 500 : 422, r ? strerror(-r) : "the body is not JSON", &problems);
+                api_problems(q, r ? 500 : 422, r ? strerror(-r) : "the body is not JSON", &problems);
                 return;
         }
         b.d = d;
@@ -213,7 +216,7 @@ static void submit(struct engine_process *p, struct request *q)
                       ? b.root
                       : document_get(d, b.root, "definition");
         if (top == DOC_NONE)
-                answer_problems(q, 422, "the body has no \"definition\"", NULL);
+                api_problems(q, 422, "the body has no \"definition\"", NULL);
         else
                 submit_checked(p, q, &b, d, top, &problems);
 }
@@ -238,12 +241,12 @@ static void submit_owned(struct engine_process *p, struct request *q, const char
         int r;
 
         if (json_parse(q->body, q->n_body, &body, NULL) || !json_is_object(body)) {
-                answer_problems(q, 422, "the body is not a JSON object", NULL);
+                api_problems(q, 422, "the body is not a JSON object", NULL);
                 return;
         }
         name = json_get_string(body, "name", NULL);
         if (!name) {
-                answer_problems(q, 422, "\"name\" is missing: the workflow's name", NULL);
+                api_problems(q, 422, "\"name\" is missing: the workflow's name", NULL);
                 return;
         }
         if (known_id(p, q, json_get_string(body, "id", NULL), &s.run))
@@ -251,7 +254,7 @@ static void submit_owned(struct engine_process *p, struct request *q, const char
         r = make(p->context->config, p->context->plugins, &p->site.inventory, p->site.id_text, name,
                  &problems, &plan);
         if (r || problems.n || !plan) {
-                answer_problems(q, r ? 500 : 422, r ? strerror(-r) : "this cannot be planned",
+                api_problems(q, r ? 500 : 422, r ? strerror(-r) : "this cannot be planned",
                                 &problems);
                 return;
         }
@@ -261,80 +264,9 @@ static void submit_owned(struct engine_process *p, struct request *q, const char
         start(p, q, &s, plan);
 }
 
-/* Commands on a run */
-
-static struct run *run_in_flight(struct engine_process *p, struct request *q, const char *rest)
-{
-        char name[256];
-        struct run *run;
-
-        snprintf(name, sizeof(name), "%.*s", (int)strcspn(rest, "/"), rest);
-        run = site_run(&p->site, name);
-        if (!run)
-                answer_problems(q, 404, "there is no such workflow or run", NULL);
-        else if (run->status != RUN_RUNNING)
-                answer_problems(q, 409, "the run has ended", NULL);
-        return q->status ? NULL : run;
-}
-
-static void cancel(struct engine_process *p, struct request *q, const char *rest)
-{
-        _cleanup_(cleanup_json_decref) json_t *body = NULL;
-        _cleanup_(cleanup_buf) struct buf who = BUF_NULL;
-        struct run *run = run_in_flight(p, q, rest);
-
-        if (!run)
-                return;
-        if (json_parse(q->body, q->n_body, &body, NULL) == 0 && json_object_get(body, "who"))
-                json_append(&who, json_object_get(body, "who"));
-        if (engine_cancel(p->engine, run, who.n ? buf_str(&who) : "{}"))
-                answer_problems(q, 409, "the run has ended", NULL);
-        else
-                answer_run(q, run);
-}
-
-static void resolve(struct engine_process *p, struct request *q, const char *rest)
-{
-        _cleanup_(cleanup_json_decref) json_t *body = NULL;
-        _cleanup_(cleanup_buf) struct buf outputs = BUF_NULL;
-        struct run *run = run_in_flight(p, q, rest);
-        const char *task, *as;
-
-        if (!run)
-                return;
-        if (json_parse(q->body, q->n_body, &body, NULL))
-                body = NULL;
-        task = json_get_string(body, "task", "");
-        as = json_get_string(body, "as", "");
-        if (!streq(as, "done") && !streq(as, "not-started")) {
-                answer_problems(q, 422, "\"as\" must be \"done\" or \"not-started\"", NULL);
-                return;
-        }
-        if (json_object_get(body, "outputs") && !json_is_object(json_object_get(body, "outputs"))) {
-                answer_problems(q, 422, "\"outputs\" must be an object", NULL);
-                return;
-        }
-        if (!json_object_get(body, "outputs") ||
-            json_append(&outputs, json_object_get(body, "outputs")))
-                BUF_LIT(&outputs, "{}");
-        for (uint32_t i = 0; i < run->n_tasks; i++) {
-                if (!streq(task_id(run, &run->tasks[i]), task))
-                        continue;
-                if (engine_resolve(p->engine, run, i, streq(as, "done"), buf_str(&outputs)))
-                        answer_problems(q, 409,
-                                        "the task is neither parked nor in doubt, or its plugin is "
-                                        "being asked at this moment, or is not available",
-                                        NULL);
-                else
-                        answer_run(q, run);
-                return;
-        }
-        answer_problems(q, 404, "there is no such task", NULL);
-}
-
 static void post(struct engine_process *p, struct request *q)
 {
-        const char *rest, *command;
+        const char *run, *command;
 
         if (streq(q->path, "/workflows/batch"))
                 submit(p, q);
@@ -342,13 +274,10 @@ static void post(struct engine_process *p, struct request *q)
                 submit_owned(p, q, "destroy", plan_destroy);
         else if (streq(q->path, "/workflows/check"))
                 submit_owned(p, q, "check", plan_check);
-        else if ((rest = startswith(q->path, "/workflows/")) && (command = strchr(rest, '/')) &&
-                 streq(command, "/cancel"))
-                cancel(p, q, rest);
-        else if (rest && (command = strchr(rest, '/')) && streq(command, "/resolve"))
-                resolve(p, q, rest);
+        else if ((run = startswith(q->path, "/workflows/")) && (command = strchr(run, '/')))
+                api_command(p, q, run, command);
         else
-                answer_problems(q, 404, "there is no such page", NULL);
+                api_problems(q, 404, "there is no such page", NULL);
 }
 
 void api_handle(struct engine_process *p, struct request *q)
@@ -360,10 +289,10 @@ void api_handle(struct engine_process *p, struct request *q)
                 return;
         }
         if (driver_commit(p)) { /* what is told must be durable */
-                answer_problems(q, 500, p->message, NULL);
+                api_problems(q, 500, p->message, NULL);
                 return;
         }
         q->status = query(p->context, p->journal, &p->site, q->path, &q->answer, &message);
         if (q->status == 500)
-                answer_problems(q, 500, message ?: "the journal could not be read", NULL);
+                api_problems(q, 500, message ?: "the journal could not be read", NULL);
 }

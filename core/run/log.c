@@ -171,6 +171,58 @@ static void line(struct run_log *l, const struct run *run, enum level level, int
                    detail.n ? detail.p : "");
 }
 
+/* What is about the run as a whole: its plan, its commands, its end. */
+static void run_record(struct run_log *l, const struct run *run, const struct record *r)
+{
+        struct span detail = r->message.n ? r->message : r->who;
+        enum level level = LEVEL_INFO;
+        char what[128];
+
+        switch ((unsigned)r->type) {
+        case RECORD_PLANNED:
+                snprintf(what, sizeof(what), "run of workflow %.60s starts: %u tasks", run->name,
+                         r->n_tasks);
+                break;
+        case RECORD_CANCEL:
+                snprintf(what, sizeof(what), "cancelled");
+                level = LEVEL_WARN;
+                break;
+        case RECORD_PAUSE:
+                snprintf(what, sizeof(what), "paused");
+                level = LEVEL_WARN;
+                break;
+        case RECORD_RESUME:
+                snprintf(what, sizeof(what), "resumed");
+                break;
+        case RECORD_ROLLBACK:
+                snprintf(what, sizeof(what), "rollback to %s%.0u",
+                         r->checkpoint ? "checkpoint " : "the start", r->checkpoint);
+                level = LEVEL_WARN;
+                break;
+        case RECORD_UNWIND:
+                snprintf(what, sizeof(what), "nothing is in flight any more: %u tasks to undo", r->count);
+                break;
+        case RECORD_CHECKPOINT:
+                snprintf(what, sizeof(what), "checkpoint %u after %u operations", r->checkpoint,
+                         r->count);
+                break;
+        case RECORD_RERUN:
+                snprintf(what, sizeof(what), "what did not succeed is done again%s%.*s",
+                         r->id.n ? ", of operation " : "", (int)MIN(r->id.n, (size_t)60),
+                         r->id.n ? r->id.p : "");
+                break;
+        case RECORD_REPLAN:
+                snprintf(what, sizeof(what), "a changed definition takes over");
+                break;
+        case RECORD_END:
+                snprintf(what, sizeof(what), "run ended: %.*s", (int)r->status.n, r->status.p);
+                break;
+        default:
+                return;
+        }
+        line(l, run, level, r->at, NULL, what, detail);
+}
+
 void run_log_record(struct run_log *l, const struct run *run, const struct record *r)
 {
         const char *task = NULL;
@@ -181,11 +233,6 @@ void run_log_record(struct run_log *l, const struct run *run, const struct recor
         if (run->planned && r->task < run->n_tasks)
                 task = task_id(run, &run->tasks[r->task]);
         switch ((unsigned)r->type) {
-        case RECORD_PLANNED:
-                snprintf(what, sizeof(what), "run of workflow %.60s starts: %u tasks", run->name,
-                         r->n_tasks);
-                line(l, run, LEVEL_INFO, r->at, NULL, what, span_of(NULL));
-                break;
         case RECORD_INTENT:
                 line(l, run, LEVEL_DEBUG, r->at, task, "starts", span_of(NULL));
                 break;
@@ -220,15 +267,35 @@ void run_log_record(struct run_log *l, const struct run *run, const struct recor
         case RECORD_HALT:
                 line(l, run, LEVEL_WARN, r->at, task, "nothing more starts", r->message);
                 break;
-        case RECORD_CANCEL:
-                line(l, run, LEVEL_WARN, r->at, NULL, "cancelled", r->who);
+        case RECORD_WAIT:
+                line(l, run, LEVEL_INFO, r->at, task, "waits", r->message);
                 break;
-        case RECORD_END:
-                snprintf(what, sizeof(what), "run ended: %.*s", (int)r->status.n, r->status.p);
-                line(l, run, LEVEL_INFO, r->at, NULL, what, span_of(NULL));
+        case RECORD_MADE:
+                line(l, run, LEVEL_DEBUG, r->at, task, "made; looks whether it was made twice",
+                     span_of(NULL));
+                break;
+        case RECORD_SURPLUS:
+                line(l, run, LEVEL_WARN, r->at, task, "was made twice: the other one is deleted",
+                     span_of(NULL));
+                break;
+        case RECORD_REMOVED:
+                line(l, run, LEVEL_INFO, r->at, task, "what was made twice is deleted", span_of(NULL));
+                break;
+        case RECORD_UNDO:
+                snprintf(what, sizeof(what), "undo starts: %.*s", (int)MIN(r->verb.n, (size_t)20),
+                         r->verb.p);
+                line(l, run, LEVEL_INFO, r->at, task, what, span_of(NULL));
+                break;
+        case RECORD_UNDONE:
+                line(l, run, LEVEL_INFO, r->at, task, "undone", r->message);
+                break;
+        case RECORD_UNDO_FAILED:
+                snprintf(what, sizeof(what), "cannot be undone: %s, effect %s",
+                         op_class_name(r->answer), op_effect_name(r->effect));
+                line(l, run, LEVEL_ERROR, r->at, task, what, r->message);
                 break;
         default:
-                break;
+                run_record(l, run, r);
         }
 }
 

@@ -7,6 +7,7 @@
 #include "run/process.h"
 
 #include "base/clock.h"
+#include "journal/snapshot.h"
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -17,26 +18,13 @@
 
 /* Starting */
 
-struct replay {
-        struct engine_process *process;
-        struct run *run;
-};
-
-static int replay_run(void *userdata, const struct record *r, const char *line, size_t n_line)
-{
-        struct replay *replay = userdata;
-
-        return run_apply(replay->run, &replay->process->site, r);
-}
-
 /* Reads the stream of a run in flight and goes on with it. */
 static int take_up(struct engine_process *p, struct run *run)
 {
-        struct replay replay = {.process = p, .run = run};
         struct stream *stream;
         int r;
 
-        r = stream_open(p->journal, run->stream, replay_run, &replay, &stream);
+        r = run_open_stream(p->journal, &p->site, run, &stream);
         if (r)
                 return r;
         r = driver_open_run(p, run, stream);
@@ -122,7 +110,7 @@ static int replay(struct engine_process *p)
 {
         int r;
 
-        r = stream_open(p->journal, "site", site_fold_stream, &p->site, &p->site_stream);
+        r = site_open_stream(p->journal, &p->site, &p->site_stream);
         r = r ?: engine_new(&driver_ops, p, &p->site, p->context->plugins, &p->engine);
         if (r)
                 return r;
@@ -135,6 +123,32 @@ static int replay(struct engine_process *p)
                 if (!run_status_ended(p->site.runs[i]->status))
                         r = take_up(p, p->site.runs[i]);
         return r ?: p->error;
+}
+
+static void close_streams(struct engine_process *p)
+{
+        for (uint32_t i = 0; i < p->n_streams; i++) {
+                stream_close(p->streams[i].stream);
+                run_log_close(p->streams[i].log);
+                buf_deinit(&p->streams[i].lines);
+        }
+        p->n_streams = 0;
+        p->site_stream = stream_close(p->site_stream);
+}
+
+/* What a snapshot said did not hold: all of it is forgotten, and everything is read. */
+static int replay_in_full(struct engine_process *p)
+{
+        fprintf(stderr, "prvng: a snapshot does not fit its journal; reading all of it\n");
+        p->engine = engine_free(p->engine);
+        driver_drop_jobs(p);
+        p->n_jobs = 0;
+        close_streams(p);
+        site_deinit(&p->site);
+        free(steal(&p->message));
+        p->error = 0;
+        p->journal->in_full = true;
+        return replay(p);
 }
 
 /* "critical" in a plugin's drop-in. */
@@ -205,6 +219,8 @@ int engine_process_new(const struct context *c, const struct engine_process_hook
         r = r ?: open_store(p, &message);
         r = r ?: open_loop(p);
         r = r ?: replay(p);
+        if (r == JOURNAL_E_SHORTCUT)
+                r = replay_in_full(p);
         if (r) {
                 if (!message && (p->message || (p->journal && p->journal->message)))
                         message = strdup(p->message ?: p->journal->message);
@@ -241,13 +257,8 @@ struct engine_process *engine_process_free(struct engine_process *p)
         }
         engine_free(p->engine);
         driver_drop_jobs(p);
-        for (uint32_t i = 0; i < p->n_streams; i++) {
-                stream_close(p->streams[i].stream);
-                run_log_close(p->streams[i].log);
-                buf_deinit(&p->streams[i].lines);
-        }
+        close_streams(p);
         free(p->streams);
-        stream_close(p->site_stream);
         journal_close(p->journal);
         site_deinit(&p->site);
         if (p->epoll >= 0)
@@ -364,6 +375,7 @@ static bool round_of_work(struct engine_process *p)
                 process_fail(p, p->engine->error, NULL);
         if (driver_commit(p) == 0)
                 send_answers(p);
+        driver_snapshot(p);
         return any;
 }
 
@@ -374,7 +386,7 @@ static bool may_go_on(struct engine_process *p, uint32_t idle_s)
         bool stop;
 
         pthread_mutex_lock(&p->lock);
-        if (p->engine->n_running || p->busy)
+        if (!engine_is_idle(p->engine) || p->busy)
                 p->idle_since_ms = now;
         stop = p->stop || (idle_s && !p->posted && now - p->idle_since_ms >= idle_s * INT64_C(1000));
         pthread_mutex_unlock(&p->lock);
@@ -388,7 +400,7 @@ static void wait(struct engine_process *p, uint32_t idle_s)
         struct epoll_event events[2];
         uint64_t sink;
 
-        if (idle_s && !p->engine->n_running)
+        if (idle_s && engine_is_idle(p->engine))
                 at = MIN(at, now + 1000);
         if (at != INT64_MAX) {
                 at = MAX(at, (int64_t)1);
@@ -414,6 +426,7 @@ int engine_process_run(struct engine_process *p, uint32_t idle_s, char **ret_mes
                 if (may_go_on(p, idle_s))
                         wait(p, idle_s);
         } while (may_go_on(p, idle_s));
+        driver_last_snapshots(p);
         if (!p->error)
                 return 0;
         *ret_message = steal(&p->message);

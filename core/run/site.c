@@ -4,7 +4,7 @@
 
 #include "definition/document.h"
 #include "host/host.h"
-#include "journal/journal.h"
+#include "journal/snapshot.h"
 
 #include <sys/stat.h>
 
@@ -46,42 +46,6 @@ void context_close(struct context *c)
 
 /* Folding */
 
-struct folding {
-        struct site *site;
-        struct run *run;
-};
-
-static int fold_site(void *userdata, const struct record *r, const char *line, size_t n_line)
-{
-        return site_apply(((struct folding *)userdata)->site, r);
-}
-
-static int fold_run(void *userdata, const struct record *r, const char *line, size_t n_line)
-{
-        struct folding *f = userdata;
-
-        return run_apply(f->run, f->site, r);
-}
-
-int site_fold_stream(void *userdata, const struct record *r, const char *line, size_t n_line)
-{
-        return fold_site(&(struct folding){.site = userdata}, r, line, n_line);
-}
-
-static int load(struct journal *j, struct site *site, struct run *run, struct site *inventory,
-                char **ret_message)
-{
-        struct folding f = {.site = inventory, .run = run};
-        int r;
-
-        r = journal_read(j, run->stream, fold_run, &f);
-        if (r > 0)
-                *ret_message = strdup(j->message ?: "");
-        else if (r == 0)
-                run->loaded = true;
-        return r;
-}
-
 int site_load_run(struct journal *journal, struct site *site, struct run *run, char **ret_message)
 {
         enum run_status status = run->status;
@@ -92,11 +56,32 @@ int site_load_run(struct journal *journal, struct site *site, struct run *run, c
         if (run->loaded)
                 return 0;
         run_unload(run);
-        r = load(journal, site, run, NULL, ret_message);
+        r = run_replay(journal, NULL, run);
+        if (r == JOURNAL_E_SHORTCUT) {
+                journal->in_full = true;
+                run_unload(run);
+                r = run_replay(journal, NULL, run);
+        }
+        if (r > 0)
+                *ret_message = strdup(journal->message ?: "");
+        else if (r == 0)
+                run->loaded = true;
         run->status = status;
         run->ended_ms = ended;
         if (run_status_ended(status)) /* the tasks counted theirs once more */
                 run->n_drift = n_drift;
+        return r;
+}
+
+static int replay(struct journal *journal, struct site *site)
+{
+        int r = site_replay(journal, site);
+
+        for (uint32_t i = 0; i < site->n_runs && r == 0; i++)
+                if (!run_status_ended(site->runs[i]->status)) {
+                        r = run_replay(journal, site, site->runs[i]);
+                        site->runs[i]->loaded = r == 0;
+                }
         return r;
 }
 
@@ -170,10 +155,12 @@ int site_read(const struct context *c, struct journal **ret_journal, struct site
         }
         if (access(folder, F_OK) == 0) { /* else there never was an engine: an empty site */
                 r = site_open_store(c, true, &journal, ret_message);
-                r = r ?: journal_read(journal, "site", site_fold_stream, site);
-                for (uint32_t i = 0; i < site->n_runs && r == 0; i++)
-                        if (!run_status_ended(site->runs[i]->status))
-                                r = load(journal, site, site->runs[i], site, ret_message);
+                r = r ?: replay(journal, site);
+                if (r == JOURNAL_E_SHORTCUT && journal) {
+                        journal->in_full = true;
+                        site_deinit(site);
+                        r = replay(journal, site);
+                }
                 if (r > 0 && !*ret_message && journal && journal->message)
                         *ret_message = strdup(journal->message);
         }

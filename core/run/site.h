@@ -58,9 +58,6 @@ int site_make_folder(const char *path);
 int site_open_store(const struct context *c, bool read_only, struct journal **ret_journal,
                     char **ret_message);
 
-/* A journal_record_f that folds the site stream into the struct site behind `userdata`. */
-int site_fold_stream(void *userdata, const struct record *r, const char *line, size_t n_line);
-
 /* The records of a run as raw lines behind `from` (a seq; 0: all), each ending with a newline. */
 int site_events(struct journal *journal, const struct run *run, uint64_t from, struct buf *lines);
 

@@ -3,13 +3,17 @@
  * Runs a program that may read what it is given, write one folder, and nothing else.
  *
  *      prvng-sandbox [--read PATH]... [--write FOLDER] [--errors FILE] [--seconds N] [--memory MIB]
- *                    [--no-namespaces] -- PROGRAM [ARGUMENT]...
+ *                    [--stdio] [--no-namespaces] -- PROGRAM [ARGUMENT]...
  *
  * In namespaces of its own: a root made of the paths given, read-only; an empty network; no other
  * process. Where the kernel gives no namespaces, Landlock restricts the file system instead; where it
  * has neither, a line "prvng-sandbox: warning: ..." is written first. In any case: no new privileges, no
  * capabilities but to read, no sockets and no system calls that change the system, resource limits, a
  * scrubbed environment, no inherited file descriptors. stdout goes nowhere, stderr to FILE.
+ *
+ * With --stdio it is for a program that lives on and is asked again and again: stdin and stdout stay as
+ * they are, there is no limit of time unless one is given, and the program is killed once nobody holds
+ * the other end of stdin any more.
  *
  * Exits as the program does, 128 + the signal that ended it, 124 after N seconds (processor time and
  * wall clock each), 125 if the sandbox could not be made.
@@ -19,6 +23,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
+#include <poll.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -49,11 +54,12 @@ static struct options {
         size_t n_read;
         const char *write;
         const char *errors;
-        unsigned int seconds;
+        unsigned int seconds; /* 0: no limit */
         unsigned int memory; /* MiB */
+        bool stdio;
         bool no_namespaces;
         char **command;
-} options = { .seconds = 60, .memory = 2048 };
+} options = { .memory = 2048 };
 
 static _Noreturn void die(const char *what, const char *path)
 {
@@ -290,7 +296,8 @@ static void limit(int resource, rlim_t value)
 
 static void set_limits(void)
 {
-        limit(RLIMIT_CPU, options.seconds);
+        if (options.seconds)
+                limit(RLIMIT_CPU, options.seconds);
         limit(RLIMIT_AS, (rlim_t)options.memory << 20);
         limit(RLIMIT_FSIZE, FILE_SIZE_MAX);
         limit(RLIMIT_NOFILE, 256);
@@ -373,8 +380,9 @@ static bool parse(int argc, char **argv)
                         options.command = argv + i + 1;
                         return value;
                 }
-                if (strcmp(word, "--no-namespaces") == 0) {
-                        options.no_namespaces = true;
+                if (strcmp(word, "--no-namespaces") == 0 || strcmp(word, "--stdio") == 0) {
+                        options.no_namespaces |= word[2] == 'n';
+                        options.stdio |= word[2] == 's';
                         continue;
                 }
                 if (!value)
@@ -405,10 +413,31 @@ static void redirect(void)
                 errors = open(options.errors, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
         if (null < 0 || errors < 0)
                 die("cannot open", null < 0 ? "/dev/null" : options.errors);
-        dup2(null, 0);
-        dup2(null, 1);
+        if (!options.stdio) {
+                dup2(null, 0);
+                dup2(null, 1);
+        }
         dup2(errors, 2);
         close_range(3, ~0U, 0);
+}
+
+/* Until the child has ended, or whoever asks it is gone. Not PR_SET_PDEATHSIG: that is sent when the
+ * thread that started us ends, which is any worker of the engine. */
+static void watch(void)
+{
+        struct pollfd fds[] = { { .fd = (int)syscall(SYS_pidfd_open, child, 0), .events = POLLIN },
+                                { .fd = 0 } };
+
+        if (fds[0].fd < 0) {
+                kill(child, SIGKILL);
+                die("cannot watch the program", NULL);
+        }
+        while (!fds[0].revents && !fds[1].revents)
+                if (poll(fds, 2, -1) < 0 && errno != EINTR)
+                        break;
+        if (!fds[0].revents)
+                kill(child, SIGKILL);
+        close(fds[0].fd);
 }
 
 int main(int argc, char **argv)
@@ -418,11 +447,15 @@ int main(int argc, char **argv)
 
         if (!parse(argc, argv)) {
                 dprintf(2, "usage: prvng-sandbox [--read PATH]... [--write FOLDER] [--errors FILE] "
-                        "[--seconds N] [--memory MIB] [--no-namespaces] -- PROGRAM [ARGUMENT]...\n");
+                        "[--seconds N] [--memory MIB] [--stdio] [--no-namespaces] -- PROGRAM "
+                        "[ARGUMENT]...\n");
                 return EXIT_SANDBOX;
         }
+        if (!options.seconds && !options.stdio)
+                options.seconds = 60;
         redirect();
-        prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+        if (!options.stdio)
+                prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
         namespaces = enter_namespaces();
         child = fork(); /* the first process of the new namespace, gone with all others of it */
         if (child < 0)
@@ -431,6 +464,8 @@ int main(int argc, char **argv)
                 run(namespaces);
         signal(SIGALRM, on_alarm);
         alarm(options.seconds);
+        if (options.stdio)
+                watch();
         while (waitpid(child, &status, 0) < 0)
                 if (errno != EINTR)
                         die("cannot wait", NULL);

@@ -1,0 +1,784 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine over the fake driver: rollback, checkpoints, pause, retry, surplus, conditions. */
+#include "engine/test-fake.h"
+
+static enum plan_verb verb_of(struct engine_call c)
+{
+        return streq(c.verb, "create")   ? PLAN_CREATE
+               : streq(c.verb, "delete") ? PLAN_DELETE
+               : streq(c.verb, "update") ? PLAN_UPDATE
+                                         : PLAN_CHECK;
+}
+
+#define FAILS PRVNG_PERMANENT, PRVNG_EFFECT_NONE, 0, 0, NULL, "no"
+
+/* Takes the run up after its end. */
+static void reopen(struct fake *f)
+{
+        const struct resource *claimed = NULL;
+
+        cr_assert_eq(engine_reopen(f->engine, f->run, "{}", &claimed), 0);
+}
+
+Test(rollback, undoes_in_reverse_order_what_was_made)
+{
+        struct engine_call c;
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 3, true, ON_FAILURE_ROLLBACK, 0);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, FAILS);
+        cr_assert_eq(f.run->status, RUN_ROLLING_BACK);
+        cr_assert_eq(f.n_calls, 1, "one after another, as they were made");
+        c = answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_str_eq(c.task, "op/t1");
+        cr_assert_eq(verb_of(c), PLAN_DELETE);
+        cr_assert_eq(status(&f, 1), TASK_UNDONE);
+        cr_assert_eq(status(&f, 0), TASK_UNDOING);
+        c = answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_str_eq(c.task, "op/t0");
+        cr_assert_eq(f.run->status, RUN_ROLLED_BACK);
+        cr_assert_eq(status(&f, 2), TASK_FAILED);
+        cr_assert_null(inventory_get(&f.site.inventory, "server.t0"));
+        cr_assert_null(inventory_get(&f.site.inventory, "server.t1"));
+        fake_deinit(&f);
+}
+
+Test(rollback, undoes_at_once_what_does_not_depend_on_each_other)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 4, false, ON_FAILURE_ROLLBACK, 0);
+        for (unsigned i = 0; i < 3; i++)
+                answer(&f, CALL_BEGIN, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, FAILS);
+        cr_assert_eq(f.n_calls, 3);
+        for (unsigned i = 0; i < 3; i++)
+                cr_assert_eq(verb_of(answer(&f, CALL_BEGIN, PRVNG_DONE)), PLAN_DELETE);
+        cr_assert_eq(f.run->status, RUN_ROLLED_BACK);
+        fake_deinit(&f);
+}
+
+/* What is in flight comes to its end first, and is undone too. */
+Test(rollback, waits_for_what_is_in_flight)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 2, false, ON_FAILURE_ROLLBACK, 0);
+        answer(&f, CALL_BEGIN, FAILS);
+        cr_assert_eq(f.n_calls, 1, "the other create");
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_DONE);
+        cr_assert_eq(verb_of(answer(&f, CALL_BEGIN, PRVNG_DONE)), PLAN_DELETE);
+        cr_assert_eq(f.run->status, RUN_ROLLED_BACK);
+        fake_deinit(&f);
+}
+
+/* Promise 5: only what an op id of ours caused. */
+Test(rollback, leaves_what_was_found_unchanged)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 3, true, ON_FAILURE_ROLLBACK, 0);
+        answer(&f, CALL_BEGIN, PRVNG_UNCHANGED);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, FAILS);
+        cr_assert_str_eq(answer(&f, CALL_BEGIN, PRVNG_DONE).task, "op/t1");
+        cr_assert_eq(f.run->status, RUN_ROLLED_BACK);
+        cr_assert_eq(status(&f, 0), TASK_UNCHANGED);
+        cr_assert(inventory_get(&f.site.inventory, "server.t0")->workflow);
+        fake_deinit(&f);
+}
+
+Test(rollback, removes_what_a_failed_create_left)
+{
+        struct engine_call c;
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_ROLLBACK, 0);
+        answer(&f, CALL_BEGIN, PRVNG_PERMANENT, PRVNG_EFFECT_PARTIAL, 0, 0, NULL, "half");
+        c = answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(verb_of(c), PLAN_DELETE);
+        cr_assert_eq(f.run->status, RUN_ROLLED_BACK);
+        cr_assert_eq(status(&f, 0), TASK_UNDONE);
+        cr_assert_null(inventory_get(&f.site.inventory, "server.t0"));
+        fake_deinit(&f);
+}
+
+Test(rollback, nothing_to_undo_is_a_failure)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_ROLLBACK, 0);
+        answer(&f, CALL_BEGIN, FAILS);
+        cr_assert_eq(f.run->status, RUN_FAILED);
+        fake_deinit(&f);
+}
+
+Test(rollback, the_strategy_may_say_no)
+{
+        for (unsigned i = 0; i < 2; i++) {
+                struct fake f;
+
+                fake_init(&f);
+                f.no_rollback = i == 0;
+                f.some_is_enough = i == 1;
+                submit(&f, 2, false, ON_FAILURE_ROLLBACK, 0);
+                answer(&f, CALL_BEGIN, PRVNG_DONE);
+                answer(&f, CALL_BEGIN, FAILS);
+                cr_assert_eq(f.run->status, RUN_FAILED);
+                cr_assert(inventory_get(&f.site.inventory, "server.t0")->workflow);
+                fake_deinit(&f);
+        }
+}
+
+Test(rollback, preserves_operations_that_succeeded)
+{
+        struct fake f;
+
+        fake_init(&f);
+        f.preserve = true;
+        f.n_per_operation = 2;
+        submit(&f, 4, true, ON_FAILURE_ROLLBACK, 0);
+        for (unsigned i = 0; i < 3; i++)
+                answer(&f, CALL_BEGIN, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, FAILS);
+        cr_assert_str_eq(answer(&f, CALL_BEGIN, PRVNG_DONE).task, "op/t2");
+        cr_assert_eq(f.run->status, RUN_ROLLED_BACK);
+        cr_assert_eq(status(&f, 0), TASK_SUCCEEDED);
+        cr_assert_eq(status(&f, 2), TASK_UNDONE);
+        fake_deinit(&f);
+}
+
+/* Promise 5: never started twice. The undo's intent is in the journal, so it is observed. */
+Test(rollback, an_undo_survives_a_crash)
+{
+        struct engine_call first, second;
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 2, true, ON_FAILURE_ROLLBACK, 0);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, FAILS);
+        first = taken(&f, CALL_BEGIN);
+        crash(&f);
+        cr_assert_eq(f.run->status, RUN_ROLLING_BACK);
+        second = answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_IN_PROGRESS, 0, 0, 500, "1 job");
+        cr_assert_eq(memcmp(&first.op_id, &second.op_id, sizeof(first.op_id)), 0);
+        cr_assert_eq(verb_of(second), PLAN_DELETE);
+        crash(&f);
+        tick(&f, 1);
+        answer(&f, CALL_POLL, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_ROLLED_BACK);
+        cr_assert_null(inventory_get(&f.site.inventory, "server.t0"));
+        fake_deinit(&f);
+}
+
+Test(rollback, an_undo_is_retried_and_what_fails_is_told)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 3, true, ON_FAILURE_ROLLBACK, 0);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, FAILS);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, 0, 0, NULL, "later");
+        tick(&f, 10000);
+        answer(&f, CALL_BEGIN, FAILS);
+        cr_assert_eq(status(&f, 1), TASK_UNDO_FAILED);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(status(&f, 0), TASK_UNDONE, "the rest goes on");
+        cr_assert_eq(f.run->status, RUN_ROLLBACK_INCOMPLETE);
+        cr_assert(inventory_get(&f.site.inventory, "server.t1")->workflow, "it is still ours");
+
+        reopen(&f);
+        cr_assert_eq(engine_rollback(f.engine, f.run, 0, "{}"), 0);
+        engine_schedule(f.engine);
+        cr_assert_str_eq(answer(&f, CALL_BEGIN, PRVNG_DONE).task, "op/t1", "what was left, no more");
+        cr_assert_eq(f.run->status, RUN_ROLLED_BACK);
+        fake_deinit(&f);
+}
+
+Test(rollback, of_a_run_that_succeeded_and_through_a_crash)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 2, true, ON_FAILURE_ROLLBACK, 0);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        reopen(&f);
+        cr_assert_str_eq(inventory_get(&f.site.inventory, "server.t0")->claim, f.run->id_text);
+        cr_assert_eq(engine_rollback(f.engine, f.run, 0, "{}"), 0);
+        engine_schedule(f.engine);
+        crash(&f);
+        cr_assert_str_eq(answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_DONE).task, "op/t1");
+        cr_assert_str_eq(answer(&f, CALL_BEGIN, PRVNG_DONE).task, "op/t0");
+        cr_assert_eq(f.run->status, RUN_ROLLED_BACK);
+        cr_assert_null(inventory_get(&f.site.inventory, "server.t0"));
+        fake_deinit(&f);
+}
+
+Test(rollback, to_a_checkpoint)
+{
+        struct fake f;
+
+        fake_init(&f);
+        f.n_per_operation = 1;
+        f.interval = 1;
+        submit(&f, 3, true, ON_FAILURE_ROLLBACK, 0);
+        for (unsigned i = 0; i < 3; i++)
+                answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->n_checkpoints, 2, "none at the very end");
+        reopen(&f);
+        cr_assert_eq(engine_rollback(f.engine, f.run, 3, "{}"), -EINVAL);
+        cr_assert_eq(engine_rollback(f.engine, f.run, 1, "{}"), 0);
+        engine_schedule(f.engine);
+        cr_assert_str_eq(answer(&f, CALL_BEGIN, PRVNG_DONE).task, "op/t2");
+        cr_assert_str_eq(answer(&f, CALL_BEGIN, PRVNG_DONE).task, "op/t1");
+        cr_assert_eq(f.run->status, RUN_ROLLED_BACK);
+        cr_assert_eq(status(&f, 0), TASK_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+/* Another run of the workflow changed the resource since. */
+Test(rollback, what_another_run_changed_is_a_conflict)
+{
+        struct record r = {.type = RECORD_RESOURCE, .key = span_of("server.t0"),
+                           .workflow = span_of("w"), .plugin = span_of("provider/x"),
+                           .spec = span_of("{\"cpu\":2}"), .outputs = span_of("{}"),
+                           .run = {.bytes = {1}}, .changed = 5};
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_ROLLBACK, 0);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        engine_append_site(f.engine, &r);
+        reopen(&f);
+        engine_rollback(f.engine, f.run, 0, "{}");
+        engine_schedule(f.engine);
+        cr_assert_eq(f.n_calls, 0, "nothing is asked");
+        cr_assert_eq(f.run->status, RUN_ROLLBACK_INCOMPLETE);
+        cr_assert_eq(run_note(f.run, 0)->answer, PRVNG_CONFLICT);
+        cr_assert_str_eq(inventory_get(&f.site.inventory, "server.t0")->spec, "{\"cpu\":2}");
+        fake_deinit(&f);
+}
+
+/* An update: the former state is read and journaled, and restored unless somebody changed what we left. */
+static void update_and_roll_back(struct fake *f, const char *now)
+{
+        struct op_reply reply = OP_REPLY_NULL;
+        struct record r = {.type = RECORD_RESOURCE, .key = span_of("server.t0"),
+                           .workflow = span_of("w"), .plugin = span_of("provider/x"),
+                           .spec = span_of("{\"cpu\":7}"), .outputs = span_of("{\"cpu\":7}"),
+                           .run = {.bytes = {1}}, .changed = 5};
+        struct engine_call c;
+
+        fake_init(f);
+        engine_append_site(f->engine, &r);
+        f->verb = PLAN_UPDATE;
+        submit(f, 1, false, ON_FAILURE_ROLLBACK, 0);
+        c = taken(f, CALL_READ);
+        reply.answer = PRVNG_DONE;
+        buf_puts(&reply.result, "{\"cpu\":7}");
+        engine_answer(f->engine, c.flight, &reply);
+        c = taken(f, CALL_BEGIN);
+        buf_clear(&reply.result);
+        buf_puts(&reply.result, "{\"cpu\":1}");
+        engine_answer(f->engine, c.flight, &reply);
+        engine_schedule(f->engine);
+        cr_assert_eq(f->run->status, RUN_SUCCEEDED);
+        reopen(f);
+        engine_rollback(f->engine, f->run, 0, "{}");
+        engine_schedule(f->engine);
+        c = taken(f, CALL_READ);
+        buf_clear(&reply.result);
+        buf_puts(&reply.result, now);
+        engine_answer(f->engine, c.flight, &reply);
+        engine_schedule(f->engine);
+        op_reply_deinit(&reply);
+}
+
+Test(rollback, an_update_is_put_back)
+{
+        struct engine_call c;
+        struct fake f;
+
+        update_and_roll_back(&f, "{\"cpu\":1.0,\"uptime\":5}");
+        c = taken(&f, CALL_BEGIN);
+        cr_assert_eq(verb_of(c), PLAN_UPDATE);
+        cr_assert(strstr(c.request, "\"spec\":{\"cpu\":7}"), "%s", c.request);
+        f.calls[f.n_calls++] = c;
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_ROLLED_BACK);
+        cr_assert_str_eq(inventory_get(&f.site.inventory, "server.t0")->spec, "{\"cpu\":7}");
+        fake_deinit(&f);
+}
+
+Test(rollback, an_update_that_somebody_changed_is_a_conflict)
+{
+        struct fake f;
+
+        update_and_roll_back(&f, "{\"cpu\":3}");
+        cr_assert_eq(f.n_calls, 0);
+        cr_assert_eq(f.run->status, RUN_ROLLBACK_INCOMPLETE);
+        cr_assert_str_eq(run_note(f.run, 0)->message, "somebody changed it since: cpu is 3, this run left 1");
+        fake_deinit(&f);
+}
+
+Test(rollback, cancel_ends_it_and_it_can_go_on)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 3, true, ON_FAILURE_ROLLBACK, 0);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, FAILS);
+        cr_assert_eq(engine_cancel(f.engine, f.run, "{}"), 0);
+        cr_assert_eq(f.run->status, RUN_ROLLING_BACK, "one undo is running");
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_ROLLBACK_INCOMPLETE);
+        crash(&f);
+        reopen(&f);
+        cr_assert_eq(engine_rollback(f.engine, f.run, 0, "{}"), 0);
+        engine_schedule(f.engine);
+        cr_assert_str_eq(answer(&f, CALL_BEGIN, PRVNG_DONE).task, "op/t0");
+        cr_assert_eq(f.run->status, RUN_ROLLED_BACK);
+        fake_deinit(&f);
+}
+
+/* Promise 8. */
+Test(pause, holds_what_has_not_started_and_survives_a_crash)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 3, true, ON_FAILURE_FAIL, 0);
+        cr_assert_eq(engine_pause(f.engine, f.run, "{}"), 0);
+        cr_assert_eq(engine_pause(f.engine, f.run, "{}"), -ENOENT);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.n_calls, 0);
+        cr_assert_eq(f.run->status, RUN_PAUSED);
+        cr_assert(engine_is_idle(f.engine));
+        crash(&f);
+        cr_assert_eq(f.n_calls, 0);
+        cr_assert_eq(f.run->status, RUN_PAUSED);
+        cr_assert_eq(engine_resume(f.engine, f.run, "{}"), 0);
+        cr_assert_not(engine_is_idle(f.engine));
+        engine_schedule(f.engine);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+Test(pause, holds_a_further_attempt)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, 1000);
+        engine_pause(f.engine, f.run, "{}");
+        tick(&f, 60000);
+        cr_assert_eq(f.n_calls, 0);
+        cr_assert(engine_is_idle(f.engine));
+        engine_resume(f.engine, f.run, "{}");
+        tick(&f, 1);
+        cr_assert_eq(answer(&f, CALL_BEGIN, PRVNG_DONE).attempt, 2);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+Test(pause, holds_a_rollback)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 2, true, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(engine_rollback(f.engine, f.run, 0, "{}"), 0);
+        cr_assert_eq(engine_pause(f.engine, f.run, "{}"), 0);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.n_calls, 0);
+        crash(&f);
+        cr_assert_eq(f.n_calls, 0);
+        engine_resume(f.engine, f.run, "{}");
+        cr_assert_eq(f.run->status, RUN_ROLLING_BACK);
+        engine_schedule(f.engine);
+        engine_schedule(f.engine);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_ROLLED_BACK);
+        fake_deinit(&f);
+}
+
+Test(retry, does_again_what_failed_and_what_was_skipped)
+{
+        struct engine_call first, again;
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 3, true, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        first = answer(&f, CALL_BEGIN, FAILS);
+        cr_assert_eq(f.run->status, RUN_FAILED);
+        reopen(&f);
+        cr_assert_eq(engine_retry(f.engine, f.run, "nonsense", "{}"), -EINVAL);
+        cr_assert_eq(engine_retry(f.engine, f.run, NULL, "{}"), 0);
+        engine_schedule(f.engine);
+        again = answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_str_eq(again.task, "op/t1");
+        cr_assert_neq(memcmp(&first.op_id, &again.op_id, sizeof(first.op_id)), 0,
+                      "a rerun is a request of its own");
+        crash(&f);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_DONE);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        cr_assert_eq(f.run->n_by_status[TASK_SUCCEEDED], 3);
+        fake_deinit(&f);
+}
+
+/* A new op id only once the old one is undone. */
+Test(retry, first_removes_what_the_failed_attempt_left)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_PERMANENT, PRVNG_EFFECT_PARTIAL, 0, 0, NULL, "half");
+        cr_assert_eq(f.run->status, RUN_FAILED);
+        reopen(&f);
+        engine_retry(f.engine, f.run, NULL, "{}");
+        engine_schedule(f.engine);
+        cr_assert_eq(verb_of(taken(&f, CALL_BEGIN)), PLAN_DELETE);
+        crash(&f);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_DONE);
+        cr_assert_eq(verb_of(answer(&f, CALL_BEGIN, PRVNG_DONE)), PLAN_CREATE);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+Test(retry, of_one_operation)
+{
+        struct fake f;
+
+        fake_init(&f);
+        f.n_per_operation = 2;
+        submit(&f, 4, false, ON_FAILURE_CONTINUE, 0);
+        answer(&f, CALL_BEGIN, FAILS);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, FAILS);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_FAILED);
+        reopen(&f);
+        engine_retry(f.engine, f.run, "op2", "{}");
+        engine_schedule(f.engine);
+        cr_assert_eq(f.n_calls, 1);
+        cr_assert_str_eq(answer(&f, CALL_BEGIN, PRVNG_DONE).task, "op/t2");
+        cr_assert_eq(f.run->status, RUN_FAILED, "the other one failed still");
+        fake_deinit(&f);
+}
+
+Test(retry, of_a_run_that_was_rolled_back)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 2, true, ON_FAILURE_ROLLBACK, 0);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, FAILS);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_ROLLED_BACK);
+        reopen(&f);
+        engine_retry(f.engine, f.run, NULL, "{}");
+        engine_schedule(f.engine);
+        cr_assert_str_eq(answer(&f, CALL_BEGIN, PRVNG_DONE).task, "op/t0");
+        cr_assert_str_eq(answer(&f, CALL_BEGIN, PRVNG_DONE).task, "op/t1");
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+/* Promise 4: where the API keeps no key of ours, two begins may have made two. */
+static void make_twice(struct fake *f)
+{
+        struct op_reply reply = OP_REPLY_NULL;
+        struct engine_call c;
+
+        fake_init(f);
+        f->plugin->descriptor.settle_ms = 1000;
+        submit(f, 1, false, ON_FAILURE_ROLLBACK, 0);
+        answer(f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE);
+        tick(f, 60000);
+        c = taken(f, CALL_BEGIN);
+        reply.answer = PRVNG_DONE;
+        buf_puts(&reply.result, "{\"id\":\"b\",\"state\":\"on\"}");
+        engine_answer(f->engine, c.flight, &reply);
+        op_reply_deinit(&reply);
+}
+
+static void list(struct fake *f, const char *resources)
+{
+        struct op_reply reply = OP_REPLY_NULL;
+        struct engine_call c = taken(f, CALL_LIST);
+
+        reply.answer = PRVNG_DONE;
+        buf_puts(&reply.result, resources);
+        engine_answer(f->engine, c.flight, &reply);
+        op_reply_deinit(&reply);
+        engine_schedule(f->engine);
+}
+
+#define ONE "{\"resources\":[{\"identity\":{\"id\":\"b\"}}]}"
+#define TWO "{\"resources\":[{\"identity\":{\"id\":\"a\"}},{\"identity\":{\"id\":\"b\"}}]}"
+
+Test(surplus, is_found_and_deleted)
+{
+        struct engine_call c;
+        struct fake f;
+
+        make_twice(&f);
+        list(&f, TWO);
+        c = taken(&f, CALL_BEGIN);
+        cr_assert_eq(verb_of(c), PLAN_DELETE);
+        cr_assert(strstr(c.request, "\"identity\":{\"id\":\"a\"}"), "%s", c.request);
+        f.calls[f.n_calls++] = c;
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_RUNNING, "it looks once more");
+        list(&f, ONE);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        cr_assert_str_eq(inventory_get(&f.site.inventory, "server.t0")->outputs,
+                         "{\"id\":\"b\",\"state\":\"on\"}");
+        fake_deinit(&f);
+}
+
+Test(surplus, is_looked_for_again_after_a_crash)
+{
+        struct fake f;
+
+        make_twice(&f);
+        crash(&f);
+        list(&f, TWO);
+        taken(&f, CALL_BEGIN);
+        crash(&f);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_DONE);
+        list(&f, ONE);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        cr_assert_str_eq(inventory_get(&f.site.inventory, "server.t0")->outputs,
+                         "{\"id\":\"b\",\"state\":\"on\"}");
+        fake_deinit(&f);
+}
+
+Test(surplus, is_the_operators_question_if_it_cannot_be_told)
+{
+        struct fake f;
+
+        make_twice(&f);
+        list(&f, "{\"resources\":[{\"identity\":{\"id\":\"x\"}},{\"identity\":{\"id\":\"y\"}}]}");
+        cr_assert_eq(status(&f, 0), TASK_PARKED);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, true, "{}"), 0);
+        list(&f, ONE);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+/* Promise 6: a limit that one task hears of holds all of the account. */
+Test(limits, a_rate_limit_holds_the_lane)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 4, false, ON_FAILURE_FAIL, 1);
+        answer(&f, CALL_BEGIN, PRVNG_RATE_LIMITED, PRVNG_EFFECT_NONE, 30000);
+        cr_assert_eq(f.n_calls, 0);
+        tick(&f, 29999);
+        cr_assert_eq(f.n_calls, 0);
+        tick(&f, 1);
+        cr_assert_eq(f.n_calls, 1);
+        while (f.n_calls)
+                answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+/* Conditions */
+
+static void judged(struct fake *f, bool value)
+{
+        struct op_reply reply = OP_REPLY_NULL;
+        struct engine_call c = taken(f, CALL_EVALUATE);
+
+        cr_assert_str_eq(c.token, "outputs.state == 'on'");
+        cr_assert(strstr(c.request, "\"outputs\":{\"state\":"), "%s", c.request);
+        reply.answer = PRVNG_DONE;
+        buf_puts(&reply.result, value ? "{\"value\":true,\"seen\":{\"outputs.state\":\"on\"}}"
+                                      : "{\"value\":false,\"seen\":{\"outputs.state\":\"off\"}}");
+        engine_answer(f->engine, c.flight, &reply);
+        op_reply_deinit(&reply);
+        engine_schedule(f->engine);
+}
+
+static void seen(struct fake *f, const char *state)
+{
+        struct op_reply reply = OP_REPLY_NULL;
+        struct engine_call c = taken(f, CALL_READ);
+
+        reply.answer = PRVNG_DONE;
+        buf_printf(&reply.result, "{\"state\":\"%s\"}", state);
+        engine_answer(f->engine, c.flight, &reply);
+        op_reply_deinit(&reply);
+}
+
+static void wait_for_it(struct fake *f)
+{
+        fake_init(f);
+        f->waits = "[{\"on\":\"server.t0\",\"until\":\"outputs.state == 'on'\"}]";
+        submit(f, 2, true, ON_FAILURE_FAIL, 1);
+        answer(f, CALL_BEGIN, PRVNG_DONE);
+        seen(f, "off");
+        judged(f, false);
+}
+
+Test(wait, until_the_condition_is_true)
+{
+        struct fake f;
+
+        wait_for_it(&f);
+        cr_assert_eq(f.n_calls, 0);
+        cr_assert_str_eq(run_note(f.run, 1)->message,
+                         "outputs.state == 'on' of server.t0; last seen: outputs.state = \"off\"");
+        tick(&f, 1000);
+        seen(&f, "off");
+        judged(&f, false);
+        crash(&f);
+        seen(&f, "on");
+        judged(&f, true);
+        cr_assert_str_eq(answer(&f, CALL_BEGIN, PRVNG_DONE).task, "op/t1");
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+Test(wait, no_longer_than_the_timeout)
+{
+        struct fake f;
+
+        wait_for_it(&f);
+        for (unsigned i = 0; i < 20 && f.run->status == RUN_RUNNING; i++) {
+                tick(&f, 1000);
+                if (f.n_calls) {
+                        seen(&f, "off");
+                        judged(&f, false);
+                }
+        }
+        cr_assert_eq(f.run->status, RUN_FAILED);
+        cr_assert_str_eq(run_note(f.run, 1)->message,
+                         "timed out after 10 s waiting for outputs.state == 'on' of server.t0; last seen: "
+                         "outputs.state = \"off\"");
+        fake_deinit(&f);
+}
+
+Test(wait, ends_with_the_run)
+{
+        struct fake f;
+
+        wait_for_it(&f);
+        engine_cancel(f.engine, f.run, "{}");
+        tick(&f, 1);
+        cr_assert_eq(f.run->status, RUN_CANCELLED);
+        cr_assert_eq(status(&f, 1), TASK_SKIPPED);
+        fake_deinit(&f);
+}
+
+/* A changed definition takes over a paused run: what has started keeps its state and its op id. */
+static int replan(struct fake *f, unsigned n, const char *const *ids, const char *first_doc,
+                  const char **ret_task)
+{
+        struct plan_lane lane = {.plugin = "provider/x"};
+        struct plan_operation operation = {.id = "op", .on_failure = ON_FAILURE_ROLLBACK, .timeout_s = 10};
+        struct plan_task tasks[8] = {{0}};
+        char keys[8][24];
+        struct plan plan = {.name = "w", .type = "batch", .lanes = &lane, .n_lanes = 1,
+                            .operations = &operation, .n_operations = 1, .tasks = tasks, .n_tasks = n};
+        struct submission s = {.kind = "batch", .store = "file", .who = "{}", .max_attempts = 3,
+                               .initial_delay_s = 5, .max_delay_s = 300, .backoff = "exponential",
+                               .logging = "{}", .rollback = true, .on_partial = true};
+        int r;
+
+        s.run = f->run->id;
+        for (unsigned i = 0; i < n; i++) {
+                snprintf(keys[i], sizeof(keys[i]), "server.%s", ids[i] + 3);
+                tasks[i] = (struct plan_task){.id = ids[i], .resource = keys[i], .item = ids[i] + 3,
+                                              .server = "", .verb = PLAN_CREATE, .spec = "{\"cpu\":1}",
+                                              .doc = i ? "{\"kind\":\"server\",\"spec\":{\"cpu\":2}}"
+                                                       : first_doc};
+        }
+        r = engine_replan_claim(f->engine, f->run, &plan, ret_task);
+        return r ?: engine_replan(f->engine, f->run, &s, &plan);
+}
+
+#define DOC "{\"kind\":\"server\",\"spec\":{\"cpu\":1}}"
+
+Test(replan, keeps_what_has_started_and_changes_the_rest)
+{
+        static const char *const ids[] = {"op/t0", "op/t1", "op/new"};
+        const char *task = NULL;
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 3, true, ON_FAILURE_ROLLBACK, 0);
+        cr_assert_eq(replan(&f, 3, ids, DOC, &task), -ENOENT, "it is not paused");
+        engine_pause(f.engine, f.run, "{}");
+        cr_assert_eq(replan(&f, 3, ids, DOC, &task), -EBUSY);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(replan(&f, 2, ids + 1, DOC, &task), -EINVAL, "t0 has been made");
+        cr_assert_str_eq(task, "op/t0");
+        cr_assert_eq(replan(&f, 3, ids, "{\"kind\":\"server\",\"spec\":{\"cpu\":3}}", &task), -EINVAL);
+        cr_assert_eq(replan(&f, 3, ids, DOC, &task), 0);
+        cr_assert_str_eq(inventory_get(&f.site.inventory, "server.new")->claim, f.run->id_text);
+        cr_assert_eq(status(&f, 0), TASK_SUCCEEDED);
+        cr_assert_eq(f.run->status, RUN_PAUSED);
+        crash(&f);
+        cr_assert_eq(f.run->n_tasks, 3);
+        cr_assert_eq(engine_resume(f.engine, f.run, "{}"), 0);
+        engine_schedule(f.engine);
+        cr_assert_eq(f.n_calls, 2);
+        cr_assert_str_eq(answer(&f, CALL_BEGIN, PRVNG_DONE).task, "op/t1");
+        cr_assert_str_eq(answer(&f, CALL_BEGIN, FAILS).task, "op/new");
+        cr_assert_eq(f.run->status, RUN_ROLLING_BACK);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_ROLLED_BACK);
+        cr_assert_eq(status(&f, 0), TASK_UNDONE);
+        fake_deinit(&f);
+}
+
+Test(replan, an_attempt_goes_on_under_its_op_id)
+{
+        static const char *const ids[] = {"op/new", "op/t0"};
+        struct engine_call first, second;
+        const char *task = NULL;
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_ROLLBACK, 0);
+        first = answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE);
+        engine_pause(f.engine, f.run, "{}");
+        cr_assert_eq(replan(&f, 2, ids, DOC, &task), -EINVAL, "t0 would get another spec");
+        cr_assert_eq(replan(&f, 1, ids + 1, DOC, &task), 0);
+        engine_resume(f.engine, f.run, "{}");
+        tick(&f, 60000);
+        second = answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(memcmp(&first.op_id, &second.op_id, sizeof(first.op_id)), 0);
+        cr_assert_eq(second.attempt, 2);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
