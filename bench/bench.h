@@ -67,6 +67,7 @@ void bench_wait_for_end(struct bench *b);
 void bench_independent(void); /* throughput.c */
 void bench_dag(void);
 void bench_chain(void);
+double chain_rate(unsigned n);
 void bench_inflight_64(void);
 void bench_inflight_1024(void);
 void bench_cost_ratio(void);

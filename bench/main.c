@@ -6,6 +6,7 @@
  *      bench-engine NAME...                    what has one of these in a name below
  *      bench-engine --write-graph FOLDER N     a graph for the two programs that peers.py compares
  *      bench-engine --load-and-drain CONF FILE
+ *      bench-engine --chain N                  the same: tasks a second of a chain
  *      bench-engine --resume CONF              (used by engine.resume_1m_tasks)
  */
 #include "bench.h"
@@ -63,7 +64,7 @@ static const struct {
          {"engine.cost_us_per_task_1k", "engine.cost_us_per_task_1m",
           "engine.cost_ratio_1m_over_1k"}},
         {bench_restart, {"engine.restart_100k.ms"}},
-        {bench_resume_1m, {"engine.resume_1m_tasks.ms"}},
+        {bench_resume_1m, {"engine.resume_1m_tasks.ms", "engine.resume_1m_tasks_snapshot.ms"}},
 };
 
 static bool wanted(const char *const *names, char **words, int n_words)
@@ -81,6 +82,10 @@ int main(int argc, char **argv)
                 return resume_once(argv[2]);
         if (argc == 4 && streq(argv[1], "--load-and-drain"))
                 return load_and_drain(argv[2], argv[3]);
+        if (argc == 3 && streq(argv[1], "--chain")) {
+                printf("%.1f\n", chain_rate((unsigned)strtoul(argv[2], NULL, 10)));
+                return 0;
+        }
         if (argc == 4 && streq(argv[1], "--write-graph")) {
                 write_graph(argv[2], (unsigned)strtoul(argv[3], NULL, 10));
                 return 0;

@@ -74,6 +74,11 @@ void bench_dag(void)
         print("engine.bytes_per_task", r.bytes_per_task, "B");
 }
 
+double chain_rate(unsigned n)
+{
+        return n / run_once(&(struct load){"file", "noop", CHAIN, n}).seconds;
+}
+
 /* Each round: the disk alone, then the chain in the same folder. */
 void bench_chain(void)
 {

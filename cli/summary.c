@@ -159,16 +159,19 @@ static void put_at(const struct view *v, const struct record *r, struct buf *out
         BUF_LIT(out, "  ");
 }
 
+static void put_one_line(const char *text, struct buf *out)
+{
+        for (; *text; text++)
+                buf_putc(out, *text == '\n' ? ' ' : *text);
+}
+
 static void put_message(const struct record *r, const char *between, struct buf *out)
 {
-        struct buf text = BUF_NULL;
-
-        if (r->message.n) {
-                for (size_t i = 0; i < r->message.n; i++)
-                        buf_putc(&text, r->message.p[i] == '\n' ? ' ' : r->message.p[i]);
-                buf_printf(out, "%s%s", between, buf_str(&text));
-        }
-        buf_deinit(&text);
+        if (!r->message.n)
+                return;
+        buf_puts(out, between);
+        for (size_t i = 0; i < r->message.n; i++)
+                buf_putc(out, r->message.p[i] == '\n' ? ' ' : r->message.p[i]);
 }
 
 static void line_of_task(const struct view *v, const struct run *run, const struct record *r,
@@ -202,6 +205,14 @@ static void line_of_task(const struct view *v, const struct run *run, const stru
                 paint(out, v->color, YELLOW, "undo");
                 buf_printf(out, " (%s)", verb_names[run_undo_verb(t)]);
                 break;
+        case RECORD_UNDONE:
+                paint(out, v->color, YELLOW, "undone");
+                put_message(r, ": ", out);
+                break;
+        case RECORD_UNDO_FAILED:
+                paint(out, v->color, RED, "could not be undone");
+                put_message(r, ": ", out);
+                break;
         case RECORD_SURPLUS:
                 paint(out, v->color, YELLOW, "was made twice: the other one is deleted");
                 break;
@@ -229,6 +240,7 @@ static void line_of_task(const struct view *v, const struct run *run, const stru
 void view_line(const struct view *v, const struct run *run, const struct record *r,
                struct buf *out)
 {
+        struct buf reason = BUF_NULL;
         uint32_t n = 0;
 
         switch (r->type) {
@@ -279,7 +291,10 @@ void view_line(const struct view *v, const struct run *run, const struct record 
                 BUF_LIT(out, "rollback");
                 if (r->checkpoint)
                         buf_printf(out, " to checkpoint %u", r->checkpoint);
-                put_message(r, ": ", out);
+                BUF_LIT(out, ": ");
+                undo_reason(run, &reason);
+                put_one_line(buf_str(&reason), out);
+                buf_deinit(&reason);
                 buf_putc(out, '\n');
                 return;
         case RECORD_UNWIND:

@@ -434,6 +434,112 @@ Test(view, the_end_names_what_failed_and_where_to_look)
         end(&s);
 }
 
+/* All is done but the last task, which fails: the other three are undone, the first of them is under
+ * way. */
+static void fail_and_roll_back(struct story *s)
+{
+        begin(s);
+        intent(s, 0, 0);
+        intent(s, 1, 0);
+        done(s, 0, 1000);
+        done(s, 1, 1000);
+        intent(s, 3, 1000);
+        intent(s, 4, 1000);
+        done(s, 3, 2000);
+        tell(s, RECORD(.type = RECORD_FAILED, .task = 4, .answer = -3, .effect = 0, .at = START + 2000,
+                       .message = span_of("no such version")));
+        tell(s, RECORD(.type = RECORD_HALT, .task = 4, .message = span_of("base/os@web-1 failed")));
+        tell(s, RECORD(.type = RECORD_ROLLBACK, .at = START + 2000,
+                       .message = span_of("no such version")));
+        tell(s, RECORD(.type = RECORD_UNWIND, .count = 3));
+        tell(s, RECORD(.type = RECORD_UNDO, .task = 3, .at = START + 2000, .verb = span_of("delete"),
+                       .request = span_of("{}")));
+}
+
+Test(view, a_rollback_shows_what_is_undone_and_why)
+{
+        struct buf out = BUF_NULL;
+        struct story s;
+
+        fail_and_roll_back(&s);
+        tell(&s, RECORD(.type = RECORD_UNDONE, .task = 3, .at = START + 3000));
+        tell(&s, RECORD(.type = RECORD_UNDO, .task = 1, .at = START + 3000, .verb = span_of("delete"),
+                        .request = span_of("{}")));
+        s.view.now_ms = START + 9000;
+        view_tree(&s.view, s.run, &out);
+        cr_assert(strstr(buf_str(&out), "  rolling back  9s\n"
+                                        "  base/os@web-1 failed: no such version\n"
+                                        "  ● servers   0/2 undone"),
+                  "%s", buf_str(&out));
+        cr_assert(strstr(buf_str(&out), "      ✓ web-0     1s\n"
+                                        "      ● web-1     6s  undo: delete\n"),
+                  "%s", buf_str(&out));
+        cr_assert(strstr(buf_str(&out), "      ↶ os@web-0  undone\n"
+                                        "      ✗ os@web-1  1s  no such version\n"),
+                  "%s", buf_str(&out));
+        cr_assert(strstr(buf_str(&out), "  rolling back: 1 of 3 undone\n"), "%s", buf_str(&out));
+        for (size_t height = 8; height < 16; height++) {
+                buf_clear(&out);
+                s.view.height = height;
+                view_tree(&s.view, s.run, &out);
+                cr_assert_leq(count_lines(&out), height, "%zu:\n%s", height, buf_str(&out));
+        }
+        buf_deinit(&out);
+        end(&s);
+}
+
+Test(view, what_a_rollback_left_is_listed_with_its_reason)
+{
+        struct buf out = BUF_NULL;
+        struct story s;
+
+        fail_and_roll_back(&s);
+        tell(&s, RECORD(.type = RECORD_UNDO_FAILED, .task = 3, .answer = -3, .at = START + 3000,
+                        .message = span_of("it is\nprotected")));
+        cr_assert(strstr(buf_str(&s.lines), "  rollback: base/os@web-1 failed: no such version\n"), "%s",
+                  buf_str(&s.lines));
+        cr_assert(strstr(buf_str(&s.lines), "  3 tasks to undo\n"), "%s", buf_str(&s.lines));
+        cr_assert(strstr(buf_str(&s.lines), "  base/os@web-0  could not be undone: it is protected\n"),
+                  "%s", buf_str(&s.lines));
+        for (unsigned i = 0; i < 2; i++) {
+                tell(&s, RECORD(.type = RECORD_UNDO, .task = i, .verb = span_of("delete"),
+                                .request = span_of("{}")));
+                tell(&s, RECORD(.type = RECORD_UNDONE, .task = i));
+        }
+        tell(&s, RECORD(.type = RECORD_END, .status = span_of("rollback_incomplete"),
+                        .at = START + 5000));
+        view_summary(&s.view, s.run, &out);
+        cr_assert_str_eq(buf_str(&out), "✗ shop rollback incomplete in 3s: 4 tasks, 1 failed, 2 undone, "
+                                        "1 not undone\n");
+        buf_clear(&out);
+        view_troubles(&s.view, s.run, &out);
+        cr_assert(strstr(buf_str(&out), "  rolled back: base/os@web-1 failed: no such version\n"), "%s",
+                  buf_str(&out));
+        cr_assert(strstr(buf_str(&out), "  ✗ base/os@web-0  could not be undone\n"
+                                        "    still there: server.x\n"
+                                        "    it is\n    protected\n"),
+                  "%s", buf_str(&out));
+        cr_assert(strstr(buf_str(&out), "prvng batch resume "), "%s", buf_str(&out));
+        buf_deinit(&out);
+        end(&s);
+}
+
+Test(view, what_is_waited_for_is_shown_with_its_age)
+{
+        struct buf out = BUF_NULL;
+        struct story s;
+
+        begin(&s);
+        tell(&s, RECORD(.type = RECORD_WAIT, .task = 0, .at = START + 1000,
+                        .message = span_of("server.db: state == \"ready\"; last: state = \"booting\"")));
+        s.view.now_ms = START + 6000;
+        view_tree(&s.view, s.run, &out);
+        cr_assert(strstr(buf_str(&out), "web-0     5s  waits: server.db: state == \"ready\""), "%s",
+                  buf_str(&out));
+        buf_deinit(&out);
+        end(&s);
+}
+
 Test(view, no_colours_unless_asked_for)
 {
         struct buf out = BUF_NULL;

@@ -59,8 +59,9 @@ void undo_reason(const struct run *run, struct buf *out)
 
         if (!run->rollback_reason)
                 return;
-        if (*run->rollback_reason) {
-                buf_puts(out, run->rollback_reason);
+        if (run->halted_by < run->n_tasks && (*run->rollback_reason || !*run->rollback_who)) {
+                buf_printf(out, "%s failed", task_id(run, &run->tasks[run->halted_by]));
+                buf_printf(out, "%s%s", *run->rollback_reason ? ": " : "", run->rollback_reason);
                 return;
         }
         if (json_parse(run->rollback_who, strlen(run->rollback_who), &who, NULL))

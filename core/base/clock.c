@@ -16,6 +16,14 @@ int64_t clock_boot_ms(void)
         return now_ms(CLOCK_BOOTTIME);
 }
 
+int64_t clock_tick_us(void)
+{
+        struct timespec ts;
+
+        clock_gettime(CLOCK_MONOTONIC, &ts);
+        return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
 int64_t clock_wall_ms(void)
 {
         return now_ms(CLOCK_REALTIME);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The two clocks. Timeouts use the boot-time clock: a jump of the wall clock shortens nothing. */
+/* The clocks. Timeouts use the boot-time clock: a jump of the wall clock shortens nothing. */
 #ifndef PRVNG_BASE_CLOCK_H
 #define PRVNG_BASE_CLOCK_H
 
@@ -9,6 +9,7 @@
 
 int64_t clock_boot_ms(void);
 int64_t clock_wall_ms(void);
+int64_t clock_tick_us(void); /* for measuring how long something takes */
 void clock_text(int64_t wall_ms, char ret_text[CLOCK_TEXT]); /* RFC 3339, UTC */
 
 #endif

@@ -41,7 +41,7 @@ int strmap_reserve(struct strmap *m, size_t n)
 {
         struct strmap bigger = {.cap = MAX(m->cap, (size_t)8)};
 
-        while (bigger.cap * 3 / 4 < n)
+        while (bigger.cap * 7 / 8 < n)
                 bigger.cap *= 2;
         if (bigger.cap == m->cap)
                 return 0;

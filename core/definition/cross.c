@@ -267,6 +267,10 @@ static void check_dependencies(struct check *c, const struct names *servers)
                 if (e->source && e->target && *e->source && streq(e->source, e->target))
                         check_problem(c, member(c, e->node, "target"), NULL,
                                       "\"%.60s\" depends on itself; remove this dependency", e->source);
+                if (e->wait_condition && *e->wait_condition && e->type == DEPENDENCY_OPTIONAL)
+                        check_problem(c, member(c, e->node, "wait_condition"), NULL,
+                                      "an optional dependency is waited for only where it is in the "
+                                      "plan, so it has no condition; make its type hard or soft");
         }
 }
 

@@ -301,6 +301,27 @@ Test(definition, all_problems_at_once)
         }
 }
 
+Test(definition, conditions_of_dependencies)
+{
+        _cleanup_(cleanup_fixture) struct fixture f = { 0 };
+        _cleanup_(cleanup_buf) struct buf json = BUF_NULL;
+
+#define DEPENDENCY(type)                                                                           \
+        "{\"name\":\"w\",\"operations\":[{\"id\":\"a\",\"type\":\"create\",\"target\":\"server\","      \
+        "\"items\":[\"s-0\",\"s-1\"]}],\"dependencies\":[{\"source\":\"server.s-0\",\"target\":"       \
+        "\"server.s-1\",\"type\":\"" type "\",\"wait_condition\":\"outputs['gr\\u00f6\\u00dfe'] == 1\"}]}"
+        check(&f, DEPENDENCY("soft"));
+        cr_assert_eq(f.problems.n, 0, "%s", f.printed);
+        cr_assert_str_eq(f.definition->dependencies[0].wait_condition, "outputs['größe'] == 1");
+        cr_assert_eq(definition_canonical(f.definition, &json), 0);
+        cr_assert_not_null(strstr(buf_str(&json), "\"wait_condition\":\"outputs['größe'] == 1\""));
+        cleanup_fixture(&f);
+        f = (struct fixture){ 0 };
+        check(&f, DEPENDENCY("optional"));
+        expect(&f, "dependencies[0].wait_condition: an optional dependency is waited for only where it "
+                   "is in the plan, so it has no condition; make its type hard or soft");
+}
+
 Test(definition, provider_attributes)
 {
         _cleanup_(cleanup_fixture) struct fixture agnostic = { 0 }, specific = { 0 }, mistyped = { 0 };

@@ -400,7 +400,7 @@ static void hold_lane(struct flight *f, const struct op_reply *reply)
 
         if (reply->answer != PRVNG_RATE_LIMITED || reply->retry_after_ms <= 0 ||
             f->phase == PHASE_SEEING || f->phase == PHASE_JUDGING ||
-            (f->lane->hold.place && f->lane->hold.at >= until))
+            (timer_is_set(&f->lane->hold) && f->lane->hold.at >= until))
                 return;
         if (timers_set(&e->timers, &f->lane->hold, until))
                 e->error = -ENOMEM;
@@ -492,7 +492,7 @@ static void next_step(struct flight *f)
         switch (f->phase) {
         case PHASE_WAITING:
                 engine_call(f, CALL_POLL, PHASE_POLLING, f->engine->boot_ms + CALL_MS);
-                if (!f->limit.place) /* after a poll that could not ask */
+                if (!timer_is_set(&f->limit)) /* after a poll that could not ask */
                         set_limit(f, CALL_MS);
                 break;
         case PHASE_DELAYED:

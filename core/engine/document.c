@@ -37,14 +37,16 @@ int compose_document(const struct site *site, const struct run *run, struct task
                      const char *spec, struct buf *ret)
 {
         const struct resource *r = run_resource(site, run, t);
-        const char *doc = task_doc(run, t), *own = strstr(doc, ",\"spec\":");
+        const char *own;
 
         buf_clear(ret);
-        if (spec && own) {
-                buf_append(ret, doc, (size_t)(own - doc) + 8);
+        task_doc_append(run, t, ret);
+        if (!buf_error(ret))
+                ret->n--; /* the bracket */
+        own = spec ? strstr(buf_str(ret), ",\"spec\":") : NULL;
+        if (own) {
+                ret->n = (size_t)(own - ret->data) + 8;
                 buf_puts(ret, spec);
-        } else {
-                buf_append(ret, doc, t->n_doc - 1);
         }
         if (present(r)) {
                 BUF_LIT(ret, ",\"identity\":");
@@ -52,7 +54,7 @@ int compose_document(const struct site *site, const struct run *run, struct task
                 BUF_LIT(ret, ",\"former\":");
                 buf_puts(ret, r->spec);
         }
-        add_inputs(site, doc + t->n_doc + 1, ret);
+        add_inputs(site, task_uses(run, t), ret);
         buf_putc(ret, '}');
         return buf_error(ret);
 }

@@ -35,6 +35,8 @@ static void journal_changes(struct engine *e, struct run *run)
                         record.changed = r->changed_ms;
                         if (*r->op_id)
                                 uid_parse(r->op_id, strlen(r->op_id), &record.op_id);
+                        if (*r->run) /* may be another one: what was found, or changed since */
+                                uid_parse(r->run, strlen(r->run), &record.run);
                 }
                 engine_append(e, NULL, &record);
         }

@@ -214,8 +214,8 @@ static bool engine_run_is_busy(const struct run *run)
         const struct running *running = run->userdata;
 
         for (uint32_t i = 0; i < running->n_flights; i++)
-                if (running->flights[i]->calling || running->flights[i]->next.place ||
-                    running->flights[i]->limit.place)
+                if (running->flights[i]->calling || timer_is_set(&running->flights[i]->next) ||
+                    timer_is_set(&running->flights[i]->limit))
                         return true;
         return false;
 }
@@ -241,6 +241,7 @@ struct flight *flight_new(struct engine *e, struct run *run, uint32_t task)
 {
         struct running *running = run->userdata;
         struct flight *f = e->free;
+        struct timer next, limit;
 
         if (running->n_flights == running->cap_flights) {
                 uint32_t cap = running->cap_flights ? running->cap_flights * 2 : 64;
@@ -254,10 +255,12 @@ struct flight *flight_new(struct engine *e, struct run *run, uint32_t task)
         if (f)
                 e->free = f->next_free;
         else
-                f = malloc(sizeof(*f));
+                f = calloc(1, sizeof(*f));
         if (!f)
                 return NULL;
-        *f = (struct flight){.engine = e, .run = run, .task = task};
+        next = f->next; /* not set, but they may still have their place among the timers */
+        limit = f->limit;
+        *f = (struct flight){.engine = e, .run = run, .task = task, .next = next, .limit = limit};
         if (run->tasks[task].attempt) {
                 f->role = run->tasks[task].attempt->role;
                 f->verb = run->tasks[task].attempt->verb;
@@ -373,7 +376,7 @@ void engine_time(struct engine *e, int64_t boot_ms, int64_t wall_ms)
                         attempt_timer(timer->owner, timer->kind);
 }
 
-int64_t engine_deadline(const struct engine *e)
+int64_t engine_deadline(struct engine *e)
 {
         return timers_next(&e->timers);
 }
@@ -382,7 +385,7 @@ int64_t engine_deadline(const struct engine *e)
 
 static bool may_start(const struct engine *e, const struct engine_lane *lane)
 {
-        return e->in_flight < e->max_in_flight && !lane->hold.place &&
+        return e->in_flight < e->max_in_flight && !timer_is_set(&lane->hold) &&
                (!lane->batch_size || lane->in_flight < lane->batch_size);
 }
 

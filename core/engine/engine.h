@@ -105,7 +105,7 @@ struct engine *engine_free(struct engine *e);
 void engine_time(struct engine *e, int64_t boot_ms, int64_t wall_ms);
 
 /* When engine_time should be called next at the latest (boot-time clock); INT64_MAX: no timer. */
-int64_t engine_deadline(const struct engine *e);
+int64_t engine_deadline(struct engine *e);
 
 /* Who submitted what: goes into the records of a run. */
 struct submission {

@@ -17,12 +17,12 @@ static void sift(struct timers *t, uint32_t i)
 {
         struct timer *timer = t->heap[i];
 
-        for (; i > 0 && timer->at < t->heap[(i - 1) / 2]->at; i = (i - 1) / 2)
+        for (; i > 0 && timer->sorted < t->heap[(i - 1) / 2]->sorted; i = (i - 1) / 2)
                 put(t, i, t->heap[(i - 1) / 2]);
         for (uint32_t child; (child = 2 * i + 1) < t->n; i = child) {
-                if (child + 1 < t->n && t->heap[child + 1]->at < t->heap[child]->at)
+                if (child + 1 < t->n && t->heap[child + 1]->sorted < t->heap[child]->sorted)
                         child++;
-                if (timer->at <= t->heap[child]->at)
+                if (timer->sorted <= t->heap[child]->sorted)
                         break;
                 put(t, i, t->heap[child]);
         }
@@ -31,6 +31,10 @@ static void sift(struct timers *t, uint32_t i)
 
 int timers_set(struct timers *t, struct timer *timer, int64_t at)
 {
+        if (timer->place && timer->sorted <= at) {
+                timer->at = at;
+                return 0;
+        }
         if (!timer->place && t->n == t->cap) {
                 uint32_t cap = t->cap ? t->cap * 2 : 64;
                 struct timer **heap = realloc(t->heap, cap * sizeof(*heap));
@@ -40,17 +44,18 @@ int timers_set(struct timers *t, struct timer *timer, int64_t at)
                 t->heap = heap;
                 t->cap = cap;
         }
-        timer->at = at;
+        timer->at = timer->sorted = at;
         if (!timer->place)
                 put(t, t->n++, timer);
         sift(t, timer->place - 1);
         return 0;
 }
 
-void timers_unset(struct timers *t, struct timer *timer)
+void timers_forget(struct timers *t, struct timer *timer)
 {
         uint32_t i = timer->place;
 
+        timer->at = TIMER_NEVER;
         if (!i--)
                 return;
         timer->place = 0;
@@ -60,13 +65,28 @@ void timers_unset(struct timers *t, struct timer *timer)
         sift(t, i);
 }
 
+int64_t timers_next(struct timers *t)
+{
+        while (t->n && t->heap[0]->sorted != t->heap[0]->at) {
+                struct timer *top = t->heap[0];
+
+                if (timer_is_set(top)) {
+                        top->sorted = top->at;
+                        sift(t, 0);
+                } else {
+                        timers_forget(t, top);
+                }
+        }
+        return t->n ? t->heap[0]->at : TIMER_NEVER;
+}
+
 struct timer *timers_due(struct timers *t, int64_t now)
 {
         struct timer *timer;
 
-        if (!t->n || t->heap[0]->at > now)
+        if (!t->n || t->heap[0]->sorted > now || timers_next(t) > now)
                 return NULL;
         timer = t->heap[0];
-        timers_unset(t, timer);
+        timers_forget(t, timer);
         return timer;
 }

@@ -41,6 +41,9 @@ static void site_run_line(struct buf *b, const struct run *run)
                 NUMBER(b, run, ended_ms);
                 NUMBER(b, run, n_drift);
         }
+        BUF_LIT(b, " claims=");
+        for (const struct resource *r = run->claims; r; r = r->next_claim)
+                buf_printf(b, "%s,", r->key);
         buf_putc(b, '\n');
 }
 
@@ -125,6 +128,7 @@ static void head_lines(struct buf *b, const struct run *r)
         NUMBER(b, r, preserve);
         STRING(b, r, rollback_reason);
         STRING(b, r, rollback_who);
+        NUMBER(b, r, rollback_ms);
         NUMBER(b, r, n_completed);
         NUMBER(b, r, n_attempts);
         NUMBER(b, r, started_ms);
@@ -212,7 +216,7 @@ static void task_line(struct buf *b, const struct run *run, uint32_t number)
         string(b, "id", task_id(run, t));
         string(b, "key", task_key(run, t));
         string(b, "doc", task_doc(run, t));
-        string(b, "uses", task_doc(run, t) + t->n_doc + 1);
+        string(b, "uses", task_uses(run, t));
         string(b, "waits", task_waits(run, t));
         NUMBER(b, t, operation);
         NUMBER(b, t, lane);

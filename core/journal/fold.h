@@ -11,13 +11,14 @@ struct resource_change {
 };
 
 /* The resource becomes that, without a look at what stands on what. */
-int resource_set(struct resource *r, const struct resource_change *c);
+int resource_set(struct inventory *inv, struct resource *r, const struct resource_change *c);
 int inventory_put(struct inventory *inv, struct resource *r, const struct resource_change *c);
 struct resource *inventory_entry(struct inventory *inv, struct span key);
 /* With all that stands on it. -ENOMEM. */
 int inventory_gone(struct inventory *inv, struct span key);
 
-int claim(struct site *s, struct run *run, const char *key);
+/* Adds to the end of the run's claims, where *last points; -EBADMSG if another run has it. */
+int claim(struct site *s, struct run *run, struct span key, struct resource ***last);
 int add_run(struct site *s, struct run *run);
 
 bool run_status_from_span(struct span name, enum run_status *ret);
@@ -46,6 +47,8 @@ enum { VERB_CREATE, VERB_UPDATE, VERB_DELETE, VERB_CHECK, VERB_JOIN }; /* as enu
         })
 
 /* run-plan.c */
+int run_add_bytes(struct run *run, const void *data, size_t n);
+int run_add_text(struct run *run, struct span s, uint32_t *ret_offset); /* with a NUL */
 int find_verb(struct span name, uint8_t *ret);
 int apply_to_plan(struct run *run, const struct record *r);
 
@@ -53,6 +56,15 @@ int apply_to_plan(struct run *run, const struct record *r);
 int note_get(struct run *run, struct task *t, struct task_note **ret_note);
 /* Back to how a run starts: no attempts, notes, checkpoints, queues. */
 void forget_progress(struct run *run);
+
+/* run-doc.c */
+struct doc_part {
+        uint32_t whole;      /* the document kept whole that it is most like */
+        uint16_t start, end; /* bytes in common with it there */
+        struct span rest;    /* what stands between; in run->doc */
+};
+int doc_split(struct run *run, struct span key, struct span doc, struct doc_part *ret_part);
+int doc_add(struct run *run, const struct doc_part *part); /* behind the task's other texts */
 
 /* run-graph.c */
 /* Would the engine start the task, seeing it in a queue? */
@@ -90,7 +102,6 @@ void free_plan(struct run *run); /* without text and tasks */
 
 /* run-inventory.c */
 #define BUILDS_ON_MAX 2048
-struct span spec_of(const struct run *run, const struct task *t);
 size_t builds_on_of(const struct run *run, const struct task *t, char *ret, size_t n_ret);
 int change_inventory(struct run *run, struct site *site, struct task *t, const struct record *r);
 int left_behind(struct run *run, struct site *site, struct task *t, const struct record *r);

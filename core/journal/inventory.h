@@ -7,24 +7,28 @@
 #define PRVNG_JOURNAL_INVENTORY_H
 
 #include "base/strmap.h"
+#include "base/uid.h"
+#include "journal/texts.h"
 
 struct resource {
         char *key;         /* "server.web-0", "taskserv.containerd@web-0", "network.private@upcloud" */
-        char *workflow;    /* name that owns it; NULL: claimed, not there yet */
+        const char *workflow; /* name that owns it; NULL: claimed, not there yet */
         const char *plugin;      /* "provider/local", "taskserv/containerd" */
         const char *spec;        /* JSON object: the spec it was last made with */
         const char *outputs;     /* JSON object: its last result */
         const char *builds_on;   /* keys of the resources it stands on, separated by spaces; "" */
-        const char *op_id;       /* request that last changed it; "" if it was found or adopted */
         const char *run;         /* run that last changed it */
         int64_t changed_ms; /* wall clock */
-        uint32_t n_on;     /* how many resources build on it */
         const char *claim;       /* id of the run in flight that may change it, or NULL */
         const char *claim_workflow; /* that run's workflow name, or NULL */
+        struct resource *next_claim; /* of the same run */
+        uint32_t n_on;     /* how many resources build on it */
+        char op_id[UID_TEXT];    /* request that last changed it; "" if it was found or adopted */
 };
 
 struct inventory {
         struct strmap by_key; /* struct resource * */
+        struct texts texts;   /* of the resources: what they have in common */
 };
 
 static inline const struct resource *inventory_get(const struct inventory *i, const char *key)

@@ -33,17 +33,9 @@ struct resource *run_resource(const struct site *site, const struct run *run, st
         return r;
 }
 
-/* The spec that the plan gave the task, inside its document. */
-struct span spec_of(const struct run *run, const struct task *t)
-{
-        const char *doc = task_doc(run, t), *spec = strstr(doc, ",\"spec\":");
-
-        return spec ? span_n(spec + 8, (size_t)(doc + t->n_doc - 1 - (spec + 8))) : span_of("{}");
-}
-
 size_t builds_on_of(const struct run *run, const struct task *t, char *ret, size_t n_ret)
 {
-        return keys_of(task_doc(run, t) + t->n_doc + 1, ret, n_ret);
+        return keys_of(task_uses(run, t), ret, n_ret);
 }
 
 static int put(struct run *run, struct site *site, struct task *t, const struct record *r,
@@ -86,7 +78,7 @@ int change_inventory(struct run *run, struct site *site, struct task *t, const s
 {
         if (t->verb == VERB_DELETE)
                 return gone(run, site, t);
-        return put(run, site, t, r, spec_of(run, t));
+        return put(run, site, t, r, task_spec(run, t));
 }
 
 /* A create that failed but left something behind. So that it has an owner, it is in the inventory from
@@ -104,7 +96,7 @@ int left_behind(struct run *run, struct site *site, struct task *t, const struct
         uid_text(&t->attempt->op_id, op_id);
         snprintf(outputs, sizeof(outputs), "{\"op_id\":\"%s\"}", op_id);
         known.outputs = span_of(outputs);
-        return put(run, site, t, &known, spec_of(run, t));
+        return put(run, site, t, &known, task_spec(run, t));
 }
 
 /* What an undo did to it: `spec` is what was there before the task. */

@@ -6,14 +6,14 @@ static const char *const verbs[] = {"create", "update", "delete", "check", "join
 static const char *const targets[] = {"server", "taskserv", "cluster"};
 static const char *const failures[] = {"fail", "continue", "rollback"};
 
-static int add_text(struct run *run, struct span s, uint32_t *ret_offset)
+int run_add_bytes(struct run *run, const void *data, size_t n)
 {
-        size_t need = run->n_text + s.n + 1;
+        size_t need = run->n_text + n;
 
-        if (need > UINT32_MAX)
+        if (need >= UINT32_MAX)
                 return error_origin(-E2BIG);
-        if (need > run->cap_text) {
-                size_t cap = MAX(run->cap_text + run->cap_text / 2, MAX(need, (size_t)4096));
+        if (need >= run->cap_text) { /* one more, for a NUL */
+                size_t cap = MAX(run->cap_text + run->cap_text / 2, MAX(need + 1, (size_t)4096));
                 char *text = realloc(run->text, cap);
 
                 if (!text)
@@ -21,12 +21,22 @@ static int add_text(struct run *run, struct span s, uint32_t *ret_offset)
                 run->text = text;
                 run->cap_text = cap;
         }
-        if (s.n)
-                memcpy(run->text + run->n_text, s.p, s.n);
-        run->text[run->n_text + s.n] = 0;
-        if (ret_offset)
-                *ret_offset = (uint32_t)run->n_text;
+        if (n)
+                memcpy(run->text + run->n_text, data, n);
         run->n_text = need;
+        return 0;
+}
+
+int run_add_text(struct run *run, struct span s, uint32_t *ret_offset)
+{
+        size_t at = run->n_text;
+        int q = run_add_bytes(run, s.p, s.n);
+
+        q = q ?: run_add_bytes(run, "", 1);
+        if (q)
+                return error_fold(q);
+        if (ret_offset)
+                *ret_offset = (uint32_t)at;
         return 0;
 }
 
@@ -57,6 +67,7 @@ static int apply_run(struct run *run, const struct record *r)
         run->strategy.interval = r->interval;
         run->snapshot_every_s = r->snapshot_every;
         run->halted_by = TASK_NONE;
+        run->next_claim = run->claims;
         if ((!run->name && set_string(&run->name, r->name)) || set_string(&run->kind, r->kind) ||
             set_string(&run->who, r->who) || set_string(&run->folder, r->folder) ||
             set_string(&run->file, r->file) || set_string(&run->backoff, r->backoff) ||
@@ -86,7 +97,7 @@ static int apply_operation(struct run *run, const struct record *r)
         q = find_name(verbs, N_ELEMENTS(verbs), r->verb, &o.verb);
         q = q ?: find_name(targets, N_ELEMENTS(targets), r->target, &o.target);
         q = q ?: find_name(failures, N_ELEMENTS(failures), r->on_failure, &o.on_failure);
-        q = q ?: add_text(run, r->id, &o.text);
+        q = q ?: run_add_text(run, r->id, &o.text);
         q = q ?: GROW(run->operations, run->n_operations, run->cap_operations);
         if (q)
                 return error_fold(q);
@@ -121,6 +132,17 @@ static int add_deps(struct run *run, struct span deps, uint32_t soft, uint32_t *
         return 0;
 }
 
+/* The task's resource, if it is the next one that the run claims: it need not be searched for then. */
+static struct resource *next_claim(struct run *run, struct span key)
+{
+        struct resource *r = run->next_claim;
+
+        if (!r || !key.n || strncmp(r->key, key.p, key.n) != 0 || r->key[key.n])
+                return NULL;
+        run->next_claim = r->next_claim;
+        return r;
+}
+
 static int apply_task(struct run *run, const struct record *r)
 {
         struct task t = {
@@ -133,6 +155,7 @@ static int apply_task(struct run *run, const struct record *r)
                 .irreversible = r->irreversible != 0,
                 .has_waits = r->waits.n != 0,
         };
+        struct doc_part part;
         int q;
 
         q = find_name(verbs, N_ELEMENTS(verbs), r->verb, &t.verb);
@@ -142,15 +165,18 @@ static int apply_task(struct run *run, const struct record *r)
         if (t.verb == VERB_JOIN)
                 t.lane = UINT16_MAX;
         q = q ?: add_deps(run, r->deps, r->soft, &t.n_unmet);
-        q = q ?: add_text(run, r->id, &t.text);
-        q = q ?: add_text(run, r->key, NULL);
-        q = q ?: add_text(run, r->doc, NULL);
-        q = q ?: add_text(run, r->uses, NULL);
+        q = q ?: doc_split(run, r->key, r->doc, &part);
+        q = q ?: run_add_text(run, r->id, &t.text);
+        q = q ?: run_add_text(run, r->key, NULL);
+        q = q ?: run_add_text(run, r->uses, NULL);
         if (r->waits.n)
-                q = q ?: add_text(run, r->waits, NULL);
+                q = q ?: run_add_text(run, r->waits, NULL);
+        q = q ?: doc_add(run, &part);
         q = q ?: GROW(run->tasks, run->n_tasks, run->cap_tasks);
         if (q)
                 return error_fold(q);
+        t.whole = part.whole;
+        t.resource = next_claim(run, r->key);
         run->tasks[run->n_tasks++] = t;
         if (!task_is_join(&t)) {
                 run->operations[t.operation].n_tasks++;
@@ -209,6 +235,12 @@ static int apply_planned(struct run *run, const struct record *r)
 
                 run->text = text ?: run->text;
                 run->cap_text = run->n_text;
+        }
+        if (run->n_operations) {
+                struct operation *o = realloc(run->operations, run->n_operations * sizeof(*o));
+
+                run->operations = o ?: run->operations;
+                run->cap_operations = run->n_operations;
         }
         run->planned = true;
         if (run->replaced)

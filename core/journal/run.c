@@ -6,7 +6,15 @@
 
 struct run *run_new(void)
 {
-        return calloc(1, sizeof(struct run));
+        struct {
+                struct run run;
+                struct buf doc;
+        } *r = calloc(1, sizeof(*r));
+
+        if (!r)
+                return NULL;
+        r->run.doc = &r->doc;
+        return &r->run;
 }
 
 void free_attempt(struct run *run, struct task *t)
@@ -32,12 +40,14 @@ void free_plan(struct run *run)
                 free(run->lanes[i].plugin);
                 free(run->lanes[i].ready);
         }
+        free(steal(&run->wholes));
         free(steal(&run->operations));
         free(steal(&run->lanes));
         free(steal(&run->deps));
         free(steal(&run->next));
         run->n_text = run->cap_text = 0;
         run->n_tasks = run->cap_tasks = 0;
+        run->n_wholes = run->cap_wholes = 0;
         run->n_operations = run->cap_operations = 0;
         run->n_lanes = run->cap_lanes = 0;
         run->n_deps = run->cap_deps = 0;
@@ -68,6 +78,7 @@ void run_unload(struct run *run)
         free(steal(&run->tasks));
         free(steal(&run->notes));
         free(steal(&run->checkpoints));
+        buf_deinit(run->doc);
         run->cap_notes = run->cap_checkpoints = 0;
         run->n_completed = run->n_attempts = 0;
         run->unsettled = 0;
@@ -92,13 +103,11 @@ struct run *run_free(struct run *run)
         free(run->options);
         free(run->notices);
         free(run->backoff);
-        free(run->claims);
         free(run->rollback_reason);
         free(run->rollback_who);
         free(run);
         return NULL;
 }
-
 int note_get(struct run *run, struct task *t, struct task_note **ret_note)
 {
         if (!t->note) {
@@ -114,7 +123,7 @@ int note_get(struct run *run, struct task *t, struct task_note **ret_note)
 /* One note a task: the last one. Few tasks have one. */
 static int note(struct run *run, const struct record *r)
 {
-        struct task_note *n;
+        struct task_note *n = NULL;
         int q = note_get(run, &run->tasks[r->task], &n);
 
         if (q)
@@ -127,7 +136,7 @@ static int note(struct run *run, const struct record *r)
 
 static int keep_former(struct run *run, struct task *t, const struct record *r)
 {
-        struct task_note *n;
+        struct task_note *n = NULL;
         int q = note_get(run, t, &n);
 
         return q ? error_fold(q) : set_string(&n->former, r->former);

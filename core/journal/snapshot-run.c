@@ -137,7 +137,7 @@ static void pack_resource(struct buf *b, const struct run *run, const struct tas
 {
         char builds_on[BUILDS_ON_MAX];
         unsigned flags = (streq(r->plugin, run->lanes[t->lane].plugin) ? SAME_PLUGIN : 0) |
-                         (text_eq(spec_of(run, t), r->spec) ? SAME_SPEC : 0) |
+                         (text_eq(task_spec(run, t), r->spec) ? SAME_SPEC : 0) |
                          (streq(r->run, run->id_text) ? SAME_RUN : 0) |
                          (streq(r->workflow, run->name) ? SAME_WORKFLOW : 0);
 
@@ -199,6 +199,7 @@ static void pack_head(struct buf *b, const struct run *run)
         pack_u64(b, run->to_checkpoint);
         pack_string(b, run->rollback_reason);
         pack_string(b, run->rollback_who);
+        pack_i64(b, run->rollback_ms);
         pack_i64(b, run->started_ms);
         pack_i64(b, run->ended_ms);
         pack_u64(b, run->n_completed);
@@ -324,7 +325,7 @@ static int unpack_resource(struct unpack *u, struct site *site, struct run *run,
         struct resource *r;
 
         c.plugin = flags & SAME_PLUGIN ? span_of(run->lanes[t->lane].plugin) : unpack_span(u);
-        c.spec = flags & SAME_SPEC ? spec_of(run, t) : unpack_span(u);
+        c.spec = flags & SAME_SPEC ? task_spec(run, t) : unpack_span(u);
         c.builds_on = flags & SAME_BUILDS_ON
                               ? span_n(builds_on, builds_on_of(run, t, builds_on, sizeof(builds_on)))
                               : unpack_span(u);
@@ -385,6 +386,7 @@ static int unpack_head(struct unpack *u, struct run *run)
         free(run->rollback_who);
         run->rollback_reason = unpack_string(u);
         run->rollback_who = unpack_string(u);
+        run->rollback_ms = unpack_i64(u);
         run->started_ms = unpack_i64(u);
         run->ended_ms = unpack_i64(u);
         run->n_completed = unpack_u32(u);

@@ -23,24 +23,25 @@ static void pack_site_run(struct buf *b, const struct run *run)
         pack_u64(b, ended || !run->loaded ? run->settled_seq : MAX(run->settled_seq, run->seq));
 }
 
-enum { SAME_WORKFLOW = 1, SAME_PLUGIN = 2, SAME_RUN = 4, SAME_CLAIM = 8, EXISTS = 16, CLAIMED = 32 };
-
-static const struct run *claimed_by(const struct resource *r)
-{
-        return (const struct run *)(const void *)(r->claim - offsetof(struct run, id_text));
-}
+enum { SAME_WORKFLOW = 1, SAME_PLUGIN = 2, SAME_RUN = 4, EXISTS = 8 };
 
 static unsigned same_as(const struct resource *r, const struct resource *before)
 {
-        unsigned flags = (r->workflow ? EXISTS : 0) | (r->claim ? CLAIMED : 0);
+        unsigned flags = r->workflow ? EXISTS : 0;
 
-        if (before && r->claim && r->claim == before->claim)
-                flags |= SAME_CLAIM;
         if (before && r->workflow && before->workflow)
                 flags |= (streq(r->workflow, before->workflow) ? SAME_WORKFLOW : 0) |
                          (streq(r->plugin, before->plugin) ? SAME_PLUGIN : 0) |
                          (streq(r->run, before->run) ? SAME_RUN : 0);
         return flags;
+}
+
+/* In their order: it is that of the plan. */
+static void pack_claims(struct buf *b, const struct run *run)
+{
+        for (const struct resource *r = run->claims; r; r = r->next_claim)
+                pack_string(b, r->key);
+        pack_string(b, NULL);
 }
 
 static void pack_resource(struct buf *b, const struct resource *r, const struct resource *before)
@@ -50,8 +51,6 @@ static void pack_resource(struct buf *b, const struct resource *r, const struct 
         pack_u64(b, flags);
         pack_string(b, r->key);
         pack_u64(b, r->n_on);
-        if ((flags & (CLAIMED | SAME_CLAIM)) == CLAIMED)
-                pack_uid(b, &claimed_by(r)->id);
         if (!(flags & EXISTS))
                 return;
         if (!(flags & SAME_WORKFLOW))
@@ -83,6 +82,8 @@ void pack_site(struct buf *b, const struct site *site)
                 pack_resource(b, e->value.pointer, before);
                 before = e->value.pointer;
         }
+        for (uint32_t i = 0; i < site->n_runs; i++)
+                pack_claims(b, site->runs[i]);
 }
 
 /* Reading */
@@ -113,40 +114,32 @@ static int unpack_site_run(struct unpack *u, struct site *site)
         return 0;
 }
 
-static int unpack_claim(struct unpack *u, struct site *site, const char *key, unsigned flags,
-                        struct run **last)
+static int unpack_claims(struct unpack *u, struct site *site, struct run *run)
 {
-        char text[UID_TEXT];
-        struct uid id;
+        struct resource **last = &run->claims;
+        struct span key;
+        int q = 0;
 
-        if (!(flags & CLAIMED))
-                return 0;
-        if (!(flags & SAME_CLAIM)) {
-                unpack_bytes(u, &id, sizeof(id));
-                uid_text(&id, text);
-                *last = strmap_get(&site->run_by_id, text);
-        }
-        return *last ? claim(site, *last, key) : error_origin(-EBADMSG);
+        while (q == 0 && (key = unpack_span(u)).p)
+                q = claim(site, run, key, &last);
+        return q;
 }
 
 struct before {
         struct span workflow, plugin, run;
-        struct run *claimed_by;
 };
 
 static int unpack_resource(struct unpack *u, struct site *site, struct before *before)
 {
-        unsigned flags = unpack_max(u, 63);
+        unsigned flags = unpack_max(u, 15);
         struct resource *r = inventory_entry(&site->inventory, unpack_span(u));
         struct resource_change c;
-        int q;
 
         if (!r)
                 return error_origin(-ENOMEM);
         r->n_on = unpack_u32(u);
-        q = unpack_claim(u, site, r->key, flags, &before->claimed_by);
-        if (q || !(flags & EXISTS))
-                return q;
+        if (!(flags & EXISTS))
+                return 0;
         if (!(flags & SAME_WORKFLOW))
                 before->workflow = unpack_span(u);
         if (!(flags & SAME_PLUGIN))
@@ -160,7 +153,7 @@ static int unpack_resource(struct unpack *u, struct site *site, struct before *b
         c.builds_on = unpack_span(u);
         c.op_id = unpack_span(u);
         c.changed_ms = unpack_i64(u);
-        return u->bad ? error_origin(-EBADMSG) : resource_set(r, &c);
+        return u->bad ? error_origin(-EBADMSG) : resource_set(&site->inventory, r, &c);
 }
 
 int unpack_site(struct unpack *u, struct site *site)
@@ -182,5 +175,7 @@ int unpack_site(struct unpack *u, struct site *site)
         q = q ?: strmap_reserve(&site->inventory.by_key, n);
         for (; n > 0 && q == 0; n--)
                 q = unpack_resource(u, site, &before);
+        for (uint32_t i = 0; i < site->n_runs && q == 0; i++)
+                q = unpack_claims(u, site, site->runs[i]);
         return q ?: u->bad || u->p != u->end ? error_origin(-EBADMSG) : 0;
 }

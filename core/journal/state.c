@@ -75,34 +75,43 @@ static void count_on(struct inventory *inv, const struct resource *r, int delta)
         }
 }
 
-/* The strings of a resource stand in one piece of memory, which `workflow` points to: with a hundred
- * thousand resources the overhead of one allocation each would be most of it. */
-int resource_set(struct resource *r, const struct resource_change *c)
+static void put_texts(struct resource *r)
 {
-        const struct span parts[] = {c->workflow,  c->plugin, c->spec, c->outputs,
-                                     c->builds_on, c->op_id,  c->run};
-        char *at[N_ELEMENTS(parts)];
-        size_t n = N_ELEMENTS(parts);
-        char *p;
+        texts_put(r->workflow);
+        texts_put(r->plugin);
+        texts_put(r->spec);
+        texts_put(r->outputs);
+        texts_put(r->builds_on);
+        texts_put(r->run);
+        r->workflow = r->plugin = r->spec = r->outputs = r->builds_on = r->run = NULL;
+}
 
-        for (size_t i = 0; i < N_ELEMENTS(parts); i++)
-                n += parts[i].n;
-        p = malloc(n);
-        if (!p)
+int resource_set(struct inventory *inv, struct resource *r, const struct resource_change *c)
+{
+        struct texts *t = &inv->texts;
+        struct resource fresh = {
+                .workflow = texts_get(t, c->workflow.p, c->workflow.n),
+                .plugin = texts_get(t, c->plugin.p, c->plugin.n),
+                .spec = texts_get(t, c->spec.p, c->spec.n),
+                .outputs = texts_get(t, c->outputs.p, c->outputs.n),
+                .builds_on = texts_get(t, c->builds_on.p, c->builds_on.n),
+                .run = texts_get(t, c->run.p, c->run.n),
+        };
+
+        if (!fresh.workflow || !fresh.plugin || !fresh.spec || !fresh.outputs || !fresh.builds_on ||
+            !fresh.run) {
+                put_texts(&fresh);
                 return error_origin(-ENOMEM);
-        for (size_t i = 0; i < N_ELEMENTS(parts); i++) {
-                at[i] = p;
-                p = mempcpy(p, parts[i].n ? parts[i].p : "", parts[i].n);
-                *p++ = 0;
         }
-        free(r->workflow); /* now: the new text may have been taken from the old one */
-        r->workflow = at[0];
-        r->plugin = at[1];
-        r->spec = at[2];
-        r->outputs = at[3];
-        r->builds_on = at[4];
-        r->op_id = at[5];
-        r->run = at[6];
+        memmove(r->op_id, c->op_id.n ? c->op_id.p : "", MIN(c->op_id.n, sizeof(r->op_id) - 1));
+        r->op_id[MIN(c->op_id.n, sizeof(r->op_id) - 1)] = 0;
+        put_texts(r); /* now: the new ones may have been taken from the old ones */
+        r->workflow = fresh.workflow;
+        r->plugin = fresh.plugin;
+        r->spec = fresh.spec;
+        r->outputs = fresh.outputs;
+        r->builds_on = fresh.builds_on;
+        r->run = fresh.run;
         r->changed_ms = c->changed_ms;
         return 0;
 }
@@ -112,7 +121,7 @@ int inventory_put(struct inventory *inv, struct resource *r, const struct resour
         int q;
 
         count_on(inv, r, -1);
-        q = resource_set(r, c);
+        q = resource_set(inv, r, c);
         count_on(inv, r, 1);
         return q;
 }
@@ -186,55 +195,44 @@ int inventory_gone(struct inventory *inv, struct span key)
 {
         struct strmap_entry *e = strmap_find(&inv->by_key, key.p, key.n);
         struct resource *r = e ? e->value.pointer : NULL;
-        char *workflow;
 
         if (!r || !r->workflow)
                 return 0;
         count_on(inv, r, -1);
-        workflow = steal(&r->workflow); /* from here on it is not there: a circle ends */
-        if (r->n_on > 0 && gone_with(inv, r)) {
-                free(workflow);
+        put_texts(r); /* from here on it is not there: a circle ends */
+        if (r->n_on > 0 && gone_with(inv, r))
                 return error_origin(-ENOMEM);
-        }
-        free(workflow);
         inventory_tidy(inv, r);
         return 0;
 }
 
-/* Of a run that lost its claim to another: no plan does that. */
-static void forget_claim(struct run *run, const struct resource *r)
+/* The claims of a run are a list in the order of its plan. */
+int claim(struct site *s, struct run *run, struct span key, struct resource ***last)
 {
-        for (uint32_t i = run ? run->n_claims : 0; i-- > 0;)
-                if (run->claims[i] == r)
-                        run->claims[i] = run->claims[--run->n_claims];
-}
+        struct resource *r = inventory_entry(&s->inventory, key);
 
-int claim(struct site *s, struct run *run, const char *key)
-{
-        struct resource *r = inventory_entry(&s->inventory, span_of(key));
-
-        if (!r || GROW(run->claims, run->n_claims, run->cap_claims))
+        if (!r)
                 return error_origin(-ENOMEM);
-        if (r->claim == run->id_text)
-                return 0;
-        if (r->claim)
-                forget_claim(strmap_get(&s->run_by_id, r->claim), r);
-        run->claims[run->n_claims++] = r;
+        if (r->claim) /* once is enough; nobody claims what another run in flight does */
+                return r->claim == run->id_text ? 0 : error_origin(-EBADMSG);
         r->claim = run->id_text;
         r->claim_workflow = run->name;
+        r->next_claim = NULL;
+        **last = r;
+        *last = &r->next_claim;
         return 0;
 }
 
 static void release_claims(struct site *s, struct run *run)
 {
-        while (run->n_claims > 0) {
-                struct resource *r = run->claims[--run->n_claims];
+        struct resource *next;
 
+        for (struct resource *r = steal(&run->claims); r; r = next) {
+                next = steal(&r->next_claim);
                 r->claim = r->claim_workflow = NULL;
                 inventory_tidy(&s->inventory, r);
         }
-        free(steal(&run->claims));
-        run->cap_claims = 0;
+        run->next_claim = NULL;
 }
 
 /* The site stream */
@@ -244,10 +242,11 @@ void site_deinit(struct site *s)
         strmap_foreach (e, &s->inventory.by_key) {
                 struct resource *r = e->value.pointer;
 
-                free(r->workflow);
+                put_texts(r);
                 free(r);
         }
         strmap_deinit(&s->inventory.by_key);
+        texts_deinit(&s->inventory.texts);
         for (uint32_t i = 0; i < s->n_runs; i++)
                 run_free(s->runs[i]);
         free(s->runs);
@@ -295,24 +294,43 @@ int add_run(struct site *s, struct run *run)
         return 0;
 }
 
-static int apply_claims(struct site *s, struct run *run, const struct record *r)
+/* Keys with characters that JSON escapes: rare, hence by the library. */
+static int claim_parsed(struct site *s, struct run *run, struct span list, struct resource ***last)
 {
         _cleanup_(cleanup_json_decref) json_t *claims = NULL;
         json_t *key;
         size_t i;
         int q;
 
-        if (!r->claims.n)
-                return 0;
-        q = json_parse(r->claims.p, r->claims.n, &claims, NULL);
+        q = json_parse(list.p, list.n, &claims, NULL);
         if (q)
                 return error_fold(q);
         json_array_foreach (claims, i, key) {
-                q = claim(s, run, json_is_string(key) ? json_string_value(key) : "");
+                q = claim(s, run, span_of(json_is_string(key) ? json_string_value(key) : ""), last);
                 if (q)
                         return error_fold(q);
         }
         return 0;
+}
+
+static int apply_claims(struct site *s, struct run *run, const struct record *r)
+{
+        const char *p = r->claims.p, *end = p + r->claims.n, *from;
+        struct resource **last = &run->claims;
+        int q = 0;
+
+        while (*last)
+                last = &(*last)->next_claim;
+        if (r->claims.n && memchr(p, '\\', r->claims.n))
+                return claim_parsed(s, run, r->claims, &last);
+        while (q == 0 && p < end && (p = memchr(p, '"', (size_t)(end - p)))) {
+                from = ++p;
+                p = memchr(p, '"', (size_t)(end - p));
+                if (!p)
+                        return error_origin(-EBADMSG);
+                q = claim(s, run, span_n(from, (size_t)(p++ - from)), &last);
+        }
+        return q ? error_fold(q) : 0;
 }
 
 static int apply_accepted(struct site *s, const struct record *r)

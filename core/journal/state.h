@@ -74,10 +74,10 @@ struct attempt {
 };
 
 struct task {
-        uint32_t text;         /* offset in run->text: id, NUL, key, NUL, doc, NUL, uses, NUL, and
-                                * waits, NUL if it has_waits */
+        uint32_t text;         /* offset in run->text: id, NUL, key, NUL, uses, NUL, waits, NUL if it
+                                * has_waits, and what is left of its document (run-doc.c) */
         uint16_t n_id, n_key;
-        uint32_t n_doc;
+        uint32_t n_doc;        /* length of task_doc() */
         uint32_t operation;
         uint32_t n_unmet;      /* dependencies that have not ended */
         uint32_t first_next;   /* in run->next: the tasks that depend on this one */
@@ -95,8 +95,15 @@ struct task {
         uint8_t undo : 1;      /* the rollback under way shall undo it */
         uint8_t redo : 1;      /* what a failed attempt left is undone before the next one */
         uint16_t checkpoint;   /* how many checkpoints the run had when it ended */
+        uint32_t whole;        /* in run->wholes: the document that its own is like */
         struct attempt *attempt; /* NULL before the intent and after the result */
         struct resource *resource; /* found once: stays where it is while the run claims it; or NULL */
+};
+
+/* A document that is kept whole: others are kept as what differs from it (run-doc.c). */
+struct whole_doc {
+        uint32_t text; /* offset in run->text */
+        uint32_t n;
 };
 
 struct operation {
@@ -169,8 +176,6 @@ struct run {
         uint32_t n_attempts;  /* tasks that have one */
         uint32_t *prev;       /* while it unwinds: what each task depends on, by first_prev */
         uint32_t *first_prev; /* n_tasks + 1 */
-        struct resource **claims; /* while it is in flight */
-        uint32_t n_claims, cap_claims;
         struct replaced *replaced; /* while a new plan is read: the old one */
         uint64_t settled_seq; /* records up to here are in the inventory by the site stream alone */
         int64_t accepted_ms, started_ms, ended_ms; /* wall clock, 0: not yet */
@@ -179,6 +184,9 @@ struct run {
         size_t n_text, cap_text;
         struct task *tasks;
         uint32_t n_tasks, cap_tasks;
+        struct whole_doc *wholes;
+        uint32_t n_wholes, cap_wholes;
+        struct buf *doc;  /* for task_doc() */
         struct operation *operations;
         uint32_t n_operations, cap_operations;
         struct lane *lanes;
@@ -193,6 +201,8 @@ struct run {
         uint32_t n_notes, cap_notes;
         uint64_t seq;     /* of the last record applied */
         uint32_t unsettled; /* tasks of the plan that have not ended, joins included */
+        struct resource *claims; /* what it claims, in the order of its tasks, by next_claim */
+        struct resource *next_claim; /* of the next task, while the plan is read */
         bool loaded;      /* the run's own stream was read; else only what the site stream says */
         void *userdata;   /* the engine's */
 };
@@ -273,10 +283,18 @@ static inline const char *task_key(const struct run *run, const struct task *t)
         return run->text + t->text + t->n_id + 1;
 }
 
-static inline const char *task_doc(const struct run *run, const struct task *t)
+/* JSON array of keys, or "". */
+static inline const char *task_uses(const struct run *run, const struct task *t)
 {
         return run->text + t->text + t->n_id + 1 + t->n_key + 1;
 }
+
+/* The document that the plan gave the task, JSON; "" for a join. Valid until the next call. */
+const char *task_doc(const struct run *run, const struct task *t);
+void task_doc_append(const struct run *run, const struct task *t, struct buf *b);
+
+/* The spec in it. Valid until the next call of task_doc(). */
+struct span task_spec(const struct run *run, const struct task *t);
 
 /* JSON array [{"on": KEY, "until": EXPRESSION}]: what must be true before it starts. NULL: nothing. */
 static inline const char *task_waits(const struct run *run, const struct task *t)
@@ -285,7 +303,7 @@ static inline const char *task_waits(const struct run *run, const struct task *t
 
         if (!t->has_waits)
                 return NULL;
-        uses = task_doc(run, t) + t->n_doc + 1;
+        uses = task_uses(run, t);
         return uses + strlen(uses) + 1;
 }
 

@@ -175,20 +175,6 @@ static int check_expression(struct maker *m, const struct dependency_def *d)
         return r;
 }
 
-static int check_condition(struct maker *m, const struct dependency_def *d)
-{
-        if (!d->wait_condition || !d->wait_condition[0])
-                return 0;
-        if (d->type == DEPENDENCY_OPTIONAL) {
-                if (maker_room(m, RULE_CONDITION))
-                        maker_problem(m, d->node, "wait_condition", NONE, "an optional dependency is "
-                                      "waited for only where it is in the plan, so it has no "
-                                      "condition: make its type hard or soft");
-                return 0;
-        }
-        return check_expression(m, d);
-}
-
 static int dependency(struct maker *m, struct everywhere *x, const struct dependency_def *d)
 {
         uint32_t source, target = task_of(m, d->target);
@@ -201,7 +187,7 @@ static int dependency(struct maker *m, struct everywhere *x, const struct depend
                               "its taskservs as taskserv.NAME@SERVER");
                 return 0;
         }
-        r = check_condition(m, d);
+        r = d->wait_condition && d->wait_condition[0] ? check_expression(m, d) : 0;
         r = r ? r : first_of(m, x, d->source, &source, &everywhere);
         if (r)
                 return error_fold(r);

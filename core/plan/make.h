@@ -268,6 +268,8 @@ int plan_forecast(const struct plan *p, struct forecast **ret_lanes, double *ret
 /* The longest way to a task from the start, counted in tasks, from 1; joins carry that of what they
  * wait for. Caller frees. NULL: no memory. */
 uint32_t *plan_levels(const struct plan *p, uint32_t *ret_n);
+/* The first task, by levels, that cannot be undone; NONE: all can be. */
+uint32_t plan_point_of_no_return(const struct plan *p, const uint32_t *levels);
 /* Pairs of operations (from, to) that tasks wait through joins or directly, each once, none twice.
  * Caller frees. */
 int plan_operation_edges(const struct plan *p, uint32_t (**ret_pairs)[2], uint32_t *ret_n);

@@ -109,7 +109,8 @@ struct plan *plan_free(struct plan *p);
 
 /* The document of --dry-run --format json: {"name", "type", "operations": [...], "tasks": [{"id",
  * "operation", "item", "target", "server", "resource", "verb", "implied", "reason", "depends_on",
- * "plugin", "difference", "waits", "irreversible"}], "lanes": [...], "notices": [...], "forecast": {...}}.
+ * "plugin", "difference", "waits", "irreversible"}], "lanes": [...], "notices": [...], "forecast": {...},
+ * "point_of_no_return": the first task that cannot be undone, or null}.
  * Joins are resolved: depends_on names real tasks; where that would give more than 64 names for one
  * task, it names the operation as "OPERATION/" and a star. */
 int plan_json(const struct plan *p, struct buf *json);

@@ -65,6 +65,16 @@ uint32_t *plan_levels(const struct plan *p, uint32_t *ret_n)
         return levels;
 }
 
+uint32_t plan_point_of_no_return(const struct plan *p, const uint32_t *levels)
+{
+        uint32_t first = NONE;
+
+        for (uint32_t i = 0; i < p->n_tasks; i++)
+                if (p->tasks[i].irreversible && (first == NONE || levels[i] < levels[first]))
+                        first = i;
+        return first;
+}
+
 struct pairs {
         uint32_t (*list)[2];
         uint32_t n, cap;
@@ -272,7 +282,20 @@ static int json_lanes(const struct plan *p, struct buf *b)
                 buf_printf(b, "%s{\"plugin\":\"%s\",\"calls\":%llu,\"seconds\":%.1f}",
                            i ? "," : "", p->lanes[i].plugin, (unsigned long long)lanes[i].calls,
                            lanes[i].seconds);
-        buf_printf(b, "],\"seconds\":%.1f}}", seconds);
+        buf_printf(b, "],\"seconds\":%.1f}", seconds);
+        return buf_error(b);
+}
+
+static int json_point_of_no_return(const struct plan *p, struct buf *b)
+{
+        uint32_t n = 0, first;
+        _cleanup_(cleanup_free) uint32_t *levels = plan_levels(p, &n);
+
+        if (!levels)
+                return error_origin(-ENOMEM);
+        first = plan_point_of_no_return(p, levels);
+        json_text(b, ",\"point_of_no_return\":", first == NONE ? NULL : p->tasks[first].id);
+        buf_putc(b, '}');
         return buf_error(b);
 }
 
@@ -282,6 +305,7 @@ int plan_json(const struct plan *p, struct buf *b)
         _cleanup_(cleanup_free) uint32_t *stamp = calloc((size_t)p->n_tasks + 1, sizeof(*stamp));
         struct names x = {.plan = p, .counts = counts, .stamp = stamp};
         bool any = false;
+        int r;
 
         if (!counts || !stamp)
                 return error_origin(-ENOMEM);
@@ -298,5 +322,6 @@ int plan_json(const struct plan *p, struct buf *b)
                 any = true;
                 json_task(&x, b, i);
         }
-        return error_fold(json_lanes(p, b));
+        r = json_lanes(p, b);
+        return error_fold(r ? r : json_point_of_no_return(p, b));
 }

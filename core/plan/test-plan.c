@@ -678,10 +678,6 @@ Test(conditions, are_checked_before_anything_runs)
         HAS(stage_problems(s, wrong), "dependencies[0].wait_condition: no condition that could become "
                                       "true: unexpected end, line 1, column 9 of the expression\n");
         cr_assert_gt(s->problems.list[0].line, 1);
-        HAS(stage_problems(s, WORKFLOW(SERVERS("c", "'a','b'"), ",'dependencies':["
-                SOURCE("server.a", "server.b", ",'type':'optional'" UNTIL("outputs.x")) "]")),
-            "dependencies[0].wait_condition: an optional dependency is waited for only where it is in "
-            "the plan");
         fake->template_.struct_size = 0; /* as in a program that did not load it */
         stage_plan(s, wrong);
         fake->state = PLUGIN_REFUSED;
@@ -854,7 +850,7 @@ Test(show, text_for_people)
         HAS(b.data, "install  create taskservs, after create\n");
         HAS(b.data, "  step 2    + taskserv.os@a      taskserv/os      implied: required by "
                     "taskserv resolv\n");
-        HAS(b.data, "1 task cannot be undone; the first in step 1: delete server.x\n");
+        HAS(b.data, "point of no return: step 1, delete server.x\ncannot be undone: server.x\n");
         HAS(b.data, "taskserv/os                    at least 2 calls, 16 at once\n");
         LACKS(b.data, "(end)");
 }

@@ -5,6 +5,7 @@
 #include "base/json.h"
 
 #define MAX_LINES 200u /* tasks shown of one operation */
+#define MAX_NAMES 20u  /* of what cannot be undone */
 #define MAX_VALUE 60u  /* bytes shown of a value in a difference */
 
 static const char signs[] = {'+', '~', '-', '?', ' '};
@@ -210,23 +211,23 @@ static int forecast_put(const struct plan *p, struct buf *b)
         return 0;
 }
 
-/* From which step on there is no way back, and what does it. */
+/* From which step on there is no way back, and what cannot be undone, by name. */
 static void irreversible_put(const struct show *s, struct buf *b)
 {
-        uint32_t n = 0, first = NONE;
+        uint32_t first = plan_point_of_no_return(s->plan, s->levels), n = 0;
+        const struct plan_task *t;
 
-        for (uint32_t i = 0; i < s->plan->n_tasks; i++) {
-                if (!s->plan->tasks[i].irreversible)
-                        continue;
-                n++;
-                if (first == NONE || s->levels[i] < s->levels[first])
-                        first = i;
-        }
-        if (n)
-                buf_printf(b, "\n%u task%s cannot be undone; the first in step %u: %s %s\n", n,
-                           n == 1 ? "" : "s", s->levels[first],
-                           plan_verb_name(s->plan->tasks[first].verb),
-                           s->plan->tasks[first].resource);
+        if (first == NONE)
+                return;
+        t = &s->plan->tasks[first];
+        buf_printf(b, "\npoint of no return: step %u, %s %s\ncannot be undone:", s->levels[first],
+                   plan_verb_name(t->verb), t->resource);
+        for (uint32_t i = 0; i < s->plan->n_tasks; i++)
+                if (s->plan->tasks[i].irreversible && n++ < MAX_NAMES)
+                        buf_printf(b, "%s %s", n > 1 ? "," : "", s->plan->tasks[i].resource);
+        if (n > MAX_NAMES)
+                buf_printf(b, " and %u more", n - MAX_NAMES);
+        buf_putc(b, '\n');
 }
 
 int plan_text(const struct plan *p, struct buf *b)

@@ -348,8 +348,11 @@ static void close_ended(struct engine_process *p)
  * made. */
 int driver_commit(struct engine_process *p)
 {
+        int64_t start = clock_tick_us();
         int r = p->error;
 
+        if (p->held && r == 0)
+                workers_expect(p->workers, p->commit_us);
         for (uint32_t i = 0; i < p->n_streams && r == 0; i++)
                 r = commit_run(p, &p->streams[i]);
         r = r ?: stream_commit(p->site_stream);
@@ -357,10 +360,12 @@ int driver_commit(struct engine_process *p)
                 process_fail(p, r, p->journal->message);
                 return r;
         }
-        publish_all(p);
-        close_ended(p);
         workers_submit(p->workers, p->held);
+        if (p->held)
+                p->commit_us = clock_tick_us() - start;
         p->held = NULL;
         p->held_last = &p->held;
+        publish_all(p);
+        close_ended(p);
         return 0;
 }

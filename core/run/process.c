@@ -400,6 +400,8 @@ static void wait(struct engine_process *p, uint32_t idle_s)
         struct epoll_event events[2];
         uint64_t sink;
 
+        if (!workers_may_sleep(p->workers, SPIN_US))
+                return;
         if (idle_s && engine_is_idle(p->engine))
                 at = MIN(at, now + 1000);
         if (at != INT64_MAX) {
@@ -408,8 +410,7 @@ static void wait(struct engine_process *p, uint32_t idle_s)
                 when.it_value.tv_nsec = at % 1000 * 1000000;
         }
         timerfd_settime(p->timer, TFD_TIMER_ABSTIME, &when, NULL);
-        if (workers_may_sleep(p->workers, SPIN_US))
-                epoll_wait(p->epoll, events, 2, workers_backlog(p->workers) ? 1 : -1);
+        epoll_wait(p->epoll, events, 2, workers_backlog(p->workers) ? 1 : -1);
         workers_awake(p->workers);
         if (read(p->wake, &sink, sizeof(sink)) < 0 && errno != EAGAIN)
                 process_fail(p, -errno, "eventfd");

@@ -56,6 +56,7 @@ struct engine_process {
         struct job *held, **held_last; /* calls that wait for the next commit */
         struct job *free_jobs;
         uint32_t n_jobs;               /* calls that a plugin has or will get */
+        int64_t commit_us;             /* how long the last commit took that calls waited for */
         uint8_t random[2048];          /* from the kernel, not used yet: the first n_random */
         size_t n_random;
         int epoll, wake, timer;

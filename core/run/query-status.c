@@ -275,7 +275,7 @@ static void add_left(struct buf *b, const struct run *run)
 
                 if (!run_in_rollback(run, i, run->to_checkpoint, run->preserve))
                         continue;
-                BUF_LIT(b, any ? ",{\"task\":" : "{\"task\":");
+                buf_puts(b, any ? ",{\"task\":" : "{\"task\":");
                 buf_json(b, task_id(run, t));
                 query_string(b, "resource", task_key(run, t));
                 add_note(b, t, run_note(run, i));

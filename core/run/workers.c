@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "run/workers.h"
 
+#include "base/clock.h"
+
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <time.h>
 
-#define SPIN_US 20
+#define SPIN_US   20
+#define EXPECT_US 500 /* the longest that a worker stays awake for jobs that were announced */
 
 struct workers {
         pthread_mutex_t lock;
@@ -18,35 +21,48 @@ struct workers {
         uint32_t n_awake, n_idle, n_alive;
         uint32_t n_running;   /* jobs being run */
         uint64_t n_taken, n_taken_seen;
+        int64_t expect_us;    /* atomic: jobs were announced and have not come yet */
+        int waits;            /* atomic: a worker stays awake for them */
         bool end;
+        bool one_cpu;         /* nobody spins: the other side could not run meanwhile */
         int loop_sleeps;      /* atomic */
         int wake_fd;
         pthread_t threads[];
 };
 
-static int64_t now_us(void)
+/* The loop, for answers: true if there was something to take in time. */
+static bool spin_for_answers(struct job *const *done, int64_t us)
 {
-        struct timespec ts;
-
-        clock_gettime(CLOCK_MONOTONIC, &ts);
-        return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
-
-/* True if there was something to take in time. */
-static bool spin(const uint32_t *n_queued, struct job *const *done, int64_t us)
-{
-        int64_t end = now_us() + us;
+        int64_t end = clock_tick_us() + us;
 
         do {
                 for (int i = 0; i < 50; i++) {
-                        if (n_queued && __atomic_load_n(n_queued, __ATOMIC_RELAXED))
-                                return true;
-                        if (done && __atomic_load_n(done, __ATOMIC_RELAXED))
+                        if (__atomic_load_n(done, __ATOMIC_RELAXED))
                                 return true;
                         __builtin_ia32_pause();
                 }
-        } while (now_us() < end);
+        } while (clock_tick_us() < end);
         return false;
+}
+
+/* A worker, for jobs; one of them longer if the loop said that some will come. */
+static void spin_for_jobs(struct workers *w)
+{
+        bool first = !__atomic_exchange_n(&w->waits, 1, __ATOMIC_RELAXED);
+        int64_t start = clock_tick_us(), us, most;
+
+        do {
+                for (int i = 0; i < 50; i++) {
+                        if (__atomic_load_n(&w->n_queued, __ATOMIC_RELAXED))
+                                goto end;
+                        __builtin_ia32_pause();
+                }
+                us = clock_tick_us() - start;
+                most = first ? __atomic_load_n(&w->expect_us, __ATOMIC_RELAXED) : 0;
+        } while (us < MAX(most, (int64_t)SPIN_US));
+end:
+        if (first)
+                __atomic_store_n(&w->waits, 0, __ATOMIC_RELAXED);
 }
 
 static struct job *take(struct workers *w)
@@ -93,7 +109,7 @@ static void *work(void *argument)
                         continue;
                 }
                 pthread_mutex_unlock(&w->lock);
-                spin(&w->n_queued, NULL, SPIN_US);
+                spin_for_jobs(w);
                 pthread_mutex_lock(&w->lock);
                 if (w->first || w->end)
                         continue;
@@ -114,6 +130,7 @@ int workers_new(uint32_t n_threads, int wake_fd, struct workers **ret_workers)
 {
         struct workers *w = calloc(1, sizeof(*w) + n_threads * sizeof(pthread_t));
         sigset_t all, before;
+        cpu_set_t cpus;
 
         if (!w)
                 return error_origin(-ENOMEM);
@@ -122,6 +139,7 @@ int workers_new(uint32_t n_threads, int wake_fd, struct workers **ret_workers)
         pthread_cond_init(&w->ended, NULL);
         w->last = &w->first;
         w->wake_fd = wake_fd;
+        w->one_cpu = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && CPU_COUNT(&cpus) < 2;
         sigfillset(&all); /* signals belong to the loop */
         pthread_sigmask(SIG_BLOCK, &all, &before);
         for (uint32_t i = 0; i < n_threads; i++) {
@@ -180,9 +198,21 @@ void workers_submit(struct workers *w, struct job *first)
         for (; last->next; last = last->next)
                 n++;
         pthread_mutex_lock(&w->lock);
+        __atomic_store_n(&w->expect_us, 0, __ATOMIC_RELAXED);
         *w->last = first;
         w->last = &last->next;
         __atomic_store_n(&w->n_queued, w->n_queued + n, __ATOMIC_RELAXED);
+        if (w->n_awake == w->n_running && w->n_idle > 0)
+                pthread_cond_signal(&w->work);
+        pthread_mutex_unlock(&w->lock);
+}
+
+void workers_expect(struct workers *w, int64_t us)
+{
+        if (w->one_cpu || us > EXPECT_US)
+                return;
+        pthread_mutex_lock(&w->lock);
+        __atomic_store_n(&w->expect_us, MIN(2 * us + SPIN_US, (int64_t)EXPECT_US), __ATOMIC_RELAXED);
         if (w->n_awake == w->n_running && w->n_idle > 0)
                 pthread_cond_signal(&w->work);
         pthread_mutex_unlock(&w->lock);
@@ -233,7 +263,7 @@ bool workers_may_sleep(struct workers *w, int64_t spin_us)
 {
         if (__atomic_load_n(&w->n_running, __ATOMIC_RELAXED) ||
             __atomic_load_n(&w->n_queued, __ATOMIC_RELAXED))
-                if (spin(NULL, &w->done, spin_us))
+                if (spin_for_answers(&w->done, spin_us))
                         return false;
         __atomic_store_n(&w->loop_sleeps, 1, __ATOMIC_SEQ_CST);
         if (!__atomic_load_n(&w->done, __ATOMIC_SEQ_CST))

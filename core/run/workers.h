@@ -5,7 +5,8 @@
  * Waking a thread costs more than a quick call (tens of microseconds on a virtual machine), so workers
  * are woken sparingly: one when there is work and none is awake, one more whenever the loop looks and
  * finds that nothing was taken from the queue since it looked last. A worker that runs dry spins for
- * some microseconds before it sleeps, and so does the loop.
+ * some microseconds before it sleeps, and so does the loop. While the loop waits for the disk, it lets
+ * a worker wake up for the calls that will leave afterwards.
  */
 #ifndef PRVNG_RUN_WORKERS_H
 #define PRVNG_RUN_WORKERS_H
@@ -41,6 +42,10 @@ struct workers *workers_free(struct workers *w, int64_t wait_ms, struct job **re
 
 /* Queues a list of jobs, linked by `next`. */
 void workers_submit(struct workers *w, struct job *first);
+
+/* Jobs will be queued in about that time, when a commit returns. If that is soon, a worker that sleeps
+ * wakes up meanwhile and stays awake for them: the wake-up costs no time after the commit. [loop] */
+void workers_expect(struct workers *w, int64_t us);
 
 /* Takes a job that no worker has begun out of the queue: it counts as done, its reply is the caller's
  * to fill before the next workers_collect. False: a worker has it. [loop] */

@@ -10,6 +10,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+bool world_applies(const struct world *w, const json_t *entry, const char *verb)
+{
+        const char *only = json_string_value(json_object_get(entry, "verb"));
+        const char *unless = json_string_value(json_object_get(entry, "unless"));
+
+        return entry && (!only || strcmp(only, verb) == 0) &&
+               (!unless || faccessat(w->folder, unless, F_OK, 0) < 0);
+}
+
 json_t *world_get(const struct world *w, const char *path)
 {
         int fd = openat(w->folder, path, O_RDONLY | O_CLOEXEC);

@@ -129,6 +129,7 @@ static const json_t *scripted_failure(const struct act *a, const char *function)
                 const json_t *attempt = json_object_get(f, "attempt");
 
                 if (strcmp(text(f, "in", "begin"), function) == 0 &&
+                    world_applies(a->w, f, a->verb) &&
                     (!attempt || json_integer_value(attempt) == a->call->attempt))
                         return f;
         }
@@ -394,6 +395,11 @@ static bool may_act(struct act *a, int32_t *ret_answer)
                 *ret_answer = fail(a, PRVNG_CANCELLED, PRVNG_EFFECT_NONE, -1, "cancelled");
                 return false;
         }
+        while (world_applies(a->w, json_object_get(a->script, "gate"), a->verb))
+                if (!wait_ms(a, 10)) {
+                        *ret_answer = fail(a, PRVNG_CANCELLED, PRVNG_EFFECT_NONE, -1, "cancelled");
+                        return false;
+                }
         hang = json_object_get(a->script, "hang");
         while (json_is_string(hang)) /* as a plugin does that ignores cancellation */
                 pause();

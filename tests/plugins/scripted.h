@@ -21,7 +21,10 @@
  *      "fail": [{"attempt": 1, "class": "TRANSIENT", "effect": "NONE", "in": "begin" | "poll" |
  *                "observe" | "prepare" | "read", "retry_after_ms": n, "message": "..."}]
  *                      without "attempt": every one. COMPLETE acts first, and so does UNKNOWN (a
- *                      lost reply); PARTIAL leaves a part, which the next begin() completes
+ *                      lost reply); PARTIAL leaves a part, which the next begin() completes.
+ *                      With "verb": only for that one; with "unless": "NAME": until a file of that
+ *                      name is in the folder
+ *      "gate": {"verb": "...", "unless": "NAME"}   begin() of that verb waits until that file is there
  *      "begin_ms": n   begin() takes that long (cancellable)
  *      "pending_ms": n begin() answers PENDING and the work takes that long
  *      "hang": true    begin() returns only when it is cancelled; "hard": never
@@ -57,6 +60,9 @@ struct world {
 };
 
 json_t *world_get(const struct world *w, const char *path);
+
+/* Is the entry of a script ("verb", "unless") meant now? */
+bool world_applies(const struct world *w, const json_t *entry, const char *verb);
 
 /* Writes a file as a whole; with `once` only if it is not there (-EEXIST). */
 int world_put(const struct world *w, const char *path, const json_t *o, bool once);

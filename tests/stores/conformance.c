@@ -1,0 +1,583 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What every store promises (prvng/kind/store.h), asked of the store that PRVNG_TEST_STORE names. The
+ * numbers S1 to S4 stand there. crashes.c asks the rest: what a crash leaves.
+ */
+#include "support.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+
+static struct store s;
+
+static void setup(void)
+{
+        folder_make();
+        store_new(&s, folder);
+}
+
+static void teardown(void)
+{
+        store_free(&s);
+        folder_remove();
+}
+
+TestSuite(store, .init = setup, .fini = teardown);
+
+static void reopen(uint32_t flags)
+{
+        store_close(&s);
+        ok(&s, store_open(&s, folder, flags));
+}
+
+/* The entry of a stream in the list; a copy, or NULL. */
+static json_t *entry(const char *stream, size_t *ret_n)
+{
+        _cleanup_(cleanup_json_decref) json_t *list = NULL;
+        json_t *e, *found = NULL;
+        size_t i;
+
+        ok(&s, store_list(&s, &list));
+        json_array_foreach (json_object_get(list, "streams"), i, e)
+                if (streq(json_get_string(e, "name", ""), stream))
+                        found = json_incref(e);
+        if (ret_n)
+                *ret_n = json_array_size(json_object_get(list, "streams"));
+        return found;
+}
+
+static void listed(const char *stream, uint32_t first, uint32_t last, uint64_t bytes)
+{
+        _cleanup_(cleanup_json_decref) json_t *e = entry(stream, NULL);
+
+        cr_assert(e, "%s is not listed", stream);
+        cr_assert_eq(json_get_int(e, "first", -1), first, "%s", stream);
+        cr_assert_eq(json_get_int(e, "last", -1), last, "%s", stream);
+        cr_assert_eq(json_get_int(e, "bytes", -1), bytes, "%s: %lld bytes for %llu", stream,
+                     (long long)json_get_int(e, "bytes", -1), (unsigned long long)bytes);
+}
+
+Test(store, gives_back_what_it_was_given)
+{
+        _cleanup_(cleanup_buf) struct buf all = BUF_NULL, got = BUF_NULL;
+        size_t bounds[40];
+
+        ok(&s, store_open(&s, folder, 0));
+        for (unsigned i = 0; i < N_ELEMENTS(bounds); i++) {
+                size_t from = all.n;
+
+                batch_add(&all, i);
+                ok(&s, store_append(&s, "site", 1, all.data + from, all.n - from));
+                bounds[i] = all.n;
+                if (i % 9 == 0)
+                        holds(&s, "site", 1, &all);
+        }
+        for (int again = 0; again < 2; again++) {
+                holds(&s, "site", 1, &all);
+                for (unsigned i = 0; i < 3 * N_ELEMENTS(bounds); i++) { /* from before to behind */
+                        size_t at = bounds[i / 3] + i % 3 - 1, n = at < all.n ? all.n - at : 0;
+
+                        ok(&s, store_read(&s, "site", 1, at, &got));
+                        cr_assert_eq(got.n, n, "from %zu: %zu bytes", at, got.n);
+                        cr_assert_eq(memcmp(buf_str(&got), buf_str(&all) + at, n), 0, "from %zu", at);
+                }
+                ok(&s, store_read(&s, "site", 1, UINT64_MAX, &got));
+                cr_assert_eq(got.n, 0);
+                refused(&s, PRVNG_NOT_FOUND, "", store_read(&s, "site", 2, 0, &got));
+                refused(&s, PRVNG_NOT_FOUND, "", store_read(&s, "site", 0, 0, &got));
+                refused(&s, PRVNG_NOT_FOUND, "", store_read(&s, "sites", 1, 0, &got));
+                refused(&s, PRVNG_NOT_FOUND, "", store_read(&s, "sit", 1, 0, &got));
+                reopen(PRVNG_STORE_READ_ONLY);
+        }
+        listed("site", 1, 1, all.n);
+}
+
+Test(store, keeps_many_streams_and_segments_apart)
+{
+        struct buf want[40][3] = {0};
+        char name[32];
+
+        ok(&s, store_open(&s, folder, 0));
+        for (unsigned round = 0; round < 9; round++)
+                for (unsigned i = 0; i < N_ELEMENTS(want); i++) {
+                        struct buf *b = &want[i][round / 3];
+                        size_t from = b->n;
+
+                        snprintf(name, sizeof(name), "run-%u", i);
+                        bytes_add(b, i * 100 + round, 50 + 37 * round + i);
+                        ok(&s, store_append(&s, name, round / 3 + 1, b->data + from, b->n - from));
+                }
+        for (int again = 0; again < 2; again++) {
+                size_t n;
+
+                for (unsigned i = 0; i < N_ELEMENTS(want); i++) {
+                        snprintf(name, sizeof(name), "run-%u", i);
+                        for (unsigned k = 0; k < 3; k++)
+                                holds(&s, name, k + 1, &want[i][k]);
+                        if (again)
+                                listed(name, 1, 3, want[i][0].n + want[i][1].n + want[i][2].n);
+                }
+                json_decref(entry("run-0", &n));
+                cr_assert_eq(n, N_ELEMENTS(want), "%zu streams", n);
+                reopen(PRVNG_STORE_READ_ONLY);
+        }
+        for (unsigned i = 0; i < N_ELEMENTS(want) * 3; i++)
+                buf_deinit(&want[i / 3][i % 3]);
+}
+
+Test(store, takes_batches_of_many_megabytes)
+{
+        static const size_t sizes[] = {1 << 20, 24 << 20, 3, (5 << 20) + 1, 17 << 20};
+        _cleanup_(cleanup_buf) struct buf all = BUF_NULL;
+
+        ok(&s, store_open(&s, folder, 0));
+        for (unsigned i = 0; i < N_ELEMENTS(sizes); i++) {
+                size_t from = all.n;
+
+                bytes_add(&all, i, sizes[i]);
+                ok(&s, store_append(&s, "site", 1, all.data + from, all.n - from));
+        }
+        holds(&s, "site", 1, &all);
+        ok(&s, store_append(&s, "site", 2, all.data, all.n));
+        reopen(0);
+        ok(&s, store_recover(&s, "site", 2, all.n - 1000));
+        ok(&s, store_append(&s, "site", 2, all.data + all.n - 1000, 1000));
+        ok(&s, store_put(&s, "site", all.data, all.n));
+        holds(&s, "site", 1, &all);
+        holds(&s, "site", 2, &all);
+        holds_snapshot(&s, "site", &all);
+}
+
+/* [a-z0-9][a-zA-Z0-9._-]{0,63} */
+Test(store, knows_what_a_name_is)
+{
+        static const char *const bad[] = {
+                "", ".", "..", ".x", "-x", "_x", "Site", "a/b", "../x", "a b", "a\nb", "a\"b", "\303\244",
+                "0123456789012345678901234567890123456789012345678901234567890123x", "/", "a/../b",
+        };
+        static const char *const good[] = {
+                "0123456789012345678901234567890123456789012345678901234567890123", "a", "0", "a.",
+                "a..b", "run-01JD0000000000000000000001", "z-_.Z9",
+        };
+        _cleanup_(cleanup_buf) struct buf got = BUF_NULL, want = BUF_NULL;
+        size_t n;
+
+        ok(&s, store_open(&s, folder, 0));
+        BUF_LIT(&want, "x");
+        for (unsigned i = 0; i < N_ELEMENTS(good); i++) {
+                ok(&s, store_append(&s, good[i], 1, "x", 1));
+                ok(&s, store_put(&s, good[i], "x", 1));
+        }
+        for (unsigned i = 0; i < N_ELEMENTS(bad); i++) {
+                cr_assert_lt(store_append(&s, bad[i], 1, "y", 1), 0, "append to \"%s\"", bad[i]);
+                cr_assert_lt(store_recover(&s, bad[i], 1, 0), 0, "recover \"%s\"", bad[i]);
+                cr_assert_lt(store_put(&s, bad[i], "y", 1), 0, "snapshot of \"%s\"", bad[i]);
+                cr_assert_lt(store_remove(&s, bad[i]), 0, "remove \"%s\"", bad[i]);
+                cr_assert_lt(store_read(&s, bad[i], 1, 0, &got), 0, "read \"%s\"", bad[i]);
+                cr_assert_lt(store_get(&s, bad[i], &got), 0, "snapshot of \"%s\"", bad[i]);
+        }
+        for (unsigned i = 0; i < N_ELEMENTS(good); i++) {
+                holds(&s, good[i], 1, &want);
+                holds_snapshot(&s, good[i], &want);
+                json_decref(entry(good[i], &n));
+                cr_assert_eq(n, N_ELEMENTS(good));
+        }
+        ok(&s, store_append(&s, "a", 1, "y", 1)); /* S1 is of appends that failed, not of mistakes */
+        for (unsigned i = 0; i < N_ELEMENTS(good); i++)
+                ok(&s, store_remove(&s, good[i]));
+        cr_assert_null(entry("a", &n));
+        cr_assert_eq(n, 0);
+}
+
+/* Epochs and the lock */
+
+Test(store, gives_each_writer_a_larger_epoch_and_refuses_older_ones)
+{
+        uint64_t last = 0;
+
+        for (unsigned i = 0; i < 5; i++) {
+                ok(&s, store_open(&s, folder, 0));
+                cr_assert_gt(s.epoch, last);
+                last = s.epoch;
+                for (int64_t other = -1; other <= 1; other += 2) {
+                        s.epoch = last + (uint64_t)other;
+                        refused(&s, PRVNG_CONFLICT, "", store_append(&s, "site", 1, "x", 1));
+                        refused(&s, PRVNG_CONFLICT, "", store_recover(&s, "site", 1, 0));
+                        refused(&s, PRVNG_CONFLICT, "", store_remove(&s, "site"));
+                        refused(&s, PRVNG_CONFLICT, "", store_put(&s, "site", "x", 1));
+                }
+                s.epoch = last;
+                ok(&s, store_append(&s, "site", 1, "x", 1));
+                store_close(&s);
+                ok(&s, store_open(&s, folder, PRVNG_STORE_READ_ONLY));
+                cr_assert_eq(s.epoch, last, "read only: of the last writer");
+                store_close(&s);
+        }
+}
+
+Test(store, has_one_writer_at_a_time)
+{
+        struct child c;
+        char host[80], pid[32];
+        struct store second;
+        uint32_t said;
+
+        store_new(&second, folder);
+        if (child_start(&c)) {
+                must(store_open(&s, folder, 0) == PRVNG_DONE);
+                must(store_append(&s, "site", 1, "x", 1) == PRVNG_DONE);
+                child_tell(&c, (uint32_t)getpid());
+                child_hear(&c, &said); /* until it is killed */
+                _exit(0);
+        }
+        cr_assert(child_hear(&c, &said));
+        gethostname(host, sizeof(host));
+        snprintf(pid, sizeof(pid), "%u", said);
+        refused(&s, PRVNG_CONFLICT, pid, store_open(&s, folder, 0));
+        cr_assert(strstr(s.message, host), "%s", s.message);
+        kill(c.pid, SIGKILL);
+        cr_assert_eq(child_end(&c), -SIGKILL);
+
+        ok(&s, store_open(&s, folder, 0)); /* a dead writer holds nothing */
+        refused(&second, PRVNG_CONFLICT, "", store_open(&second, folder, 0));
+        ok(&s, store_append(&s, "site", 1, "y", 1));
+        store_close(&s);
+        ok(&second, store_open(&second, folder, 0));
+        cr_assert_gt(second.epoch, s.epoch);
+        store_close(&second);
+        store_free(&second);
+}
+
+Test(store, reads_where_nothing_was_written)
+{
+        _cleanup_(cleanup_buf) struct buf got = BUF_NULL;
+        size_t n;
+
+        ok(&s, store_open(&s, folder, PRVNG_STORE_READ_ONLY));
+        cr_assert_eq(s.epoch, 0);
+        cr_assert_null(entry("site", &n));
+        cr_assert_eq(n, 0);
+        refused(&s, PRVNG_NOT_FOUND, "", store_read(&s, "site", 1, 0, &got));
+        refused(&s, PRVNG_NOT_FOUND, "", store_get(&s, "site", &got));
+        refused(&s, PRVNG_CONFLICT, "", store_append(&s, "site", 1, "x", 1));
+        store_close(&s);
+        refused(&s, PRVNG_PERMANENT, "nowhere", store_open(&s, "/nowhere/at/all", 0));
+        refused(&s, PRVNG_PERMANENT, "nowhere", store_open(&s, "/nowhere/at/all", PRVNG_STORE_READ_ONLY));
+}
+
+Test(store, changes_nothing_that_was_opened_read_only)
+{
+        _cleanup_(cleanup_buf) struct buf want = BUF_NULL, got = BUF_NULL;
+
+        ok(&s, store_open(&s, folder, 0));
+        batch_add(&want, 3);
+        ok(&s, store_append(&s, "site", 1, want.data, want.n));
+        reopen(PRVNG_STORE_READ_ONLY);
+        refused(&s, PRVNG_CONFLICT, "", store_append(&s, "site", 1, "x", 1));
+        refused(&s, PRVNG_CONFLICT, "", store_recover(&s, "site", 1, 1));
+        refused(&s, PRVNG_CONFLICT, "", store_remove(&s, "site"));
+        refused(&s, PRVNG_CONFLICT, "", store_put(&s, "site", "x", 1));
+        holds(&s, "site", 1, &want);
+        refused(&s, PRVNG_NOT_FOUND, "", store_get(&s, "site", &got));
+        reopen(PRVNG_STORE_READ_ONLY);
+        holds(&s, "site", 1, &want);
+}
+
+/* One process writes, another one, which opened once, is asked what it sees. Enough is written for a
+ * store to make itself larger on the way. */
+Test(store, is_read_beside_a_writer)
+{
+        _cleanup_(cleanup_buf) struct buf all = BUF_NULL, got = BUF_NULL;
+        struct child c;
+        uint32_t n;
+
+        if (child_start(&c)) {
+                unsigned i = 0;
+
+                must(store_open(&s, folder, 0) == PRVNG_DONE);
+                while (child_hear(&c, &n)) {
+                        size_t from = all.n;
+
+                        bytes_add(&all, i, i % 2 ? 2 << 20 : 300);
+                        must(store_append(&s, "site", 1, all.data + from, all.n - from) ==
+                             PRVNG_DONE);
+                        child_tell(&c, ++i);
+                }
+                store_close(&s);
+                _exit(0);
+        }
+        for (unsigned i = 0; i < 31; i++) {
+                child_tell(&c, i);
+                cr_assert(child_hear(&c, &n) && n == i + 1);
+                if (i == 0)
+                        ok(&s, store_open(&s, folder, PRVNG_STORE_READ_ONLY));
+                bytes_add(&all, i, i % 2 ? 2 << 20 : 300);
+                holds(&s, "site", 1, &all);
+        }
+        cr_assert_eq(child_end(&c), 0);
+        holds(&s, "site", 1, &all); /* the writer has gone, and taken its room ahead with it */
+        reopen(0);
+        holds(&s, "site", 1, &all);
+}
+
+/* Recovery, snapshots, removal */
+
+Test(store, recovers_exactly_the_first_bytes)
+{
+        _cleanup_(cleanup_buf) struct buf want = BUF_NULL, first = BUF_NULL, none = BUF_NULL;
+
+        ok(&s, store_open(&s, folder, 0));
+        batch_add(&first, 6);
+        ok(&s, store_append(&s, "site", 1, first.data, first.n));
+        for (unsigned i = 0; i < 12; i++) {
+                size_t from = want.n;
+
+                batch_add(&want, i);
+                ok(&s, store_append(&s, "site", 2, want.data + from, want.n - from));
+        }
+        while (want.n > 0) { /* cut again and again, a batch added between */
+                reopen(0);
+                want.n = want.n > 3000 ? want.n - want.n / 3 : want.n > 40 ? 40 : 0;
+                ok(&s, store_recover(&s, "site", 2, want.n));
+                holds(&s, "site", 2, &want);
+                holds(&s, "site", 1, &first);
+                ok(&s, store_append(&s, "site", 2, "0123456789", 10));
+                buf_append(&want, "0123456789", 10);
+                holds(&s, "site", 2, &want);
+                want.n -= 10;
+        }
+        reopen(0);
+        ok(&s, store_recover(&s, "site", 2, 0)); /* the first batch of a segment was torn */
+        holds(&s, "site", 2, &none);
+        store_close(&s);
+        ok(&s, store_open(&s, folder, 0));
+        listed("site", 1, 2, first.n);
+        ok(&s, store_append(&s, "site", 2, first.data, first.n));
+        holds(&s, "site", 2, &first);
+        reopen(0);
+        cr_assert_lt(store_recover(&s, "site", 2, first.n + 1), 0, "more than there is");
+        cr_assert_lt(store_recover(&s, "site", 3, 0), 0, "a segment that is not there");
+        cr_assert_lt(store_recover(&s, "nobody", 1, 0), 0, "a stream that is not there");
+        reopen(0);
+        holds(&s, "site", 2, &first);
+}
+
+Test(store, keeps_one_snapshot_of_a_stream)
+{
+        _cleanup_(cleanup_buf) struct buf small = BUF_NULL, large = BUF_NULL, none = BUF_NULL;
+
+        bytes_add(&small, 1, 20);
+        bytes_add(&large, 2, 3 << 20);
+        ok(&s, store_open(&s, folder, 0));
+        refused(&s, PRVNG_NOT_FOUND, "", store_get(&s, "site", &none));
+        ok(&s, store_append(&s, "site", 1, "x", 1));
+        refused(&s, PRVNG_NOT_FOUND, "", store_get(&s, "site", &none));
+        for (unsigned i = 0; i < 3; i++) {
+                ok(&s, store_put(&s, "site", small.data, small.n));
+                holds_snapshot(&s, "site", &small);
+                ok(&s, store_put(&s, "site", large.data, large.n));
+                holds_snapshot(&s, "site", &large);
+        }
+        ok(&s, store_put(&s, "empty", NULL, 0)); /* of a stream that has no segment */
+        holds_snapshot(&s, "empty", &none);
+        ok(&s, store_append(&s, "site", 1, "y", 1));
+        reopen(PRVNG_STORE_READ_ONLY);
+        holds_snapshot(&s, "site", &large);
+        holds_snapshot(&s, "empty", &none);
+        listed("site", 1, 1, 2);
+        listed("empty", 0, 0, 0);
+        refused(&s, PRVNG_NOT_FOUND, "", store_get(&s, "sit", &none));
+}
+
+Test(store, removes_a_stream_and_no_other)
+{
+        static const char *const names[] = {"run", "run-", "run-1", "run-1.", "run-10", "run-2"};
+        _cleanup_(cleanup_buf) struct buf x = BUF_NULL, got = BUF_NULL;
+        size_t n;
+
+        BUF_LIT(&x, "x");
+        ok(&s, store_open(&s, folder, 0));
+        for (unsigned i = 0; i < N_ELEMENTS(names); i++) {
+                for (unsigned k = 1; k <= 3; k++)
+                        ok(&s, store_append(&s, names[i], k, "x", 1));
+                ok(&s, store_put(&s, names[i], "x", 1));
+        }
+        ok(&s, store_remove(&s, "run-1"));
+        ok(&s, store_remove(&s, "run-1")); /* is not there: nothing to do */
+        for (int again = 0; again < 2; again++) {
+                cr_assert_null(entry("run-1", &n));
+                cr_assert_eq(n, N_ELEMENTS(names) - 1);
+                refused(&s, PRVNG_NOT_FOUND, "", store_get(&s, "run-1", &got));
+                for (unsigned k = 1; k <= 3; k++)
+                        refused(&s, PRVNG_NOT_FOUND, "", store_read(&s, "run-1", k, 0, &got));
+                for (unsigned i = 0; i < N_ELEMENTS(names); i++) {
+                        if (streq(names[i], "run-1"))
+                                continue;
+                        for (unsigned k = 1; k <= 3; k++)
+                                holds(&s, names[i], k, &x);
+                        holds_snapshot(&s, names[i], &x);
+                }
+                reopen(0);
+        }
+        ok(&s, store_append(&s, "run-1", 1, "x", 1)); /* a new one of that name */
+        holds(&s, "run-1", 1, &x);
+        refused(&s, PRVNG_NOT_FOUND, "", store_get(&s, "run-1", &got));
+}
+
+/* What fails */
+
+/* S1. The disk says that a sync failed; then all is well again, but nobody knows what it holds. */
+Test(store, appends_nothing_after_a_failed_sync)
+{
+        for (unsigned at = 1;; at++) {
+                _cleanup_(cleanup_free) char *place = folder_new_number("sync", at);
+                _cleanup_(cleanup_buf) struct buf sure = BUF_NULL, more = BUF_NULL, got = BUF_NULL;
+                int32_t r;
+
+                batch_add(&sure, 3);
+                batch_add(&more, 9);
+                ok(&s, store_open(&s, place, 0));
+                ok(&s, store_append(&s, "site", 1, sure.data, sure.n));
+                faults_begin(FAULT_SYNC, at);
+                r = store_append(&s, "site", 1, more.data, more.n);
+                if (r == PRVNG_DONE) {
+                        cr_assert_lt(faults.n_steps, at, "a sync failed, and the append did not");
+                        cr_assert_gt(at, 2);
+                        break;
+                }
+                faults_begin(FAULT_NONE, 0);
+                refused(&s, PRVNG_PERMANENT, "", store_append(&s, "site", 1, "x", 1));
+                refused(&s, PRVNG_PERMANENT, "", store_append(&s, "site", 2, "x", 1));
+                refused(&s, PRVNG_PERMANENT, "", store_append(&s, "other", 1, "x", 1));
+                store_close(&s);
+                ok(&s, store_open(&s, place, 0));
+                ok(&s, store_read(&s, "site", 1, 0, &got));
+                torn(&got, &sure, &more);
+                ok(&s, store_recover(&s, "site", 1, sure.n));
+                ok(&s, store_append(&s, "site", 1, more.data, more.n));
+                buf_append(&sure, more.data, more.n);
+                holds(&s, "site", 1, &sure);
+                store_close(&s);
+        }
+}
+
+/* S1, S3, S4: what returns was synced. */
+Test(store, syncs_before_it_returns)
+{
+        _cleanup_(cleanup_buf) struct buf batch = BUF_NULL;
+
+        faults_begin(FAULT_NONE, 0);
+        ok(&s, store_open(&s, folder, 0));
+        cr_assert(faults.n_syncs && !faults.unsynced, "the epoch");
+        for (unsigned i = 0; i < 40; i++) {
+                batch.n = 0;
+                batch_add(&batch, i);
+                faults_begin(FAULT_NONE, 0);
+                ok(&s, store_append(&s, i % 3 ? "site" : "run", i / 10 + 1, batch.data, batch.n));
+                cr_assert(faults.n_syncs && !faults.unsynced, "append %u", i);
+                cr_assert_geq(faults.n_bytes, batch.n);
+        }
+        faults_begin(FAULT_NONE, 0);
+        ok(&s, store_put(&s, "site", batch.data, batch.n));
+        cr_assert(faults.n_syncs && !faults.unsynced, "a snapshot");
+        for (unsigned i = 0; i < 2; i++) { /* S4, also where nothing is to be cut */
+                uint64_t n = 0;
+                _cleanup_(cleanup_buf) struct buf all = BUF_NULL;
+
+                ok(&s, store_read(&s, "site", 4, 0, &all));
+                n = i ? all.n - 100 : all.n;
+                faults_begin(FAULT_NONE, 0);
+                ok(&s, store_recover(&s, "site", 4, n));
+                cr_assert(faults.n_syncs && !faults.unsynced, "a recovery");
+                cr_assert_geq(faults.n_bytes, n, "%llu of %llu bytes were written anew",
+                              (unsigned long long)faults.n_bytes, (unsigned long long)n);
+        }
+        faults_begin(FAULT_NONE, 0);
+        ok(&s, store_remove(&s, "run"));
+        cr_assert(faults.n_syncs && !faults.unsynced, "a removal");
+}
+
+/* Needs root, for a small tmpfs in a mount namespace of its own. */
+Test(store, says_that_the_disk_is_full_and_goes_on_with_room)
+{
+        _cleanup_(cleanup_free) char *place = folder_new("small"), *ballast = NULL;
+        _cleanup_(cleanup_buf) struct buf all = BUF_NULL, batch = BUF_NULL, got = BUF_NULL;
+        int32_t r;
+        int fd;
+
+        if (geteuid() != 0)
+                cr_skip_test("needs root, to mount a small tmpfs");
+        cr_assert_eq(unshare(CLONE_NEWNS), 0, "%s", strerror(errno));
+        cr_assert_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0, "%s", strerror(errno));
+        cr_assert_eq(mount("tmpfs", place, "tmpfs", 0, "size=9m"), 0, "%s", strerror(errno));
+        cr_assert_geq(asprintf(&ballast, "%s/ballast", place), 0);
+        fd = open(ballast, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        cr_assert_eq(posix_fallocate(fd, 0, 5 << 20), 0);
+        close(fd);
+
+        ok(&s, store_open(&s, place, 0));
+        for (unsigned i = 0;; i++) {
+                batch.n = 0;
+                batch_add(&batch, i);
+                r = store_append(&s, "site", 1, batch.data, batch.n);
+                if (r)
+                        break;
+                buf_append(&all, batch.data, batch.n);
+                cr_assert_lt(all.n, 4 << 20, "that cannot fit");
+        }
+        cr_assert_eq(r, PRVNG_QUOTA, "%d: %s", r, s.message);
+        cr_assert(strstr(s.message, "room"), "what to do? %s", s.message);
+        cr_assert_gt(all.n, 1 << 20, "it was full at %zu bytes", all.n);
+        refused(&s, PRVNG_PERMANENT, "", store_append(&s, "site", 1, "x", 1)); /* S1 */
+        ok(&s, store_read(&s, "site", 1, 0, &got));
+        torn(&got, &all, &batch);
+        store_close(&s);
+
+        ok(&s, store_open(&s, place, PRVNG_STORE_READ_ONLY)); /* looking needs no room */
+        ok(&s, store_read(&s, "site", 1, 0, &got));
+        torn(&got, &all, &batch);
+        store_close(&s);
+        r = store_open(&s, place, 0); /* may do with what there is, but not die of it */
+        cr_assert(r == PRVNG_DONE || r == PRVNG_QUOTA, "%d: %s", r, s.message);
+        if (r == PRVNG_DONE)
+                store_close(&s);
+
+        cr_assert_eq(unlink(ballast), 0);
+        ok(&s, store_open(&s, place, 0));
+        ok(&s, store_recover(&s, "site", 1, all.n));
+        ok(&s, store_append(&s, "site", 1, batch.data, batch.n));
+        buf_append(&all, batch.data, batch.n);
+        holds(&s, "site", 1, &all);
+        store_close(&s);
+        cr_assert_eq(umount(place), 0);
+}
+
+/* A store that never was, on a disk without any room. */
+Test(store, is_not_made_on_a_full_disk)
+{
+        _cleanup_(cleanup_free) char *place = folder_new("small"), *ballast = NULL;
+        _cleanup_(cleanup_buf) struct buf zeros = BUF_NULL;
+        int fd;
+
+        if (geteuid() != 0)
+                cr_skip_test("needs root, to mount a small tmpfs");
+        cr_assert_eq(unshare(CLONE_NEWNS), 0, "%s", strerror(errno));
+        cr_assert_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0, "%s", strerror(errno));
+        cr_assert_eq(mount("tmpfs", place, "tmpfs", 0, "size=1m"), 0, "%s", strerror(errno));
+        cr_assert_geq(asprintf(&ballast, "%s/ballast", place), 0);
+        fd = open(ballast, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        bytes_add(&zeros, 1, 4096);
+        while (write(fd, zeros.data, 4096) == 4096)
+                ;
+        close(fd);
+        refused(&s, PRVNG_QUOTA, "room", store_open(&s, place, 0));
+        ok(&s, store_open(&s, place, PRVNG_STORE_READ_ONLY));
+        store_close(&s);
+        cr_assert_eq(unlink(ballast), 0);
+        ok(&s, store_open(&s, place, 0));
+        ok(&s, store_append(&s, "site", 1, "x", 1));
+        store_close(&s);
+        cr_assert_eq(umount(place), 0);
+}
