@@ -34,7 +34,8 @@ static void site_run_line(struct buf *b, const struct run *run)
         STRING(b, run, store);
         STRING(b, run, stream);
         NUMBER(b, run, accepted_ms);
-        if (run_status_ended(run->status)) {
+        NUMBER(b, run, closed);
+        if (run->closed) {
                 STRING(b, run, kind);
                 STRING(b, run, who);
                 NUMBER(b, run, status);

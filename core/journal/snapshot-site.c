@@ -6,8 +6,6 @@
 
 static void pack_site_run(struct buf *b, const struct run *run)
 {
-        bool ended = run_status_ended(run->status);
-
         pack_uid(b, &run->id);
         pack_string(b, run->name);
         pack_string(b, run->kind);
@@ -15,12 +13,12 @@ static void pack_site_run(struct buf *b, const struct run *run)
         pack_string(b, run->stream);
         pack_string(b, run->who);
         pack_i64(b, run->accepted_ms);
-        /* What its own stream says is not the site's. */
-        pack_u64(b, ended ? run->status : RUN_PENDING);
-        pack_i64(b, ended ? run->ended_ms : 0);
-        pack_u64(b, run->n_drift);
-        /* The inventory has what a run in flight did up to now. */
-        pack_u64(b, ended || !run->loaded ? run->settled_seq : MAX(run->settled_seq, run->seq));
+        /* What its own stream says is not the site's. But the inventory has what it did up to now. */
+        pack_u64(b, run->closed ? run->status : RUN_PENDING);
+        pack_i64(b, run->closed ? run->ended_ms : 0);
+        pack_u64(b, run->closed ? run->n_drift : 0);
+        pack_u64(b, run->closed || !run->loaded ? run->settled_seq
+                                                : MAX(run->settled_seq, run->seq));
 }
 
 enum { SAME_WORKFLOW = 1, SAME_PLUGIN = 2, SAME_RUN = 4, EXISTS = 8 };
@@ -106,6 +104,7 @@ static int unpack_site_run(struct unpack *u, struct site *site)
         run->ended_ms = unpack_i64(u);
         run->n_drift = unpack_u32(u);
         run->settled_seq = unpack_u64(u);
+        run->closed = run_status_ended(run->status);
         if (u->bad || !run->name || !run->stream || strmap_get(&site->run_by_id, run->id_text) ||
             add_run(site, run)) {
                 run_free(run);

@@ -362,9 +362,11 @@ static int apply_again(struct site *s, const struct record *r)
         if (!run || run_status_ended(run->status) != (r->type == RECORD_REOPENED))
                 return error_origin(-EBADMSG);
         if (r->type == RECORD_REOPENED) {
-                if (!run->loaded) /* else its own stream says what it is */
+                if (!run->loaded) { /* else its own stream says what it is */
                         run->status = RUN_PENDING;
-                run->ended_ms = 0;
+                        run->ended_ms = 0;
+                }
+                run->closed = false;
                 run->settled_seq = r->upto;
         }
         return apply_claims(s, run, r);
@@ -391,6 +393,7 @@ static int apply_ended(struct site *s, const struct record *r)
         if (!run || !run_status_from_span(r->status, &status) || !run_status_ended(status))
                 return error_origin(-EBADMSG);
         run->status = status;
+        run->closed = true;
         run->ended_ms = r->at;
         run->n_drift = r->count;
         release_claims(s, run);

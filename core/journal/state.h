@@ -203,6 +203,7 @@ struct run {
         uint32_t unsettled; /* tasks of the plan that have not ended, joins included */
         struct resource *claims; /* what it claims, in the order of its tasks, by next_claim */
         struct resource *next_claim; /* of the next task, while the plan is read */
+        bool closed;      /* the site stream says that it ended */
         bool loaded;      /* the run's own stream was read; else only what the site stream says */
         void *userdata;   /* the engine's */
 };
