@@ -20,9 +20,12 @@ static void journal_changes(struct engine *e, struct run *run)
                 if (!t->n_key || t->verb == PLAN_CHECK)
                         continue;
                 r = run_resource(e->site, run, t);
-                if (t->status == TASK_SKIPPED ||
-                    (t->status == TASK_FAILED && r && r->workflow && !left_something(run, r)))
-                        continue; /* what is not there is told: a snapshot may have seen it there */
+                /* What is not there is told also of what failed, now or before it was skipped: it may
+                 * have been there in between, and in a snapshot or in what an earlier end told. */
+                if (t->status == TASK_SKIPPED && !(t->note && (!r || !r->workflow)))
+                        continue;
+                if (t->status == TASK_FAILED && r && r->workflow && !left_something(run, r))
+                        continue;
                 if (!r || !r->workflow) {
                         record.type = RECORD_GONE;
                 } else {

@@ -21,7 +21,7 @@ static void pack_site_run(struct buf *b, const struct run *run)
                                                 : MAX(run->settled_seq, run->seq));
 }
 
-enum { SAME_WORKFLOW = 1, SAME_PLUGIN = 2, SAME_RUN = 4, EXISTS = 8 };
+enum { SAME_WORKFLOW = 1, SAME_PLUGIN = 2, SAME_RUN = 4, EXISTS = 8, END = 16 };
 
 static unsigned same_as(const struct resource *r, const struct resource *before)
 {
@@ -75,11 +75,16 @@ void pack_site(struct buf *b, const struct site *site)
         pack_u64(b, site->n_runs);
         for (uint32_t i = 0; i < site->n_runs; i++)
                 pack_site_run(b, site->runs[i]);
-        pack_u64(b, site->inventory.by_key.n);
+        pack_u64(b, site->inventory.by_key.n); /* a hint */
         strmap_foreach (e, &site->inventory.by_key) {
-                pack_resource(b, e->value.pointer, before);
-                before = e->value.pointer;
+                const struct resource *r = e->value.pointer;
+
+                if (!r->workflow && !r->n_on)
+                        continue; /* nothing, or claimed, which follows */
+                pack_resource(b, r, before);
+                before = r;
         }
+        pack_u64(b, END);
         for (uint32_t i = 0; i < site->n_runs; i++)
                 pack_claims(b, site->runs[i]);
 }
@@ -128,9 +133,9 @@ struct before {
         struct span workflow, plugin, run;
 };
 
-static int unpack_resource(struct unpack *u, struct site *site, struct before *before)
+static int unpack_resource(struct unpack *u, struct site *site, unsigned flags,
+                           struct before *before)
 {
-        unsigned flags = unpack_max(u, 15);
         struct resource *r = inventory_entry(&site->inventory, unpack_span(u));
         struct resource_change c;
 
@@ -158,6 +163,7 @@ static int unpack_resource(struct unpack *u, struct site *site, struct before *b
 int unpack_site(struct unpack *u, struct site *site)
 {
         struct before before = {0};
+        unsigned flags;
         uint64_t n;
         int q = 0;
 
@@ -172,8 +178,8 @@ int unpack_site(struct unpack *u, struct site *site)
         if (n > (uint64_t)(u->end - u->p))
                 return error_origin(-EBADMSG);
         q = q ?: strmap_reserve(&site->inventory.by_key, n);
-        for (; n > 0 && q == 0; n--)
-                q = unpack_resource(u, site, &before);
+        while (q == 0 && !u->bad && (flags = unpack_max(u, END)) != END)
+                q = unpack_resource(u, site, flags, &before);
         for (uint32_t i = 0; i < site->n_runs && q == 0; i++)
                 q = unpack_claims(u, site, site->runs[i]);
         return q ?: u->bad || u->p != u->end ? error_origin(-EBADMSG) : 0;

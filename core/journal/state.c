@@ -60,21 +60,6 @@ int set_string(char **target, struct span value)
 
 /* The inventory */
 
-/* Counts in the resources that `r` builds on, that one more or one less stands on them. */
-static void count_on(struct inventory *inv, const struct resource *r, int delta)
-{
-        const char *p = r->workflow ? r->builds_on : "";
-
-        while (*p) {
-                size_t n = strcspn(p, " ");
-                struct strmap_entry *e = strmap_find(&inv->by_key, p, n);
-
-                if (e && (delta > 0 || ((struct resource *)e->value.pointer)->n_on > 0))
-                        ((struct resource *)e->value.pointer)->n_on += (uint32_t)delta;
-                p += n + (p[n] == ' ');
-        }
-}
-
 static void put_texts(struct resource *r)
 {
         texts_put(r->workflow);
@@ -116,16 +101,6 @@ int resource_set(struct inventory *inv, struct resource *r, const struct resourc
         return 0;
 }
 
-int inventory_put(struct inventory *inv, struct resource *r, const struct resource_change *c)
-{
-        int q;
-
-        count_on(inv, r, -1);
-        q = resource_set(inv, r, c);
-        count_on(inv, r, 1);
-        return q;
-}
-
 struct resource *inventory_entry(struct inventory *inv, struct span key)
 {
         struct strmap_entry *e = strmap_find(&inv->by_key, key.p, key.n);
@@ -147,10 +122,46 @@ struct resource *inventory_entry(struct inventory *inv, struct span key)
         return r;
 }
 
-/* A resource that neither exists nor is claimed has no entry. */
+/* Counts in the resources that `r` builds on, that one more or one less stands on them. Also in one that
+ * is not there: if it comes, and goes, the count must not depend on the order of things. */
+static int count_on(struct inventory *inv, const struct resource *r, int delta)
+{
+        const char *p = r->workflow ? r->builds_on : "";
+
+        while (*p) {
+                size_t n = strcspn(p, " ");
+                struct strmap_entry *e;
+                struct resource *on;
+
+                if (delta > 0) {
+                        on = inventory_entry(inv, span_n(p, n));
+                        if (!on)
+                                return error_origin(-ENOMEM);
+                        on->n_on++;
+                } else {
+                        e = strmap_find(&inv->by_key, p, n);
+                        on = e ? e->value.pointer : NULL;
+                        if (on && on->n_on > 0)
+                                on->n_on--;
+                }
+                p += n + (p[n] == ' ');
+        }
+        return 0;
+}
+
+int inventory_put(struct inventory *inv, struct resource *r, const struct resource_change *c)
+{
+        int q;
+
+        count_on(inv, r, -1);
+        q = resource_set(inv, r, c);
+        return q ?: count_on(inv, r, 1);
+}
+
+/* A resource that neither exists nor is claimed, and that nothing stands on, has no entry. */
 static void inventory_tidy(struct inventory *inv, struct resource *r)
 {
-        if (r->workflow || r->claim)
+        if (r->workflow || r->claim || r->n_on)
                 return;
         strmap_remove(&inv->by_key, r->key, strlen(r->key));
         free(r);

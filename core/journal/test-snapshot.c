@@ -184,6 +184,7 @@ struct world {
         uint64_t random;
         int64_t now;
         struct old old_site, old_runs[N_RUNS];
+        bool ending;
         unsigned n_compared, n_by_type[N_RECORD_TYPES];
 };
 
@@ -245,6 +246,8 @@ static void same(const struct buf *a, const struct buf *b, const char *what)
 
         if (a->n == b->n && memcmp(p, q, a->n) == 0)
                 return;
+        if (getenv("PRVNG_TEST_SEED"))
+                fprintf(stderr, "%s:\n%s\nis not\n%s\n", what, p, q);
         for (;;) {
                 size_t n = strcspn(p, "\n"), m = strcspn(q, "\n");
 
@@ -318,7 +321,10 @@ static void append(void *userdata, struct run *run, struct record *r)
         struct world *w = userdata;
         unsigned i;
 
-        compare(w); /* before this record */
+        if (!w->ending)
+                compare(w); /* before this record */
+        /* What a run did and that it ended is one batch of the site's stream. */
+        w->ending = r->type == RECORD_RESOURCE || r->type == RECORD_GONE;
         w->n_by_type[r->type]++;
         if (!run) {
                 stream_append(w->site_stream, r);
@@ -409,6 +415,13 @@ static void world_deinit(struct world *w)
         memory_clear();
 }
 
+static int32_t any(struct world *w, const int32_t *list, size_t n)
+{
+        return list[draw(w) % n];
+}
+#define ANY(w, ...)                                                                                \
+        any((w), (const int32_t[]){__VA_ARGS__}, sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t))
+
 /* Plans: servers, each with something that stands on it, in three operations that depend on each other
  * here and there. */
 
@@ -426,21 +439,26 @@ struct draft {
 
 static const char *const operation_ids[] = {"a", "b", "c"};
 
-static void draft_task(struct world *w, struct draft *d, uint32_t i, unsigned part, unsigned cpu)
+/* What stands on a server is made behind it and deleted before it. */
+static void draft_task(struct world *w, struct draft *d, uint32_t i, unsigned part, unsigned cpu,
+                       bool deletes)
 {
         struct plan_task *t = &d->tasks[i];
         unsigned server = part * N_TASKS + i / 2;
+        bool stands = i % 2 != deletes;
 
         snprintf(d->on[i], sizeof(d->on[i]), "server.s%u", server);
-        snprintf(d->keys[i], sizeof(d->keys[i]), i % 2 ? "taskserv.t@s%u" : "server.s%u", server);
+        snprintf(d->keys[i], sizeof(d->keys[i]), stands ? "taskserv.t@s%u" : "server.s%u", server);
         snprintf(d->ids[i], sizeof(d->ids[i]), "%s/%u", operation_ids[i / 4], i);
         snprintf(d->docs[i], sizeof(d->docs[i]), "{\"kind\":\"server\",\"spec\":{\"cpu\":%u}}", cpu);
         *t = (struct plan_task){.id = d->ids[i], .resource = d->keys[i], .item = d->ids[i] + 2,
                                 .server = "", .doc = d->docs[i], .spec = "{}", .operation = i / 4,
                                 .first_dep = d->plan.n_deps, .first_use = d->plan.n_uses};
-        if (i % 2) {
+        if (stands) {
                 d->uses[d->plan.n_uses++] = d->on[i];
                 t->n_uses = 1;
+        }
+        if (i % 2) {
                 d->deps[d->plan.n_deps++] = i - 1;
                 if (one_in(w, 3))
                         t->waits = "[{\"on\":\"server.s0\",\"until\":\"outputs.on\"}]";
@@ -454,6 +472,7 @@ static void draft_task(struct world *w, struct draft *d, uint32_t i, unsigned pa
 static void make_draft(struct world *w, struct draft *d, unsigned part, bool any_verb)
 {
         unsigned cpu = (unsigned)draw(w) % 3;
+        bool deletes = any_verb && one_in(w, 3);
 
         *d = (struct draft){.lane = {.plugin = "provider/x", .batch_size = 2 + (uint32_t)draw(w) % 4}};
         for (unsigned i = 0; i < 3; i++)
@@ -461,8 +480,10 @@ static void make_draft(struct world *w, struct draft *d, unsigned part, bool any
                         .id = operation_ids[i], .on_failure = (enum on_failure)(draw(w) % 3),
                         .timeout_s = 5 + (uint32_t)draw(w) % 20};
         for (uint32_t i = 0; i < N_TASKS; i++) {
-                draft_task(w, d, i, part, cpu);
-                d->tasks[i].verb = (uint8_t)(any_verb ? draw(w) % 4 : PLAN_CREATE);
+                draft_task(w, d, i, part, cpu, deletes);
+                d->tasks[i].verb = (uint8_t)(deletes    ? PLAN_DELETE
+                                             : any_verb ? ANY(w, PLAN_CREATE, PLAN_UPDATE, PLAN_CHECK)
+                                                        : PLAN_CREATE);
         }
         d->plan.name = part ? "other" : "w";
         d->plan.type = "batch";
@@ -489,13 +510,6 @@ static struct submission submission(struct world *w)
 }
 
 /* Answers and commands */
-
-static int32_t any(struct world *w, const int32_t *list, size_t n)
-{
-        return list[draw(w) % n];
-}
-#define ANY(w, ...)                                                                                \
-        any((w), (const int32_t[]){__VA_ARGS__}, sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t))
 
 static void fill_reply(struct world *w, const struct engine_call *c, struct op_reply *r)
 {
