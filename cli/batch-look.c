@@ -265,6 +265,7 @@ int batch_events(struct cli *cli)
 {
         _cleanup_(cleanup_look) struct look look = {0};
         _cleanup_(cleanup_buf) struct buf lines = BUF_NULL;
+        _cleanup_(cleanup_free) char *message = NULL;
         struct run *run;
         int r;
 
@@ -276,9 +277,10 @@ int batch_events(struct cli *cli)
         run = look_run(&look, cli->args[0], false);
         if (!run)
                 return EXIT_RUN_FAILED;
-        r = site_events(look.journal, run, 0, &lines);
+        r = site_events(look.journals, run, 0, &lines, &message);
         if (r != 0) {
-                complain(cli, "the journal of run %s cannot be read", run->id_text);
+                complain(cli, "the journal of run %s cannot be read: %s", run->id_text,
+                         message ? message : strerror(r < 0 ? -r : EIO));
                 return EXIT_UNUSABLE;
         }
         return print_events(cli, &lines);

@@ -103,6 +103,7 @@ int server_shell(struct cli *cli);
 int server_logs(struct cli *cli);
 int store_cat(struct cli *cli);
 int store_check(struct cli *cli);
+int audit_verify(struct cli *cli);
 int config_check(struct cli *cli);
 
 #endif

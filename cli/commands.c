@@ -119,6 +119,17 @@ const struct command commands[] = {
          "Tells the exact place of damage. A torn tail after a crash is none.", "store check", NULL,
          store_check},
 
+        {"audit verify", "[ID]", 0, 1, "Proves that the journal is what was written",
+         "Verifies every stream of the site, or of one run, and names the first record that was\n"
+         "changed, removed or reordered. Prints an anchor: with it, kept elsewhere, a later call\n"
+         "proves that nothing up to there was cut off or replaced. Works beside a running engine;\n"
+         "starts nothing. Exit code 7: the journal is not what it was.",
+         "audit verify | tail -1 >> /media/safe/anchors\n"
+         "audit verify --anchor /media/safe/anchors\n"
+         "audit verify shop --format json",
+         OPTIONS({"anchor", 0, "ANCHOR|FILE", "that head, or those of a file, must be in the journal"}),
+         audit_verify},
+
         {"config check", "", 0, 0, "Checks the site's configuration and shows what holds", NULL,
          "config check\nconfig check --config ./prvng.conf", NULL, config_check},
         {0},

@@ -15,7 +15,7 @@ static json_t *strings(char *const *list)
 
 static json_t *describe(const struct config *c)
 {
-        json_t *plugins = json_array();
+        json_t *plugins = json_array(), *notices = json_array();
 
         for (size_t i = 0; i < c->n_plugins; i++) {
                 const struct config_plugin *p = &c->plugins[i];
@@ -24,9 +24,11 @@ static json_t *describe(const struct config *c)
                                                          "enabled", p->enabled, "file", p->file,
                                                          "from", p->from));
         }
-        return json_pack("{s:b, s:o, s:s?, s:s?, s:s?, s:s?, s:s?, s:i, s:i, s:i, s:o, s:s?, s:s?, "
+        if (c->store_notice)
+                json_array_append_new(notices, json_string(c->store_notice));
+        return json_pack("{s:b, s:o, s:o, s:s?, s:s?, s:s?, s:s?, s:s?, s:i, s:i, s:i, s:o, s:s?, s:s?, "
                          "s:O?, s:O?, s:o}",
-                         "valid", 1, "files", strings(c->files), "state", c->state, "cache",
+                         "valid", 1, "notices", notices, "files", strings(c->files), "state", c->state, "cache",
                          c->cache, "socket", c->socket, "store", c->store, "provider", c->provider,
                          "workers", (int)c->workers, "taskserv_batch_size", (int)c->taskserv_batch,
                          "idle_timeout", (int)c->idle_s, "plugin_path", strings(c->plugin_path),

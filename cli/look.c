@@ -15,7 +15,7 @@ int look_open(struct look *l, const struct cli *cli, const char *kinds)
         r = context_open(cli->config, all, &l->context);
         if (r)
                 return r;
-        r = site_read(&l->context, &l->journal, &l->site, &message);
+        r = site_read(&l->context, &l->journals, &l->site, &message);
         if (r == 0)
                 return 0;
         complain(cli, "the journal of this site cannot be read: %s", message ? message : strerror(r < 0 ? -r : EIO));
@@ -26,8 +26,8 @@ int look_open(struct look *l, const struct cli *cli, const char *kinds)
 void look_close(struct look *l)
 {
         if (l->site)
-                site_close(l->journal, l->site);
-        l->journal = NULL;
+                site_close(l->journals, l->site);
+        l->journals = NULL;
         l->site = NULL;
         if (l->context.config)
                 context_close(&l->context);
@@ -37,7 +37,7 @@ void look_close(struct look *l)
 int look_query(struct look *l, const char *path, struct buf *ret)
 {
         _cleanup_(cleanup_free) char *message = NULL;
-        int status = query(&l->context, l->journal, l->site, path, ret, &message);
+        int status = query(&l->context, l->journals, l->site, path, ret, &message);
 
         if (status < 0)
                 complain(l->cli, "%s", message ? message : strerror(-status));
@@ -97,7 +97,7 @@ struct run *look_run(struct look *l, const char *id_or_name, bool whole)
         }
         if (!whole || run->loaded)
                 return run;
-        r = site_load_run(l->journal, l->site, run, &message);
+        r = site_load_run(l->journals, l->site, run, &message);
         if (r != 0) {
                 complain(l->cli, "the journal of run %s cannot be read: %s", run->id_text,
                          message ? message : strerror(r < 0 ? -r : EIO));

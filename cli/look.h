@@ -9,7 +9,7 @@
 struct look {
         const struct cli *cli;
         struct context context;
-        struct journal *journal;
+        struct journals *journals; /* NULL: nothing has run here yet */
         struct site *site;
 };
 

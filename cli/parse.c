@@ -18,7 +18,7 @@ static const struct option_def global_options[] = {
 static const char *const later[] = {
         "batch render", "resource adopt", "resource orphans", "plugin check",
         "plugin new", "plugin trust", "secret get", "secret set", "secret rotate",
-        "store compact", "store export", "store import", "store migrate", "audit verify", "top",
+        "store compact", "store export", "store import", "store migrate", "top",
 };
 
 static const char heading[] =
@@ -29,7 +29,8 @@ static const struct {
 } groups[] = {
         {"batch", "workflows and their runs"}, {"resource", "the inventory of the site"},
         {"server", "looking into servers"},    {"plugin", "what can be used here"},
-        {"store", "the journal"},              {"config", "the site's configuration"},
+        {"store", "the journal"},              {"audit", "who did what, and proof of it"},
+        {"config", "the site's configuration"},
 };
 
 /* Help */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* prvng store cat, check */
-#include "journal/journal.h"
-#include "look.h"
+#include "opened.h"
 #include "output.h"
 
 static int print_line(void *userdata, const struct record *r, const char *line, size_t n_line)
@@ -21,40 +20,6 @@ static int count_line(void *userdata, const struct record *r, const char *line, 
 {
         ++*(uint64_t *)userdata;
         return 0;
-}
-
-struct opened {
-        struct context context;
-        struct journal *journal;
-};
-
-/* The store without a fold: it must work where folding does not. */
-static int open_store(struct opened *o, const struct cli *cli)
-{
-        _cleanup_(cleanup_free) char *message = NULL, *location = NULL;
-        int r = context_open(cli->config, "store", &o->context);
-
-        if (r)
-                return r;
-        location = site_store_folder(o->context.config);
-        if (location && access(location, F_OK) < 0) {
-                complain(cli, "nothing has run here yet: there is no journal in %s", location);
-                context_close(&o->context);
-                return EXIT_RUN_FAILED;
-        }
-        r = site_open_store(&o->context, true, &o->journal, &message);
-        if (r == 0)
-                return 0;
-        complain(cli, "the store cannot be read: %s",
-                 message ? message : strerror(r < 0 ? -r : EIO));
-        context_close(&o->context);
-        return EXIT_UNUSABLE;
-}
-
-static void close_store(struct opened *o)
-{
-        journal_close(o->journal);
-        context_close(&o->context);
 }
 
 static int read_stream(const struct cli *cli, struct journal *j, const char *name,
@@ -121,17 +86,17 @@ int store_cat(struct cli *cli)
 {
         struct opened o = {0};
         const char *name = cli->args[0] ?: "site";
-        int r = open_store(&o, cli);
+        int r = opened_open(&o, cli);
 
         if (r)
                 return r;
         if (option_given(cli, "list")) {
-                r = list_streams(cli, o.journal);
+                r = list_streams(cli, o.home);
         } else {
-                r = cli->args[0] ? known_stream(cli, o.journal, name) : 0;
-                r = r ?: read_stream(cli, o.journal, name, print_line, cli);
+                r = cli->args[0] ? known_stream(cli, o.home, name) : 0;
+                r = r ?: read_stream(cli, o.home, name, print_line, cli);
         }
-        close_store(&o);
+        opened_close(&o);
         return r;
 }
 
@@ -143,21 +108,21 @@ int store_check(struct cli *cli)
         char **names = NULL;
         size_t n = 0;
         struct table t;
-        int r = open_store(&o, cli), worst = 0;
+        int r = opened_open(&o, cli), worst = 0;
 
         if (r) {
                 json_decref(doc);
                 return r;
         }
         table_init(&t, cli, N_ELEMENTS(heads), heads);
-        if (journal_streams(o.journal, &names, &n) != 0) {
-                complain(cli, "%s", o.journal->message ?: "the streams cannot be listed");
+        if (journal_streams(o.home, &names, &n) != 0) {
+                complain(cli, "%s", o.home->message ?: "the streams cannot be listed");
                 worst = EXIT_UNUSABLE;
         }
         for (size_t i = 0; i < n; i++) {
                 uint64_t records = 0;
 
-                r = read_stream(cli, o.journal, names[i], count_line, &records);
+                r = read_stream(cli, o.home, names[i], count_line, &records);
                 worst = r ?: worst;
                 table_cell(&t, PLAIN, "%s", names[i]);
                 table_cell(&t, PLAIN, "%llu", (unsigned long long)records);
@@ -171,6 +136,6 @@ int store_check(struct cli *cli)
                 print_document(cli, doc);
         json_decref(doc);
         free_names(names, n);
-        close_store(&o);
+        opened_close(&o);
         return worst;
 }

@@ -159,12 +159,6 @@ static void put_at(const struct view *v, const struct record *r, struct buf *out
         BUF_LIT(out, "  ");
 }
 
-static void put_one_line(const char *text, struct buf *out)
-{
-        for (; *text; text++)
-                buf_putc(out, *text == '\n' ? ' ' : *text);
-}
-
 static void put_message(const struct record *r, const char *between, struct buf *out)
 {
         if (!r->message.n)
@@ -240,7 +234,6 @@ static void line_of_task(const struct view *v, const struct run *run, const stru
 void view_line(const struct view *v, const struct run *run, const struct record *r,
                struct buf *out)
 {
-        struct buf reason = BUF_NULL;
         uint32_t n = 0;
 
         switch (r->type) {
@@ -270,8 +263,9 @@ void view_line(const struct view *v, const struct run *run, const struct record 
                 return;
         case RECORD_HALT:
                 put_at(v, r, out);
-                BUF_LIT(out, "nothing more starts");
-                put_message(r, ": ", out);
+                BUF_LIT(out, "nothing more starts"); /* the line before it tells all */
+                for (size_t i = 0; i < r->message.n && r->message.p[i] != '\n'; i++)
+                        buf_printf(out, "%s%c", i ? "" : ": ", r->message.p[i]);
                 buf_putc(out, '\n');
                 return;
         case RECORD_CANCEL:
@@ -292,9 +286,7 @@ void view_line(const struct view *v, const struct run *run, const struct record 
                 if (r->checkpoint)
                         buf_printf(out, " to checkpoint %u", r->checkpoint);
                 BUF_LIT(out, ": ");
-                undo_reason(run, &reason);
-                put_one_line(buf_str(&reason), out);
-                buf_deinit(&reason);
+                undo_reason(run, out);
                 buf_putc(out, '\n');
                 return;
         case RECORD_UNWIND:
@@ -304,6 +296,12 @@ void view_line(const struct view *v, const struct run *run, const struct record 
         case RECORD_CHECKPOINT:
                 put_at(v, r, out);
                 buf_printf(out, "checkpoint %u\n", r->checkpoint);
+                return;
+        case RECORD_RESOLVED:
+                put_at(v, r, out);
+                buf_printf(out, "%s  resolved as %.*s\n",
+                           r->task < run->n_tasks ? task_id(run, &run->tasks[r->task]) : "?",
+                           (int)r->status.n, r->status.p);
                 return;
         case RECORD_RERUN:
                 put_at(v, r, out);

@@ -57,7 +57,7 @@ static const char *trouble(const struct run *run, uint32_t number)
         if (t->status == TASK_UNDO_FAILED)
                 return "could not be undone";
         if (t->status == TASK_UNDONE)
-                return run->halted && number == run->halted_by ? "failed, then undone" : NULL;
+                return number == undo_cause(run) ? "failed, then undone" : NULL;
         if (undo_left(run, number))
                 return t->status == TASK_FAILED ? "failed, and what it left is not undone"
                                                 : "was not undone";
@@ -101,7 +101,10 @@ static void put_rolled_back(const struct run *run, struct buf *out)
         if (run->to_checkpoint)
                 buf_printf(out, " to checkpoint %u", run->to_checkpoint);
         BUF_LIT(out, ": ");
-        undo_reason(run, out);
+        if (undo_cause(run) != TASK_NONE) /* why is said where it is listed */
+                buf_printf(out, "%s failed", task_id(run, &run->tasks[undo_cause(run)]));
+        else
+                undo_reason(run, out);
         buf_putc(out, '\n');
 }
 
@@ -118,7 +121,7 @@ static void put_next(const struct run *run, uint32_t n_failed, struct buf *out)
                            run->id_text, run->id_text);
                 return;
         case RUN_ROLLED_BACK:
-                if (run->halted_by == TASK_NONE)
+                if (undo_cause(run) == TASK_NONE)
                         return;
                 buf_printf(out, "\nWhat the run did%s is undone. Mend the cause and submit again, or:\n"
                                 "prvng batch retry %s\n",

@@ -52,6 +52,14 @@ void undo_checkpoints(const struct run *run, struct buf *out)
         }
 }
 
+uint32_t undo_cause(const struct run *run)
+{
+        return run->rollback_reason && run->halted_by < run->n_tasks &&
+                               (*run->rollback_reason || !*run->rollback_who)
+                       ? run->halted_by
+                       : TASK_NONE;
+}
+
 void undo_reason(const struct run *run, struct buf *out)
 {
         _cleanup_(cleanup_json_decref) json_t *who = NULL;
@@ -59,9 +67,10 @@ void undo_reason(const struct run *run, struct buf *out)
 
         if (!run->rollback_reason)
                 return;
-        if (run->halted_by < run->n_tasks && (*run->rollback_reason || !*run->rollback_who)) {
-                buf_printf(out, "%s failed", task_id(run, &run->tasks[run->halted_by]));
-                buf_printf(out, "%s%s", *run->rollback_reason ? ": " : "", run->rollback_reason);
+        if (undo_cause(run) != TASK_NONE) {
+                buf_printf(out, "%s failed%s%.*s", task_id(run, &run->tasks[undo_cause(run)]),
+                           *run->rollback_reason ? ": " : "",
+                           (int)strcspn(run->rollback_reason, "\n"), run->rollback_reason);
                 return;
         }
         if (json_parse(run->rollback_who, strlen(run->rollback_who), &who, NULL))

@@ -22,8 +22,11 @@ const char *undo_words(const struct task *t);
 /* "checkpoint 1 after 5 operations, 14:03:11" for each, on a line of its own. */
 void undo_checkpoints(const struct run *run, struct buf *out);
 
-/* Why the run is or was rolled back: "servers/web-0 failed", "asked for by ann@host"; nothing if it
- * was not. */
+/* The task whose failure made the run roll back; TASK_NONE: somebody asked for it. */
+uint32_t undo_cause(const struct run *run);
+
+/* Why the run is or was rolled back, on one line: "servers/web-0 failed: no such image", "asked for by
+ * ann@host"; nothing if it was not. */
 void undo_reason(const struct run *run, struct buf *out);
 
 #endif

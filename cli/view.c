@@ -400,9 +400,6 @@ static void put_because(const struct view *v, const struct run *run, struct buf 
         if (!run->rollback)
                 return;
         undo_reason(run, &reason);
-        for (size_t i = 0; i < reason.n; i++)
-                if (reason.data[i] == '\n')
-                        reason.data[i] = ' ';
         put_cut(&text, buf_str(&reason), v->width > 4 ? v->width - 4 : 0, 0, v->utf8);
         BUF_LIT(out, "  ");
         paint(out, v->color, DIM, buf_str(&text));

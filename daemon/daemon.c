@@ -8,6 +8,11 @@ struct daemon {
         struct engine_process *process;
 };
 
+static void notice(void *userdata, const char *message)
+{
+        fprintf(stderr, "prvng: %s\n", message);
+}
+
 int daemon_new(const struct context *c, struct daemon **ret_daemon, char **ret_message)
 {
         struct daemon *d = calloc(1, sizeof(*d));
@@ -17,7 +22,10 @@ int daemon_new(const struct context *c, struct daemon **ret_daemon, char **ret_m
         *ret_message = NULL;
         if (!d || http_new(c->config, &d->http) < 0)
                 goto failed;
+        if (c->config->store_notice)
+                notice(NULL, c->config->store_notice);
         http_hooks(d->http, &hooks);
+        hooks.on_notice = notice;
         r = engine_process_new(c, &hooks, &d->process, ret_message);
         if (r != 0)
                 goto failed;

@@ -36,15 +36,13 @@ char *buf_steal(struct buf *b)
         return data;
 }
 
-char *buf_reserve(struct buf *b, size_t n)
+char *buf_grow(struct buf *b, size_t n)
 {
         size_t cap;
         char *data;
 
         if (b->error)
                 return NULL;
-        if (_likely_(b->cap > b->n && b->cap - b->n > n))
-                return b->data + b->n;
         cap = MAX(b->cap * 2, b->n + n + 1);
         cap = MAX(cap, (size_t)64);
         data = realloc(b->data, cap);
@@ -58,36 +56,36 @@ char *buf_reserve(struct buf *b, size_t n)
         return b->data + b->n;
 }
 
-void buf_append(struct buf *b, const void *data, size_t n)
-{
-        char *p = buf_reserve(b, n);
-
-        if (!p)
-                return;
-        if (n)
-                memcpy(p, data, n);
-        buf_advance(b, n);
-}
-
 void buf_puts(struct buf *b, const char *s)
 {
         buf_append(b, s, strlen(s));
 }
 
-void buf_putc(struct buf *b, char c)
+size_t u64_text(uint64_t v, char *ret_text)
 {
-        buf_append(b, &c, 1);
+        static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+                                    "25262728293031323334353637383940414243444546474849"
+                                    "50515253545556575859606162636465666768697071727374"
+                                    "75767778798081828384858687888990919293949596979899";
+        char text[U64_TEXT];
+        size_t i = sizeof(text);
+
+        for (; v >= 100; v /= 100)
+                memcpy(text + (i -= 2), pairs + v % 100 * 2, 2);
+        if (v >= 10)
+                memcpy(text + (i -= 2), pairs + v * 2, 2);
+        else
+                text[--i] = (char)('0' + v);
+        memcpy(ret_text, text + i, sizeof(text) - i);
+        return sizeof(text) - i;
 }
 
 void buf_u64(struct buf *b, uint64_t v)
 {
-        char text[20];
-        size_t i = sizeof(text);
+        char *p = buf_reserve(b, U64_TEXT);
 
-        do
-                text[--i] = (char)('0' + v % 10);
-        while (v /= 10);
-        buf_append(b, text + i, sizeof(text) - i);
+        if (p)
+                buf_advance(b, u64_text(v, p));
 }
 
 void buf_i64(struct buf *b, int64_t v)

@@ -27,17 +27,36 @@ const char *buf_str(const struct buf *b); /* never NULL */
 char *buf_steal(struct buf *b);           /* caller frees; NULL if out of memory */
 
 /* Room for n more bytes at the end, to be written by the caller and taken with buf_advance. */
-char *buf_reserve(struct buf *b, size_t n);
+char *buf_grow(struct buf *b, size_t n);
+static inline char *buf_reserve(struct buf *b, size_t n)
+{
+        return _likely_(b->cap > b->n && b->cap - b->n > n && !b->error) ? b->data + b->n
+                                                                       : buf_grow(b, n);
+}
 static inline void buf_advance(struct buf *b, size_t n)
 {
         b->n += n;
         b->data[b->n] = 0;
 }
 
-void buf_append(struct buf *b, const void *data, size_t n);
+static inline void buf_append(struct buf *b, const void *data, size_t n)
+{
+        char *p = buf_reserve(b, n);
+
+        if (_unlikely_(!p))
+                return;
+        if (n)
+                memcpy(p, data, n);
+        buf_advance(b, n);
+}
+static inline void buf_putc(struct buf *b, char c)
+{
+        buf_append(b, &c, 1);
+}
 void buf_puts(struct buf *b, const char *s);
-void buf_putc(struct buf *b, char c);
-void buf_u64(struct buf *b, uint64_t v); /* decimal */
+#define U64_TEXT 20
+size_t u64_text(uint64_t v, char *ret_text); /* decimal, without a NUL; its length, up to U64_TEXT */
+void buf_u64(struct buf *b, uint64_t v);
 void buf_i64(struct buf *b, int64_t v);
 /* n bytes as 2n lower-case hex digits, without a NUL. */
 void hex_text(const void *data, size_t n, char *ret_text);

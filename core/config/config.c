@@ -263,7 +263,6 @@ static int defaults(struct config *c)
 
         c->state = user_folder("XDG_STATE_HOME", "/var/lib/prvng", "~/.local/state/prvng");
         c->cache = user_folder("XDG_CACHE_HOME", "/var/cache/prvng", "~/.cache/prvng");
-        c->store = strdup("file");
         c->provider = strdup("local");
         c->server = json_pack("{s:i, s:i, s:i}", "cpu", 1, "memory", 1024, "disk", 10);
         c->sources = json_object();
@@ -271,7 +270,7 @@ static int defaults(struct config *c)
         c->taskserv_batch = 16;
         c->idle_s = 60;
         c->files = calloc(1, sizeof(*c->files));
-        if (!c->state || !c->cache || !c->store || !c->provider || !c->server || !c->sources ||
+        if (!c->state || !c->cache || !c->provider || !c->server || !c->sources ||
             !c->files)
                 return error_origin(-ENOMEM);
         r = split(plugins && plugins[0] ? plugins : CONFIG_PLUGINS, &c->plugin_path);
@@ -374,6 +373,35 @@ static int read_files(struct config *c, const char *path, struct dropins *d,
         return error_fold(r);
 }
 
+static bool is_there(const struct config *c, const char *path)
+{
+        _cleanup_(cleanup_free) char *full = NULL;
+
+        return asprintf(&full, "%s/stores/%s", c->state, path) >= 0 && access(full, F_OK) == 0;
+}
+
+/* The home store of a site whose configuration names none. What a site has begun with it keeps: another
+ * store would be empty. */
+static int default_store(struct config *c)
+{
+        bool rkvs = is_there(c, "rkvs"), began = is_there(c, "file/streams/site");
+
+        for (size_t i = 0; i < c->n_plugins; i++)
+                rkvs |= streq(c->plugins[i].name, "rkvs") && c->plugins[i].enabled;
+        c->store = strdup(rkvs && !began ? "rkvs" : "file");
+        if (!c->store)
+                return error_origin(-ENOMEM);
+        if (rkvs && began &&
+            asprintf(&c->store_notice,
+                     "the configuration names no store: this site goes on with \"file\", where its "
+                     "journal is (%s/stores/file); sites begin with \"rkvs\" now. To say so, write store = "
+                     "\"file\"; to move the site: prvng store migrate", c->state) < 0) {
+                c->store_notice = NULL;
+                return error_origin(-ENOMEM);
+        }
+        return 0;
+}
+
 /* Every plugin gets the site's sources and the folder of helper programs inside its configuration.
  */
 static int complete(struct config *c)
@@ -382,6 +410,8 @@ static int complete(struct config *c)
                 c->socket = NULL;
                 return error_origin(-ENOMEM);
         }
+        if (!c->store && default_store(c))
+                return error_origin(-ENOMEM);
         for (size_t i = 0; i < c->n_plugins; i++) {
                 struct config_plugin *p = &c->plugins[i];
                 _cleanup_(cleanup_json_decref) json_t *json = json_loads(p->config, 0, NULL);
@@ -434,6 +464,7 @@ struct config *config_free(struct config *c)
         free(c->cache);
         free(c->socket);
         free(c->store);
+        free(c->store_notice);
         free(c->provider);
         json_decref(c->server);
         for (char **p = c->plugin_path; p && *p; p++)

@@ -40,7 +40,9 @@ struct config {
         char *cache;     /* `cache`, default $XDG_CACHE_HOME/prvng, /var/cache/prvng or
                           * ~/.cache/prvng */
         char *socket;    /* `socket`, default STATE/prvngd.sock */
-        char *store;     /* home store's plugin: `store`, default "file" */
+        char *store;     /* home store's plugin: `store`, default "rkvs"; but "file" for a site whose
+                          * journal is in it already, and where there is no plugin rkvs */
+        char *store_notice; /* a sentence on that for the operator, or NULL */
         char *provider;  /* of servers that name none: `provider`, default "local" */
         json_t *server;  /* `server = {...}`: the default server definition (attributes of ServerDef),
                           * default {cpu: 1, memory: 1024, disk: 10} */

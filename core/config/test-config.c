@@ -63,6 +63,39 @@ Test(config, defaults)
         end(&l);
 }
 
+static void stored(struct loading *l, const char *store, bool notice)
+{
+        l->config = config_free(l->config);
+        load(l);
+        cr_assert_str_eq(l->config->store, store);
+        cr_assert_eq(l->config->store_notice != NULL, notice, "%s", l->config->store_notice);
+}
+
+/* rkvs, unless the site has begun with another one, or has no rkvs. */
+Test(config, home_store_of_a_site_that_names_none)
+{
+        static const char on[] = "plugin: { name = \"rkvs\"; file = \"stores/rkvs.so\"; };";
+        static const char off[] = "plugin: { name = \"rkvs\"; file = \"stores/rkvs.so\"; enabled = false; };";
+        struct loading l = {0};
+
+        test_site_new(&l.site, NULL, 0, NULL);
+        stored(&l, "file", false);
+        test_site_write(&l.site, "plugins.d/rkvs.conf", off);
+        stored(&l, "file", false);
+        test_site_write(&l.site, "plugins.d/rkvs.conf", on);
+        stored(&l, "rkvs", false);
+        test_site_write(&l.site, "state/prvng/stores/rkvs/journal.mdb", "");
+        test_site_write(&l.site, "plugins.d/rkvs.conf", off);
+        stored(&l, "rkvs", false); /* and the engine will say that it cannot be used */
+        test_site_write(&l.site, "plugins.d/rkvs.conf", on);
+        test_site_write(&l.site, "state/prvng/stores/file/streams/run-1/00000001.jsonl", "");
+        stored(&l, "rkvs", false); /* a run has chosen it, no more */
+        test_site_write(&l.site, "state/prvng/stores/file/streams/site/00000001.jsonl", "");
+        stored(&l, "file", true);
+        cr_assert_not_null(strstr(l.config->store_notice, "store = \"file\""));
+        end(&l);
+}
+
 Test(config, all_keys)
 {
         struct loading l = {0};

@@ -132,8 +132,13 @@ int definition_check(struct document *d, uint32_t top, const char *folder,
                      struct problems *problems, struct definition **ret_definition);
 struct definition *definition_free(struct definition *d);
 
-/* The canonical document: every member in the order of the schema, defaults filled in. Two files mean
- * the same if and only if this text is equal. Submitted to the engine in this form. */
+/* The store that somebody chose for the workflow's runs (monitoring.state_store), or NULL: it is left to
+ * the site. */
+const char *definition_state_store(const struct definition *d);
+
+/* The canonical document: every member in the order of the schema, defaults filled in, but for
+ * what is left to the site. Two files mean the same if and only if this text is equal. Submitted to the
+ * engine in this form. */
 int definition_canonical(const struct definition *d, struct buf *json);
 
 static inline void cleanup_definition(struct definition **d)

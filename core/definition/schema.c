@@ -121,7 +121,7 @@ static SCHEMA(schema_secrets, "SecretProvider");
 static const struct attribute schema_monitoring_attributes[] = {
         { "enabled", A_BOOL, 0, "true", AT(enabled) },
         { "metrics_endpoint", A_STRING, A_URL_PATH, "\"/metrics\"", AT(metrics_endpoint) },
-        { "state_store", A_ENUM, A_AS_TEXT | A_OPEN, "\"rkvs\"", AT(state_store),
+        { "state_store", A_ENUM, A_AS_TEXT | A_OPEN | A_SITE, "\"rkvs\"", AT(state_store),
           .words = WORDS("file", "rkvs", "postgres") },
         { "checkpoint_frequency", A_U32, 0, "10", AT(checkpoint_frequency_s), .min = 1,
           .max = YEAR },
@@ -337,8 +337,40 @@ static void canonical_blocks(const struct schema *s, const struct document *d, u
         }
 }
 
-static bool is_written(const struct attribute *a, uint32_t node)
+bool schema_chosen(const struct attribute *a, const struct document *d, uint32_t map, uint32_t node)
 {
+        _cleanup_(cleanup_buf) struct buf text = BUF_NULL;
+        const struct doc_node *in, *n;
+
+        if (map == DOC_NONE || node == DOC_NONE)
+                return false;
+        in = document_node(d, map);
+        n = document_node(d, node);
+        canonical_any(d, node, &text);
+        return !streq(buf_str(&text), a->fallback) || n->file != in->file || n->line != in->line ||
+               n->column != in->column;
+}
+
+const char *definition_state_store(const struct definition *d)
+{
+        uint32_t map = document_get(d->document, d->top, "monitoring"), nodes[SCHEMA_ATTRIBUTES_MAX];
+        const struct schema *s = &schema_monitoring;
+
+        if (map == DOC_NONE || document_node(d->document, map)->type != DOC_MAP)
+                return NULL;
+        schema_match(s, d->document, map, nodes, NULL, NULL);
+        for (size_t i = 0; i < s->n_attributes; i++)
+                if (s->attributes[i].flags & A_SITE &&
+                    schema_chosen(&s->attributes[i], d->document, map, nodes[i]))
+                        return d->monitoring.state_store;
+        return NULL;
+}
+
+static bool is_written(const struct attribute *a, const struct document *d, uint32_t map,
+                       uint32_t node)
+{
+        if (a->flags & A_SITE)
+                return schema_chosen(a, d, map, node);
         return node != DOC_NONE || a->fallback ||
                (a->kind == A_SCHEMA && !(a->flags & A_ABSENT));
 }
@@ -354,7 +386,7 @@ void schema_canonical(const struct schema *s, const struct document *d, uint32_t
         for (size_t i = 0; i < s->n_attributes; i++) {
                 const struct attribute *a = &s->attributes[i];
 
-                if (!is_written(a, nodes[i]) || (without && streq(a->name, without)))
+                if (!is_written(a, d, map, nodes[i]) || (without && streq(a->name, without)))
                         continue;
                 if (!first)
                         buf_putc(json, ',');

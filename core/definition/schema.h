@@ -30,6 +30,7 @@ enum attribute_kind {
 #define A_OPEN     0x20u /* other words are accepted if they do not look like a mistyped one */
 #define A_URL_PATH 0x40u /* begins with a slash */
 #define A_ABSENT   0x80u /* A_SCHEMA: stays absent, where others appear with their defaults */
+#define A_SITE     0x100u /* the site decides where nobody wrote it; see schema_chosen() */
 
 #define A_NOWHERE SIZE_MAX
 
@@ -71,6 +72,10 @@ extern const struct schema schema_server;
 void schema_match(const struct schema *s, const struct document *d, uint32_t map,
                   uint32_t ret_nodes[SCHEMA_ATTRIBUTES_MAX],
                   void (*unknown)(void *userdata, uint32_t node), void *userdata);
+
+/* A_SITE: did somebody write that value of the map? What is another one than the fallback is; so is what
+ * has a place of its own, which what an evaluator filled in has not. */
+bool schema_chosen(const struct attribute *a, const struct document *d, uint32_t map, uint32_t node);
 
 /* Appends the canonical text of a map (DOC_NONE: all defaults) that was checked. */
 void schema_canonical(const struct schema *s, const struct document *d, uint32_t map,

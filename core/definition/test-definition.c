@@ -253,6 +253,37 @@ Test(definition, canonical_is_a_fixed_point_and_ignores_form)
                          "{\"name\":\"s-0\",\"cpu\":2,\"local\":{\"y\":2,\"z\":1}}");
 }
 
+/* The default of the schema is no choice, neither where nothing stands nor where an evaluator filled it in,
+ * at the place of its map; nor has the engine, which gets the canonical text, reason to think so. */
+Test(definition, knows_whether_a_store_was_chosen)
+{
+        static const struct { const char *monitoring; bool chosen; } cases[] = {
+                { "", false },
+                { ",\"monitoring\":{}", false },
+                { ",\"monitoring\":{\"state_store\":null}", false },
+                { ",\"monitoring\":{\"state_store\":\"rkvs\"}", true },
+                { ",\"monitoring\":{\"state_store\":\"file\"}", true },
+        };
+
+        for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+                _cleanup_(cleanup_fixture) struct fixture f = { 0 }, again = { 0 };
+                _cleanup_(cleanup_buf) struct buf text = BUF_NULL, canonical = BUF_NULL;
+                const char *store;
+
+                buf_printf(&text, "{" MINIMAL "%s}", cases[i].monitoring);
+                check(&f, buf_str(&text));
+                cr_assert_not_null(f.definition, "%s", f.printed);
+                store = definition_state_store(f.definition);
+                cr_assert_eq(store != NULL, cases[i].chosen, "%s", cases[i].monitoring);
+                cr_assert(!store || strstr(cases[i].monitoring, store));
+                cr_assert_eq(definition_canonical(f.definition, &canonical), 0);
+                cr_assert_eq(strstr(buf_str(&canonical), "state_store") != NULL, cases[i].chosen,
+                             "%s", buf_str(&canonical));
+                check(&again, buf_str(&canonical));
+                cr_assert_eq(definition_state_store(again.definition) != NULL, cases[i].chosen);
+        }
+}
+
 Test(definition, all_problems_at_once)
 {
         _cleanup_(cleanup_fixture) struct fixture f = { 0 };

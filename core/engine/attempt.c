@@ -406,16 +406,8 @@ static void hold_lane(struct flight *f, const struct op_reply *reply)
                 e->error = -ENOMEM;
 }
 
-void engine_answer(struct engine *e, struct flight *f, struct op_reply *reply)
+static void deliver(struct flight *f, enum phase asked, struct op_reply *reply)
 {
-        enum phase asked = f->phase;
-
-        assert(f->calling); /* E1 */
-        f->calling = false;
-        if (asked == PHASE_BEGINNING || asked == PHASE_POLLING || asked == PHASE_CANCELLING)
-                f->left_ms = e->boot_ms;
-        timers_unset(&e->timers, &f->limit);
-        hold_lane(f, reply);
         switch ((unsigned)asked) {
         case PHASE_READING:
                 if (f->role == ROLE_UNDO)
@@ -438,6 +430,46 @@ void engine_answer(struct engine *e, struct flight *f, struct op_reply *reply)
         default:
                 answered(f, asked, reply);
         }
+}
+
+void engine_answer(struct engine *e, struct flight *f, struct op_reply *reply)
+{
+        enum phase asked = f->phase;
+
+        if (f->abandoned) {
+                flight_take_back(e, f);
+                return;
+        }
+        assert(f->calling); /* E1 */
+        f->calling = false;
+        if (asked == PHASE_BEGINNING || asked == PHASE_POLLING || asked == PHASE_CANCELLING)
+                f->left_ms = e->boot_ms;
+        timers_unset(&e->timers, &f->limit);
+        hold_lane(f, reply);
+        deliver(f, asked, reply);
+}
+
+static bool asks_only(enum phase phase)
+{
+        return phase == PHASE_READING || phase == PHASE_LISTING || phase == PHASE_SEEING ||
+               phase == PHASE_JUDGING;
+}
+
+/* A question that was never answered: as if it could not be asked. */
+static void give_up_asking(struct flight *f)
+{
+        struct flight *n = flight_abandon(f);
+        struct op_reply reply = OP_REPLY_NULL;
+
+        if (!n) {
+                f->engine->error = error_origin(-ENOMEM);
+                return;
+        }
+        reply.answer = PRVNG_TRANSIENT;
+        reply.effect = PRVNG_EFFECT_NONE;
+        reply.message = strdup("the plugin did not come back from a call that was cancelled");
+        deliver(n, n->phase, &reply);
+        op_reply_deinit(&reply);
 }
 
 /* Time */
@@ -532,6 +564,8 @@ static void time_is_over(struct flight *f)
                 f->timed_out = f->phase == PHASE_BEGINNING || f->timed_out;
                 f->engine->ops->cancel(f->engine->userdata, f);
                 set_limit(f, GRACE_MS);
+        } else if (f->calling && asks_only(f->phase)) {
+                give_up_asking(f);
         } else if (f->calling) {
                 enum phase phase = f->phase;
 

@@ -8,40 +8,60 @@ static bool left_something(const struct run *run, const struct resource *r)
         return r && r->workflow && streq(r->run, run->id_text);
 }
 
+/* What is not there is told also of what failed, now or before it was skipped: it may have been there in
+ * between, and in a snapshot or in what an earlier end told. */
+static bool changed(const struct run *run, const struct task *t, const struct resource *r)
+{
+        bool there = r && r->workflow;
+
+        if (!t->n_key || t->verb == PLAN_CHECK)
+                return false;
+        if (t->status == TASK_SKIPPED)
+                return !there && t->note;
+        return t->status != TASK_FAILED || !there || left_something(run, r);
+}
+
+static void journal_resource(struct engine *e, struct run *run, const struct task *t,
+                             struct resource *r)
+{
+        struct record record = {.type = RECORD_RESOURCE,
+                                .run = run->id,
+                                .key = span_n(task_key(run, t), t->n_key),
+                                .workflow = span_of(r->workflow),
+                                .plugin = span_of(r->plugin),
+                                .spec = span_of(r->spec),
+                                .outputs = span_of(r->outputs),
+                                .builds_on = span_of(r->builds_on),
+                                .changed = r->changed_ms};
+
+        if (*r->op_id)
+                uid_parse(r->op_id, strlen(r->op_id), &record.op_id);
+        if (*r->run) /* may be another one: what was found, or changed since */
+                uid_parse(r->run, strlen(r->run), &record.run);
+        e->site->inventory.next = r;
+        engine_append(e, NULL, &record);
+}
+
 /* What the run did to the inventory, into the site stream: the run's own stream need not be read for
- * it any more. */
+ * it any more. What went comes first, because what stood on it went along. */
 static void journal_changes(struct engine *e, struct run *run)
 {
-        for (uint32_t i = 0; i < run->n_tasks && !e->error; i++) {
-                struct task *t = &run->tasks[i];
-                const struct resource *r;
-                struct record record = {.run = run->id, .key = span_n(task_key(run, t), t->n_key)};
+        for (unsigned there = 0; there < 2; there++) {
+                for (uint32_t i = 0; i < run->n_tasks && !e->error; i++) {
+                        struct task *t = &run->tasks[i];
+                        struct resource *r = t->n_key ? run_resource(e->site, run, t) : NULL;
 
-                if (!t->n_key || t->verb == PLAN_CHECK)
-                        continue;
-                r = run_resource(e->site, run, t);
-                /* What is not there is told also of what failed, now or before it was skipped: it may
-                 * have been there in between, and in a snapshot or in what an earlier end told. */
-                if (t->status == TASK_SKIPPED && !(t->note && (!r || !r->workflow)))
-                        continue;
-                if (t->status == TASK_FAILED && r && r->workflow && !left_something(run, r))
-                        continue;
-                if (!r || !r->workflow) {
-                        record.type = RECORD_GONE;
-                } else {
-                        record.type = RECORD_RESOURCE;
-                        record.workflow = span_of(r->workflow);
-                        record.plugin = span_of(r->plugin);
-                        record.spec = span_of(r->spec);
-                        record.outputs = span_of(r->outputs);
-                        record.builds_on = span_of(r->builds_on);
-                        record.changed = r->changed_ms;
-                        if (*r->op_id)
-                                uid_parse(r->op_id, strlen(r->op_id), &record.op_id);
-                        if (*r->run) /* may be another one: what was found, or changed since */
-                                uid_parse(r->run, strlen(r->run), &record.run);
+                        if (!changed(run, t, r) || (r && r->workflow) != there)
+                                continue;
+                        if (there)
+                                journal_resource(e, run, t, r);
+                        else
+                                engine_append(e, NULL,
+                                              &(struct record){.type = RECORD_GONE,
+                                                               .run = run->id,
+                                                               .key = span_n(task_key(run, t),
+                                                                             t->n_key)});
                 }
-                engine_append(e, NULL, &record);
         }
 }
 
@@ -135,7 +155,8 @@ int engine_adopt(struct engine *e, struct run *run)
         return e->error;
 }
 
-int engine_resolve(struct engine *e, struct run *run, uint32_t task, bool done, const char *outputs)
+int engine_resolve(struct engine *e, struct run *run, uint32_t task, bool done, const char *outputs,
+                   const char *who)
 {
         struct flight *f = engine_find_flight(run, task);
 
@@ -145,6 +166,10 @@ int engine_resolve(struct engine *e, struct run *run, uint32_t task, bool done, 
         if (!done && flight_may_begin(f) && !f->lane->plugin)
                 return -ENOENT; /* nobody could begin it */
         timers_unset(&e->timers, &f->next); /* of an observe that was to come */
+        engine_append(e, run, &(struct record){.type = RECORD_RESOLVED,
+                                               .task = task,
+                                               .status = span_of(done ? "done" : "not-started"),
+                                               .who = span_of(who)});
         if (task_made(run, flight_task(f)) && f->role != ROLE_UNDO) {
                 surplus_look(f); /* the operator saw to it: is there still more than one? */
         } else if (done) {

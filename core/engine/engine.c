@@ -59,13 +59,17 @@ struct engine *engine_free(struct engine *e)
                 end_flights(e->running[i]);
                 forget_run(e->running[i]);
         }
+        while (e->abandoned)
+                flight_take_back(e, e->abandoned);
         while ((f = e->free)) {
                 e->free = f->next_free;
+                buf_deinit(&f->document);
                 free(f);
         }
         strmap_foreach (entry, &e->lanes)
                 free(entry->value.pointer);
         strmap_deinit(&e->lanes);
+        op_reply_deinit(&e->prepared);
         timers_deinit(&e->timers);
         free(e->running);
         free(e);
@@ -242,6 +246,7 @@ struct flight *flight_new(struct engine *e, struct run *run, uint32_t task)
         struct running *running = run->userdata;
         struct flight *f = e->free;
         struct timer next, limit;
+        struct buf document;
 
         if (running->n_flights == running->cap_flights) {
                 uint32_t cap = running->cap_flights ? running->cap_flights * 2 : 64;
@@ -260,7 +265,9 @@ struct flight *flight_new(struct engine *e, struct run *run, uint32_t task)
                 return NULL;
         next = f->next; /* not set, but they may still have their place among the timers */
         limit = f->limit;
-        *f = (struct flight){.engine = e, .run = run, .task = task, .next = next, .limit = limit};
+        document = f->document; /* its memory is used again */
+        *f = (struct flight){.engine = e, .run = run, .task = task, .next = next, .limit = limit,
+                             .document = document};
         if (run->tasks[task].attempt) {
                 f->role = run->tasks[task].attempt->role;
                 f->verb = run->tasks[task].attempt->verb;
@@ -287,6 +294,48 @@ void flight_leave_place(struct flight *f)
         f->engine->in_flight--;
 }
 
+/* Questions change nothing, so one that never comes back need not hold its task for ever: the call keeps
+ * the flight, which owns all that it was asked, and the task goes on with another one, returned. */
+struct flight *flight_abandon(struct flight *f)
+{
+        struct engine *e = f->engine;
+        struct running *running = f->run->userdata;
+        struct flight *n = flight_new(e, f->run, f->task);
+
+        if (!n)
+                return NULL;
+        n->phase = f->phase;
+        n->role = f->role;
+        n->verb = f->verb;
+        n->deadline_ms = f->deadline_ms;
+        n->left_ms = f->left_ms;
+        n->n_failures = f->n_failures;
+        n->recovered = f->recovered;
+        n->waiting = steal(&f->waiting);
+        n->former = f->former;
+        f->former = BUF_NULL;
+        flight_leave_place(f->has_place ? f : n);
+        timers_unset(&e->timers, &f->next);
+        timers_unset(&e->timers, &f->limit);
+        running->flights[f->place] = running->flights[--running->n_flights];
+        running->flights[f->place]->place = f->place;
+        f->abandoned = true;
+        f->next_free = e->abandoned;
+        e->abandoned = f;
+        return n;
+}
+
+void flight_take_back(struct engine *e, struct flight *f)
+{
+        struct flight **at = &e->abandoned;
+
+        while (*at != f)
+                at = &(*at)->next_free;
+        *at = f->next_free;
+        f->next_free = e->free;
+        e->free = f;
+}
+
 bool flight_take_place(struct flight *f)
 {
         struct engine_lane *lane = f->lane;
@@ -308,7 +357,9 @@ void flight_end(struct flight *f)
 
         timers_unset(&e->timers, &f->next);
         timers_unset(&e->timers, &f->limit);
-        buf_deinit(&f->document);
+        buf_clear(&f->document);
+        if (f->document.cap > 4096)
+                buf_deinit(&f->document);
         buf_deinit(&f->former);
         wait_free(f);
         flight_task(f)->in_flight = 0;
@@ -325,7 +376,7 @@ static void call(struct flight *f, enum phase phase, struct engine_call *call)
         call->flight = f;
         call->run_id = f->run->id;
         call->run = f->run->id_text;
-        call->task = task_id(f->run, flight_task(f));
+        call->task = call->task ?: task_id(f->run, flight_task(f));
         call->verb = plan_verb_name((enum plan_verb)f->verb);
         f->calling = true;
         f->cancel_sent = false;
@@ -351,14 +402,30 @@ void engine_call(struct flight *f, enum engine_call_kind kind, enum phase phase,
 void engine_ask(struct flight *f, enum engine_call_kind kind, enum phase phase, struct plugin *plugin)
 {
         int64_t deadline_ms = f->engine->boot_ms + CALL_MS;
+        const char *id = task_id(f->run, flight_task(f)), *text;
+        size_t n = f->document.n;
 
+        /* Behind the document, out of its sight: a call that is abandoned needs them longer than the
+         * run may be there. */
+        buf_putc(&f->document, 0);
+        buf_append(&f->document, id, strlen(id) + 1);
+        if (kind == CALL_EVALUATE)
+                buf_puts(&f->document, wait_expression(f));
+        text = buf_str(&f->document);
+        if (buf_error(&f->document)) {
+                f->engine->error = -ENOMEM;
+                return;
+        }
+        f->document.n = n;
         call(f, phase, &(struct engine_call){.kind = kind,
+                                             .task = text + n + 1,
                                              .plugin = plugin,
                                              .deadline_ms = deadline_ms,
-                                             .request = buf_str(&f->document),
-                                             .n_request = f->document.n,
-                                             .token = kind == CALL_EVALUATE ? wait_expression(f)
-                                                                            : NULL});
+                                             .request = text,
+                                             .n_request = n,
+                                             .token = kind == CALL_EVALUATE
+                                                              ? text + n + 1 + strlen(id) + 1
+                                                              : NULL});
         if (timers_set(&f->engine->timers, &f->limit, deadline_ms))
                 f->engine->error = -ENOMEM;
 }
@@ -409,6 +476,25 @@ static bool may_start_any(const struct run *run)
         return run->status == RUN_RUNNING && !run->halted;
 }
 
+/* A task that starts soon: what is known of it stands in several places, and waiting for memory costs
+ * more than all decisions about it. */
+static void fetch_ahead(const struct run *run, const struct lane *lane)
+{
+        const struct task *t;
+
+        if (lane->n_ready - lane->next_ready <= 12)
+                return;
+        __builtin_prefetch(&run->tasks[lane->ready[lane->next_ready + 12]]);
+        t = &run->tasks[lane->ready[lane->next_ready + 6]];
+        __builtin_prefetch(run->text + t->text);
+        __builtin_prefetch(&run->operations[t->operation]);
+        __builtin_prefetch(&run->next[t->first_next]);
+        if (t->resource) {
+                __builtin_prefetch(t->resource);
+                __builtin_prefetch((const char *)t->resource + 64);
+        }
+}
+
 void engine_schedule_run(struct engine *e, struct run *run)
 {
         struct running *running = run->userdata;
@@ -418,6 +504,7 @@ void engine_schedule_run(struct engine *e, struct run *run)
 
                 while (lane->next_ready < lane->n_ready && e->error == 0 && may_start_any(run) &&
                        may_start(e, running->lanes[i])) {
+                        fetch_ahead(run, lane);
                         start(e, run, lane->ready[lane->next_ready++]);
                         assert(!running->lanes[i]->batch_size ||
                                running->lanes[i]->in_flight <= running->lanes[i]->batch_size); /* E3 */

@@ -38,7 +38,8 @@ enum engine_call_kind {
         CALL_EVALUATE, /* request is {"expression":"...","variables":{...}} */
 };
 
-/* One call that a plugin shall get. Pointers stay valid until the call is answered. */
+/* One call that a plugin shall get. Pointers stay valid until the call is answered, even if its task
+ * does not wait for it any longer. */
 struct engine_call {
         struct flight *flight; /* to be named in engine_answer */
         enum engine_call_kind kind;
@@ -66,7 +67,7 @@ struct engine_ops {
         void (*cancel)(void *userdata, struct flight *flight);
         /* Random bytes for op ids and jitter, which end up in records. */
         void (*entropy)(void *userdata, void *bytes, size_t n);
-        /* The digest of the last seal of the run's stream as of its last commit; 64 hex digits. */
+        /* Seals what was appended to the run's stream, and says the digest of that seal; 64 hex digits. */
         void (*head)(void *userdata, struct run *run, char ret_head[65]);
         /* The run has ended, all its records are appended. */
         void (*ended)(void *userdata, struct run *run);
@@ -89,6 +90,8 @@ struct engine {
         struct strmap lanes;      /* struct engine_lane * by name */
         struct timers timers;
         struct flight *free;      /* flights to use again */
+        struct flight *abandoned; /* whose questions were never answered */
+        struct op_reply prepared; /* the request that is being made */
         uint32_t in_flight;
         uint32_t max_in_flight;
         struct run **running;     /* runs that this engine executes */
@@ -150,7 +153,7 @@ void engine_answer(struct engine *e, struct flight *flight, struct op_reply *rep
  * or had not started. -ENOENT if it is neither, if its plugin is being asked at the moment, or if there
  * is no plugin to begin it. */
 int engine_resolve(struct engine *e, struct run *run, uint32_t task, bool done,
-                   const char *outputs);
+                   const char *outputs, const char *who);
 
 /*
  * Commands. `who` is a JSON object. All are records: they survive a restart. -ENOENT if the run is not

@@ -51,6 +51,7 @@ struct flight {
         bool has_place;         /* in its lane: all but parked ones that nobody is asked about */
         uint32_t n_overruns;    /* how often it was found to go on after it was cancelled */
         bool calling;           /* E1 */
+        bool abandoned;         /* nobody waits for its answer; it belongs to no run any more */
         bool timed_out;
         bool cancel_sent;       /* to the call under way */
         bool recovered;         /* the engine died in between: not an attempt that failed */
@@ -80,6 +81,8 @@ struct flight *flight_new(struct engine *e, struct run *run, uint32_t task);
 void flight_end(struct flight *f);
 void flight_leave_place(struct flight *f);
 bool flight_take_place(struct flight *f); /* false: the lane is full */
+struct flight *flight_abandon(struct flight *f); /* NULL: out of memory */
+void flight_take_back(struct engine *e, struct flight *f);
 static inline struct task *flight_task(const struct flight *f)
 {
         return &f->run->tasks[f->task];

@@ -56,7 +56,7 @@ static void append_intent(struct flight *f, const struct op_reply *reply)
         f->engine->ops->entropy(f->engine->userdata, &r.op_id, sizeof(r.op_id));
         r.former = r.spec = span_n(f->former.data, f->former.n);
         engine_append(f->engine, f->run, &r);
-        buf_deinit(&f->document);
+        buf_clear(&f->document);
         buf_deinit(&f->former);
 }
 
@@ -64,7 +64,7 @@ void attempt_prepare(struct flight *f)
 {
         struct engine *e = f->engine;
         struct task *t = flight_task(f);
-        struct op_reply reply = OP_REPLY_NULL;
+        struct op_reply *reply = &e->prepared;
         struct engine_call call = {
                 .flight = f,
                 .run = f->run->id_text,
@@ -76,16 +76,19 @@ void attempt_prepare(struct flight *f)
                 .n_request = f->document.n,
         };
 
-        e->ops->prepare(e->userdata, &call, &reply);
-        if (reply.answer != PRVNG_DONE) {
-                task_failed(f, &reply);
-        } else {
-                append_intent(f, &reply);
-                f->recovered = false;
-                if (!e->error)
-                        attempt_begin(f, 1);
+        buf_clear(&reply->result);
+        e->ops->prepare(e->userdata, &call, reply);
+        if (reply->answer != PRVNG_DONE) {
+                task_failed(f, reply);
+                op_reply_deinit(reply);
+                return;
         }
-        op_reply_deinit(&reply);
+        append_intent(f, reply);
+        if (reply->result.cap > 4096)
+                op_reply_deinit(reply);
+        f->recovered = false;
+        if (!e->error)
+                attempt_begin(f, 1);
 }
 
 void task_read(struct flight *f)

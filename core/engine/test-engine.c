@@ -197,10 +197,10 @@ Test(engine, the_operator_resolves_what_no_plugin_can_tell)
         answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
         cr_assert_eq(status(&f, 0), TASK_PARKED);
         cr_assert_eq(f.n_calls, 0);
-        cr_assert_eq(engine_resolve(f.engine, f.run, 0, true, "{\"id\":7}"), 0);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, true, "{\"id\":7}", "{}"), 0);
         cr_assert_eq(status(&f, 0), TASK_SUCCEEDED);
-        cr_assert_eq(engine_resolve(f.engine, f.run, 0, true, "{}"), -ENOENT);
-        cr_assert_eq(engine_resolve(f.engine, f.run, 1, false, "{}"), 0);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, true, "{}", "{}"), -ENOENT);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 1, false, "{}", "{}"), 0);
         answer(&f, CALL_BEGIN, PRVNG_DONE);
         cr_assert_eq(f.run->status, RUN_SUCCEEDED);
         cr_assert_str_eq(inventory_get(&f.site.inventory, "server.t0")->outputs, "{\"id\":7}");
@@ -410,7 +410,7 @@ Test(engine, what_is_resolved_as_not_started_stays_so_in_a_cancelled_run)
         submit(&f, 1, false, ON_FAILURE_FAIL, 0);
         answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
         cr_assert_eq(engine_cancel(f.engine, f.run, "{}"), 0);
-        cr_assert_eq(engine_resolve(f.engine, f.run, 0, false, "{}"), 0);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, false, "{}", "{}"), 0);
         engine_schedule(f.engine);
         cr_assert_eq(f.n_calls, 0);
         cr_assert_eq(f.run->status, RUN_CANCELLED);
@@ -441,11 +441,11 @@ Test(engine, the_operator_resolves_what_stays_in_doubt)
         submit(&f, 2, false, ON_FAILURE_CONTINUE, 0);
         answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
         answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
-        cr_assert_eq(engine_resolve(f.engine, f.run, 0, false, "{}"), -ENOENT, "it is being asked");
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, false, "{}", "{}"), -ENOENT, "it is being asked");
         answer(&f, CALL_OBSERVE, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
         answer(&f, CALL_OBSERVE, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
-        cr_assert_eq(engine_resolve(f.engine, f.run, 0, false, "{}"), 0);
-        cr_assert_eq(engine_resolve(f.engine, f.run, 1, true, "{}"), 0);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, false, "{}", "{}"), 0);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 1, true, "{}", "{}"), 0);
         tick(&f, 1000); /* the next observe is not due any more */
         answer(&f, CALL_BEGIN, PRVNG_DONE);
         cr_assert_eq(f.run->status, RUN_SUCCEEDED);
@@ -462,9 +462,9 @@ Test(engine, nothing_is_begun_without_its_plugin)
         answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
         f.plugins.n = 0;
         crash(&f);
-        cr_assert_eq(engine_resolve(f.engine, f.run, 0, false, "{}"), -ENOENT);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, false, "{}", "{}"), -ENOENT);
         cr_assert_eq(f.n_calls, 0);
-        cr_assert_eq(engine_resolve(f.engine, f.run, 0, true, "{}"), 0);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, true, "{}", "{}"), 0);
         engine_schedule(f.engine);
         cr_assert_eq(f.run->status, RUN_SUCCEEDED);
         fake_deinit(&f);
@@ -483,7 +483,7 @@ Test(engine, a_late_answer_says_that_the_task_goes_on)
         cr_assert_eq(status(&f, 0), TASK_PARKED);
         answer(&f, CALL_POLL, PRVNG_PENDING, 0, 0, 1);
         cr_assert_eq(status(&f, 0), TASK_PENDING, "with the token it has");
-        cr_assert_eq(engine_resolve(f.engine, f.run, 0, false, "{}"), -ENOENT);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, false, "{}", "{}"), -ENOENT);
         fake_deinit(&f);
 }
 
@@ -599,10 +599,10 @@ Test(engine, a_parked_task_gives_its_place_to_others)
         cr_assert_eq(f.n_calls, 1);
         crash(&f);
         cr_assert_eq(status(&f, 1), TASK_PARKED, "observe cannot help this plugin");
-        cr_assert_eq(engine_resolve(f.engine, f.run, 1, false, "{}"), 0);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 1, false, "{}", "{}"), 0);
         tick(&f, 0);
         cr_assert_eq(f.n_calls, 1);
-        cr_assert_eq(engine_resolve(f.engine, f.run, 0, false, "{}"), 0);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, false, "{}", "{}"), 0);
         tick(&f, 1000);
         cr_assert_eq(f.n_calls, 1, "promise 6");
         answer(&f, CALL_BEGIN, PRVNG_DONE);

@@ -585,7 +585,7 @@ Test(surplus, is_the_operators_question_if_it_cannot_be_told)
         make_twice(&f);
         list(&f, "{\"resources\":[{\"identity\":{\"id\":\"x\"}},{\"identity\":{\"id\":\"y\"}}]}");
         cr_assert_eq(status(&f, 0), TASK_PARKED);
-        cr_assert_eq(engine_resolve(f.engine, f.run, 0, true, "{}"), 0);
+        cr_assert_eq(engine_resolve(f.engine, f.run, 0, true, "{}", "{}"), 0);
         list(&f, ONE);
         cr_assert_eq(f.run->status, RUN_SUCCEEDED);
         fake_deinit(&f);
@@ -780,5 +780,51 @@ Test(replan, an_attempt_goes_on_under_its_op_id)
         cr_assert_eq(memcmp(&first.op_id, &second.op_id, sizeof(first.op_id)), 0);
         cr_assert_eq(second.attempt, 2);
         cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+/* A question that never comes back does not hold its task for ever. Its late answer is nobody's. */
+Test(questions, are_given_up_when_they_do_not_come_back)
+{
+        struct engine_call late;
+        struct fake f;
+
+        fake_init(&f);
+        f.verb = PLAN_UPDATE;
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        late = taken(&f, CALL_READ);
+        tick(&f, 60000);
+        cr_assert_eq(f.n_cancels, 1);
+        tick(&f, 30000);
+        tick(&f, 5000);
+        answer(&f, CALL_READ, PRVNG_NOT_FOUND);
+        cr_assert_eq(f.n_calls, 1);
+        f.calls[f.n_calls++] = late;
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        cr_assert_str_eq(f.calls[0].task, "op/t0", "what the call was given outlives the run");
+        answer(&f, CALL_READ, PRVNG_DONE);
+        fake_deinit(&f);
+}
+
+Test(questions, end_a_task_if_none_is_answered)
+{
+        struct engine_call late[3];
+        struct fake f;
+
+        fake_init(&f);
+        f.verb = PLAN_DELETE;
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        for (unsigned i = 0; i < 3; i++) {
+                late[i] = taken(&f, CALL_READ);
+                tick(&f, 60000);
+                tick(&f, 30000);
+                tick(&f, 20000);
+        }
+        cr_assert_eq(f.run->status, RUN_FAILED);
+        cr_assert_str_eq(run_note(f.run, 0)->message,
+                         "the plugin did not come back from a call that was cancelled");
+        f.calls[f.n_calls++] = late[1];
+        answer(&f, CALL_READ, PRVNG_DONE);
         fake_deinit(&f);
 }

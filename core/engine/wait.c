@@ -187,7 +187,8 @@ void wait_judged(struct flight *f, struct op_reply *reply)
                 f->waiting->n_looks = 0;
                 wait_look(f);
         } else if (reply->answer == PRVNG_TRANSIENT || reply->answer == PRVNG_CANCELLED ||
-                   reply->code == PRVNG_TEMPLATE_UNDEFINED) {
+                   reply->code == PRVNG_TEMPLATE_UNDEFINED ||
+                   reply->code == PRVNG_TEMPLATE_FAILED) { /* of what is not there yet */
                 not_yet(f, reply->message ?: op_class_name(reply->answer));
         } else {
                 flight_fail(f, reply->answer, "wait_condition %s: %s", condition(f, "until"),

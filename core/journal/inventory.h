@@ -29,6 +29,7 @@ struct resource {
 struct inventory {
         struct strmap by_key; /* struct resource *; also some that are only built on */
         struct texts texts;   /* of the resources: what they have in common */
+        struct resource *next; /* the one that the next change is likely about, or NULL */
 };
 
 /* One that is there or claimed, or NULL. */

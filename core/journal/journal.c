@@ -265,7 +265,7 @@ static int append(struct stream *s)
 void stream_sealed(struct stream *s, uint64_t from, uint64_t end, uint64_t seal,
                    const uint8_t digest[32])
 {
-        s->last = (struct place){.segment = s->segment, .from = from, .end = end, .seal = seal,
+        s->last = (struct mark){.segment = s->segment, .from = from, .end = end, .seal = seal,
                                  .seq = s->seq};
         memcpy(s->last.salt, s->salt, sizeof(s->salt));
         memcpy(s->last.after, s->digest, 32);

@@ -55,7 +55,7 @@ struct journal {
 };
 
 /* A batch of a stream: a place where reading may begin. */
-struct place {
+struct mark {
         uint32_t segment;     /* 0: none */
         uint64_t from, end;   /* bytes of the segment: where it begins, and ends behind its seal */
         uint64_t seal, seq;   /* number of its seal, of its last record */
@@ -76,8 +76,8 @@ struct stream {
         uint64_t n_pending;    /* records among them */
         uint64_t n_bytes;      /* sealed behind the plan, or behind where a shortcut led */
         bool plan_pending;     /* `planned` is among them */
-        struct place last;     /* the last batch */
-        struct place plan;     /* the batch with the last `planned` */
+        struct mark last;     /* the last batch */
+        struct mark plan;     /* the batch with the last `planned` */
 };
 
 /* Opens the store below `location`. 0, a condition, or -errno. */
@@ -102,7 +102,7 @@ struct stream *stream_close(struct stream *s);
  * when it was made the state that arrive() brings.
  */
 struct shortcut {
-        struct place at, plan;
+        struct mark at, plan;
         int (*arrive)(void *userdata);
 };
 

@@ -102,39 +102,6 @@ static const char *find_seal(const char *p, const char *end, struct seal *ret_se
         return NULL;
 }
 
-/* Is the batch of `n` lines that ends at `line` closed by this seal? */
-static bool closes(const struct stream *s, const struct seal *seal, const char *first,
-                   const char *line)
-{
-        uint8_t digest[32];
-
-        return seal_digest(seal->after, s->salt, s->segment, seal->number, first,
-                           (size_t)(line - first), digest) == 0 &&
-               memcmp(digest, seal->digest, 32) == 0;
-}
-
-/* Is there, from `p` on, a batch whose own seal is valid? */
-static bool later_seal(const struct reader *r, const char *p, const char *end)
-{
-        const char *nl;
-        struct seal seal;
-
-        for (const char *line = p; line < end && (nl = line_end(line, end)); line = nl + 1) {
-                const char *first = line;
-
-                if (!startswith(line, "{\"seal\":") || !seal_read(line, (size_t)(nl - line), &seal))
-                        continue;
-                /* The batch is that many lines before its seal, one more if it opens a segment. */
-                for (uint64_t n = 1; n <= seal.n_records + 1 && first > p; n++) {
-                        for (first--; first > p && first[-1] != '\n';)
-                                first--;
-                        if (n >= seal.n_records && closes(r->stream, &seal, first, line))
-                                return true;
-                }
-        }
-        return false;
-}
-
 /* A segment whose first line cannot be read has no salt to check seals with: two of them prove that its
  * first batch was durable once. */
 static bool two_seals(const char *p, const char *end)
@@ -199,7 +166,7 @@ static int read_batches(struct reader *r, const char *data, uint64_t base, const
                 return 0;
         if (s->segment < r->last) /* J3 */
                 return damaged(r, "bytes were changed or lost: another segment follows");
-        if (r->valid == 0 ? two_seals(p, end) : later_seal(r, p, end)) /* the salt may be changed */
+        if (r->valid == 0 ? two_seals(p, end) : seal_follows(s->salt, s->segment, p, end)) /* the salt may be changed */
                 return damaged(r, "bytes were changed: a valid seal follows");
         return 0;
 }
@@ -266,7 +233,7 @@ static int read_segments(struct reader *r, uint32_t from, uint32_t to, uint64_t 
 /* Is the batch there that the shortcut starts from? `data` is what was read from its first byte on. */
 static bool stands(const struct shortcut *by, const struct buf *data)
 {
-        const struct place *at = &by->at;
+        const struct mark *at = &by->at;
         uint64_t n = at->end - at->from;
         const char *p = buf_str(data), *line;
         uint8_t digest[32];

@@ -117,6 +117,8 @@ static const struct {
                                                M(request, JSON, 0))},
         [RECORD_REMOVED] = {"removed", MEMBERS(M(task, U32, 0), M(answer, CLASS, 0))},
         [RECORD_WAIT] = {"wait", MEMBERS(M(task, U32, 0), M(message, STRING, 0))},
+        [RECORD_RESOLVED] = {"resolved", MEMBERS(M(task, U32, 0), M(status, STRING, 0),
+                                                 M(who, JSON, 0))},
         [RECORD_REPLAN] = {"replan", MEMBERS(M(who, JSON, 0))},
 };
 
@@ -152,7 +154,7 @@ static bool is_default(const struct member *m, const void *at)
 static void write_member(struct buf *b, const struct member *m, const void *at)
 {
         const struct span *span = at;
-        char text[UID_TEXT];
+        char text[1 + UID_TEXT];
 
         switch ((enum kind)m->kind) {
         case U32:
@@ -174,10 +176,10 @@ static void write_member(struct buf *b, const struct member *m, const void *at)
                         BUF_LIT(b, "null");
                 break;
         case ID:
-                uid_text(at, text);
-                buf_putc(b, '"');
-                buf_append(b, text, UID_TEXT - 1);
-                buf_putc(b, '"');
+                text[0] = '"';
+                uid_text(at, text + 1);
+                text[UID_TEXT] = '"';
+                buf_append(b, text, UID_TEXT + 1);
                 break;
         case CLASS:
                 buf_json(b, op_class_name(*(const int32_t *)at));
@@ -188,14 +190,35 @@ static void write_member(struct buf *b, const struct member *m, const void *at)
         }
 }
 
+/* "123,\"at\":1795349410206,\"type\":\"": many records share their millisecond. */
+static char *write_head(char *p, const struct record *r)
+{
+        static __thread char text[U64_TEXT + 1];
+        static __thread size_t n_text;
+        static __thread int64_t at;
+
+        p = mempcpy(p, "{\"seq\":", 7);
+        p += u64_text(r->seq, p);
+        p = mempcpy(p, ",\"at\":", 6);
+        if (!n_text || at != r->at) {
+                n_text = 0;
+                if (r->at < 0)
+                        text[n_text++] = '-';
+                n_text += u64_text(r->at < 0 ? -(uint64_t)r->at : (uint64_t)r->at, text + n_text);
+                at = r->at;
+        }
+        p = mempcpy(p, text, n_text);
+        return mempcpy(p, ",\"type\":\"", 9);
+}
+
 void record_write(struct buf *b, const struct record *r)
 {
+        char *p = buf_reserve(b, 100);
+
         assert((unsigned)r->type < N_RECORD_TYPES);
-        BUF_LIT(b, "{\"seq\":");
-        buf_u64(b, r->seq);
-        BUF_LIT(b, ",\"at\":");
-        buf_i64(b, r->at);
-        BUF_LIT(b, ",\"type\":\"");
+        if (!p)
+                return;
+        buf_advance(b, (size_t)(write_head(p, r) - p));
         buf_puts(b, types[r->type].name);
         buf_putc(b, '"');
         for (const struct member *m = types[r->type].members; m->name; m++) {

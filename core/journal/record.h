@@ -64,6 +64,7 @@ enum record_type {
         RECORD_SURPLUS,  /* about to delete what was made twice: an intent */
         RECORD_REMOVED,  /* that is gone */
         RECORD_WAIT,     /* what a task waits for, whenever what is seen changes */
+        RECORD_RESOLVED, /* a command: the operator's word on a task that waited for it */
         RECORD_REPLAN,   /* a command: the plan follows anew; what has started keeps its state */
         N_RECORD_TYPES,
 };

@@ -192,12 +192,16 @@ static int build_next(struct run *run)
         uint32_t sum = 0, at = 0;
         struct task *tasks;
 
-        tasks = realloc(run->tasks, (run->n_tasks + (size_t)1) * sizeof(*tasks));
+        tasks = aligned_alloc(64, (run->n_tasks + (size_t)1) * sizeof(*tasks)); /* a cache line each */
         run->next = malloc(MAX(run->n_deps, 1u) * sizeof(*run->next));
-        if (tasks)
-                run->tasks = tasks;
-        if (!tasks || !run->next)
+        if (!tasks || !run->next) {
+                free(tasks);
                 return error_origin(-ENOMEM);
+        }
+        if (run->n_tasks)
+                memcpy(tasks, run->tasks, run->n_tasks * sizeof(*tasks));
+        free(run->tasks);
+        run->tasks = tasks;
         run->cap_tasks = run->n_tasks + 1;
         tasks[run->n_tasks] = (struct task){0};
         for (uint32_t i = 0; i < run->n_deps; i++)

@@ -466,6 +466,8 @@ static int apply_to_task(struct run *run, struct site *site, const struct record
                 return apply_removed(run, t);
         case RECORD_WAIT:
                 return apply_wait(run, t, r);
+        case RECORD_RESOLVED: /* what it leads to follows */
+                return 0;
         default:
                 return error_origin(-EBADMSG);
         }

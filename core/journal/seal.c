@@ -138,3 +138,29 @@ bool segment_read(const char *line, size_t n_line, const char *stream, uint32_t 
         *ret_format = (uint32_t)format;
         return true;
 }
+
+bool seal_follows(const uint8_t salt[16], uint32_t segment, const char *p, const char *end)
+{
+        const char *nl;
+        struct seal seal;
+        uint8_t digest[32];
+
+        for (const char *line = p; line < end && (nl = memchr(line, '\n', (size_t)(end - line)));
+             line = nl + 1) {
+                const char *first = line;
+
+                if (!startswith(line, "{\"seal\":") || !seal_read(line, (size_t)(nl - line), &seal))
+                        continue;
+                /* The batch is that many lines before its seal, one more if it opens a segment. */
+                for (uint64_t n = 1; n <= seal.n_records + 1 && first > p; n++) {
+                        for (first--; first > p && first[-1] != '\n';)
+                                first--;
+                        if (n >= seal.n_records &&
+                            seal_digest(seal.after, salt, segment, seal.number, first,
+                                        (size_t)(line - first), digest) == 0 &&
+                            memcmp(digest, seal.digest, 32) == 0)
+                                return true;
+                }
+        }
+        return false;
+}

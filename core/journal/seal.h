@@ -26,6 +26,9 @@ bool seal_read(const char *line, size_t n_line, struct seal *ret_seal);
 bool segment_read(const char *line, size_t n_line, const char *stream, uint32_t segment,
                   uint32_t *ret_format, uint8_t ret_salt[16]);
 
+/* Is there, from `p` on, a batch whose own seal is valid? Then all before it was durable once. */
+bool seal_follows(const uint8_t salt[16], uint32_t segment, const char *p, const char *end);
+
 struct store_call {
         struct op_call call;
         struct op_reply reply;

@@ -10,7 +10,7 @@
 
 /* Writing */
 
-static void pack_place(struct buf *b, const struct place *p)
+static void pack_place(struct buf *b, const struct mark *p)
 {
         pack_u64(b, p->segment);
         if (!p->segment)
@@ -75,9 +75,9 @@ int snapshot_put(struct stream *s, const struct buf *snapshot)
 
 /* Reading */
 
-static void unpack_place(struct unpack *u, struct place *p)
+static void unpack_place(struct unpack *u, struct mark *p)
 {
-        *p = (struct place){.segment = unpack_u32(u)};
+        *p = (struct mark){.segment = unpack_u32(u)};
         if (!p->segment)
                 return;
         p->from = unpack_u64(u);

@@ -103,9 +103,12 @@ int resource_set(struct inventory *inv, struct resource *r, const struct resourc
 
 struct resource *inventory_entry(struct inventory *inv, struct span key)
 {
-        struct strmap_entry *e = strmap_find(&inv->by_key, key.p, key.n);
-        struct resource *r;
+        struct resource *r = steal(&inv->next);
+        struct strmap_entry *e;
 
+        if (r && strncmp(r->key, key.p, key.n) == 0 && !r->key[key.n])
+                return r;
+        e = strmap_find(&inv->by_key, key.p, key.n);
         if (e)
                 return e->value.pointer;
         r = calloc(1, sizeof(*r) + key.n + 1);
@@ -164,6 +167,8 @@ static void inventory_tidy(struct inventory *inv, struct resource *r)
         if (r->workflow || r->claim || r->n_on)
                 return;
         strmap_remove(&inv->by_key, r->key, strlen(r->key));
+        if (inv->next == r)
+                inv->next = NULL;
         free(r);
 }
 

@@ -608,7 +608,7 @@ static void command(struct world *w)
         }
         for (uint32_t i = 0; i < run->n_tasks; i++)
                 if (run->tasks[i].status == TASK_PARKED) {
-                        engine_resolve(w->engine, run, i, one_in(w, 2), "{\"by\":1}");
+                        engine_resolve(w->engine, run, i, one_in(w, 2), "{\"by\":1}", "{}");
                         break;
                 }
         switch (draw(w) % 12) {

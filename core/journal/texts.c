@@ -21,11 +21,15 @@ static struct text *of(const char *text)
 static unsigned place(const char *p, size_t n)
 {
         uint64_t a = 0, b = 0, c = 0;
-        size_t k = MIN(n, sizeof(a));
 
-        memcpy(&a, p, k);
-        memcpy(&b, p + (n - k) / 2, k);
-        memcpy(&c, p + n - k, k);
+        if (n >= 8) {
+                memcpy(&a, p, 8);
+                memcpy(&b, p + (n - 8) / 2, 8);
+                memcpy(&c, p + n - 8, 8);
+        } else {
+                for (size_t i = 0; i < n; i++)
+                        a = a << 8 | (uint8_t)p[i];
+        }
         a = (a ^ b * 3 ^ c * 5 ^ n) * 0x9e3779b97f4a7c15u;
         return (unsigned)(a >> 58);
 }

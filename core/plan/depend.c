@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `dependencies` between resources: edges between their tasks, and the conditions that tasks wait for.
+ * `dependencies` between resources: edges between their tasks, and the conditions that tasks wait
+ * for.
  *
- * A condition belongs to the tasks that make the source. What is deleted waits for nothing of what it
- * stands on, and what is only looked at neither.
+ * A condition belongs to the tasks that make the source. What is deleted waits for nothing of what
+ * it stands on, and what is only looked at neither.
  */
 #include "plan/make.h"
 
 #include "base/clock.h"
 #include "plugin/border.h"
 
-#define CHECK_MS 30000 /* for a check: the first one starts what evaluates */
+#define CHECK_MS 10000 /* for a check: the first one starts what evaluates */
 #define VARIABLES "[\"outputs\",\"resource\"]"
 
 static int unknown_resource(struct maker *m, const struct dependency_def *d, const char *member,
@@ -30,13 +31,16 @@ static int unknown_resource(struct maker *m, const struct dependency_def *d, con
         meant = maker_meant(m, key, names, n);
         if (!meant)
                 return error_origin(-ENOMEM);
-        maker_problem(m, d->node, member, NONE, "there is no resource \"%s\"%s, neither in the plan "
+        maker_problem(m, d->node, member, NONE,
+                      "there is no resource \"%s\"%s, neither in the plan "
                       "nor in the inventory; resources are called server.NAME and "
-                      "taskserv.NAME@SERVER", key, meant);
+                      "taskserv.NAME@SERVER",
+                      key, meant);
         return 0;
 }
 
-/* taskserv.NAME without a server: the lists of all tasks of a taskserv, made when first asked for. */
+/* taskserv.NAME without a server: the lists of all tasks of a taskserv, made when first asked for.
+ */
 struct everywhere {
         uint32_t *heads, *next; /* by taskserv; by task */
 };
@@ -87,10 +91,9 @@ static bool is_there(const struct maker *m, const char *key, bool everywhere)
 
         if (!everywhere || !m->inventory)
                 return maker_existing(m, key);
-        strmap_foreach (e, &m->inventory->by_key)
-                if (e->key && strncmp(e->key, key, n) == 0 && e->key[n] == '@' &&
-                    maker_existing(m, e->key))
-                        return true;
+        strmap_foreach(e, &m->inventory->by_key) if (e->key && strncmp(e->key, key, n) == 0 &&
+                                                     e->key[n] == '@' &&
+                                                     maker_existing(m, e->key)) return true;
         return false;
 }
 
@@ -134,14 +137,18 @@ static void no_evaluator(struct maker *m, const struct dependency_def *d)
                         p = &all->list[i];
         if ((p && p->state == PLUGIN_READY) || !maker_room(m, RULE_CONDITION))
                 return; /* it is there, but this program did not load it: the engine checks */
-        maker_problem(m, d->node, "wait_condition", NONE, "a condition needs a plugin that evaluates "
+        maker_problem(m, d->node, "wait_condition", NONE,
+                      "a condition needs a plugin that evaluates "
                       "expressions, such as jinja2%s%s%s; see: prvng plugin list",
                       p ? ", which is " : ", and there is none",
-                      !p ? "" : p->state == PLUGIN_DISABLED ? "disabled" : "refused: ",
+                      !p                            ? ""
+                      : p->state == PLUGIN_DISABLED ? "disabled"
+                                                    : "refused: ",
                       p && p->state == PLUGIN_REFUSED && p->reason ? p->reason : "");
 }
 
-/* Asks the plugin whether the expression is one. Each text is asked about once, as long as it is right. */
+/* Asks the plugin whether the expression is one. Each text is asked about once, as long as it is
+ * right. */
 static int check_expression(struct maker *m, const struct dependency_def *d)
 {
         struct plugin *p = plugins_find_template(m->request->plugins);
@@ -161,14 +168,16 @@ static int check_expression(struct maker *m, const struct dependency_def *d)
         op_call_deinit(&call);
         if (reply.answer == PRVNG_DONE)
                 r = strmap_add(&m->conditions, d->wait_condition, strlen(d->wait_condition))
-                            ? 0 : error_origin(-ENOMEM);
+                            ? 0
+                            : error_origin(-ENOMEM);
         else if (reply.answer == PRVNG_TRANSIENT)
                 r = maker_notice(m, "the condition \"%s\" could not be checked: %s",
                                  d->wait_condition, reply.message ? reply.message : "TRANSIENT");
         else if (maker_room(m, RULE_CONDITION))
                 maker_problem(m, d->node, "wait_condition", NONE, "%s%s%s",
-                              reply.answer == PRVNG_PERMANENT ? "no condition that could become true: "
-                                                              : "",
+                              reply.answer == PRVNG_PERMANENT
+                                      ? "no condition that could become true: "
+                                      : "",
                               reply.message ? reply.message : op_class_name(reply.answer),
                               reply.answer == PRVNG_PERMANENT ? " of the expression" : "");
         op_reply_deinit(&reply);
@@ -183,7 +192,8 @@ static int dependency(struct maker *m, struct everywhere *x, const struct depend
 
         if (startswith(d->source, "cluster.") || startswith(d->target, "cluster.")) {
                 maker_problem(m, d->node, startswith(d->source, "cluster.") ? "source" : "target",
-                              NONE, "dependencies on a whole cluster are not possible yet: name "
+                              NONE,
+                              "dependencies on a whole cluster are not possible yet: name "
                               "its taskservs as taskserv.NAME@SERVER");
                 return 0;
         }
@@ -193,9 +203,11 @@ static int dependency(struct maker *m, struct everywhere *x, const struct depend
                 return error_fold(r);
         if (source == NONE && !is_there(m, d->source, everywhere))
                 r = unknown_resource(m, d, "source", d->source);
-        if (!r && target == NONE && d->type != DEPENDENCY_OPTIONAL && !maker_existing(m, d->target)) {
+        if (!r && target == NONE && d->type != DEPENDENCY_OPTIONAL &&
+            !maker_existing(m, d->target)) {
                 if (m->request->only && source != NONE)
-                        maker_problem(m, d->node, "target", NONE, "%s needs %s, which is neither "
+                        maker_problem(m, d->node, "target", NONE,
+                                      "%s needs %s, which is neither "
                                       "in the inventory nor among the operations of --only",
                                       d->source, d->target);
                 else

@@ -217,22 +217,35 @@ const char *plan_verb_name(enum plan_verb v)
         return (size_t)v < N_ELEMENTS(names) ? names[v] : "?";
 }
 
-static int notices_of_definition(struct maker *m)
+/* A store that was chosen is used or refused; where none was, it is the home store, whatever the default of
+ * the schema says. */
+static int choose_store(struct maker *m)
 {
-        const char *store = m->def->monitoring.state_store, *key;
-        const struct strmap_entry *e;
+        const char *store = definition_state_store(m->def), *why = NULL;
+        _cleanup_(cleanup_buf) struct buf others = BUF_NULL;
+        bool known = false;
 
         if (!store || streq(store, m->config->store))
                 return 0;
-        key = maker_format(&m->scratch, "store/%s", store);
-        if (!key)
-                return error_origin(-ENOMEM);
-        e = strmap_find(&m->plugin_keys, key, strlen(key));
-        if (e && m->request->plugins->list[e->value.number - 1].state == PLUGIN_READY)
-                return 0;
-        return error_fold(maker_notice(m, "this site has no state store \"%s\" that could be used: "
-                                          "the run is kept in the site's store \"%s\"",
-                                       store, m->config->store));
+        for (size_t i = 0; i < m->request->plugins->n; i++) {
+                const struct plugin *p = &m->request->plugins->list[i];
+
+                if (!streq(p->kind, "store"))
+                        continue;
+                if (streq(p->name, store) && p->state == PLUGIN_READY) {
+                        m->plan->store = arena_strdup(m->text, store);
+                        return m->plan->store ? 0 : error_origin(-ENOMEM);
+                }
+                known |= streq(p->name, store);
+                why = streq(p->name, store) ? p->reason : why;
+                if (p->state == PLUGIN_READY)
+                        buf_printf(&others, "%s%s", others.n ? ", " : "", p->name);
+        }
+        maker_problem(m, document_get(m->def->document, m->def->top, "monitoring"), "state_store",
+                      NONE, "this site has no store \"%s\" that could be used%s%s%s; it has: %s", store,
+                      why ? " (" : known ? ", it is disabled" : "", why ? why : "", why ? ")" : "",
+                      buf_str(&others));
+        return buf_error(&others);
 }
 
 static const char *workflow_type_name(enum workflow_type type)
@@ -260,7 +273,7 @@ static int make(struct maker *m)
         r = r ? r : order_edges(m);
         r = r ? r : order_tasks(m);
         r = r ? r : rules_apply(m);
-        r = r ? r : notices_of_definition(m);
+        r = r ? r : choose_store(m);
         return error_fold(r);
 }
 

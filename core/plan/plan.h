@@ -67,6 +67,7 @@ struct plan_task {
 struct plan {
         const char *name;     /* of the workflow */
         const char *type;     /* "batch" ... or "destroy" */
+        const char *store;    /* that the run's stream is kept in; NULL: the site's home store */
         struct plan_lane *lanes;
         struct plan_operation *operations;
         struct plan_task *tasks;

@@ -567,6 +567,10 @@ static int32_t check_fake(void *instance, struct prvng_call *call, const void *e
         struct op_reply *reply = op_call_of(call)->reply;
 
         (*asked)++;
+        if (n_expression == 4 && memcmp(expression, "slow", 4) == 0) {
+                reply->message = strdup("it took too long");
+                return PRVNG_TRANSIENT;
+        }
         cr_assert_eq(n_names, strlen("[\"outputs\",\"resource\"]"));
         cr_assert_eq(memcmp(names, "[\"outputs\",\"resource\"]", n_names), 0);
         if (n_expression < 2 || memcmp(end - 2, "==", 2) != 0)
@@ -678,6 +682,9 @@ Test(conditions, are_checked_before_anything_runs)
         HAS(stage_problems(s, wrong), "dependencies[0].wait_condition: no condition that could become "
                                       "true: unexpected end, line 1, column 9 of the expression\n");
         cr_assert_gt(s->problems.list[0].line, 1);
+        stage_plan(s, WORKFLOW(SERVERS("c", "'a','b'"), ",'dependencies':["
+                               SOURCE("server.a", "server.b", UNTIL("slow")) "]"));
+        cr_assert(noticed(s->plan, "the condition \"slow\" could not be checked: it took too long"));
         fake->template_.struct_size = 0; /* as in a program that did not load it */
         stage_plan(s, wrong);
         fake->state = PLUGIN_REFUSED;
@@ -685,16 +692,28 @@ Test(conditions, are_checked_before_anything_runs)
         HAS(stage_problems(s, wrong), "such as jinja2, which is refused: its file is not there; see");
 }
 
-Test(notices, say_what_is_done_differently)
+#define STORED(store) WORKFLOW(SERVERS("c", "'a'"), ",'monitoring':{'state_store':'" store "'}")
+
+Test(stores, are_chosen_among_those_that_the_site_has)
 {
         _cleanup_(cleanup_stage) struct stage *s = base_stage();
-        struct plan *p = stage_plan(s, WORKFLOW(SERVERS("c", "'a'"), ""));
+        struct plugin *rkvs;
 
-        cr_assert(noticed(p, "no state store \"rkvs\""));
-        cr_assert_eq(p->n_notices, 1, "rollback is carried out: there is nothing to say of it");
-        p = stage_plan(s, WORKFLOW("{'id':'c','type':'create','target':'server','items':['a'],"
-                                  "'on_failure':'fail'}", ",'monitoring':{'state_store':'file'}"));
-        cr_assert_eq(p->n_notices, 0);
+        cr_assert_null(stage_plan(s, WORKFLOW(SERVERS("c", "'a'"), ""))->store);
+        cr_assert_eq(s->plan->n_notices, 0, "the default of the schema is not missed");
+        cr_assert_null(stage_plan(s, STORED("file"))->store, "it is the home store");
+        HAS(stage_problems(s, STORED("rkvs")), "monitoring.state_store: this site has no store \"rkvs\" that "
+                                               "could be used; it has: file");
+        rkvs = stage_plugin(s, "store", "rkvs", NULL);
+        cr_assert_str_eq(stage_plan(s, STORED("rkvs"))->store, "rkvs");
+        cr_assert_null(stage_plan(s, WORKFLOW(SERVERS("c", "'a'"), ""))->store);
+        HAS(stage_problems(s, STORED("postgres")), "no store \"postgres\" that could be used; it has: file, "
+                                                   "rkvs");
+        rkvs->state = PLUGIN_DISABLED;
+        HAS(stage_problems(s, STORED("rkvs")), "\"rkvs\" that could be used, it is disabled; it has: file");
+        rkvs->state = PLUGIN_REFUSED;
+        rkvs->reason = strdup("its file is gone");
+        HAS(stage_problems(s, STORED("rkvs")), "could be used (its file is gone); it has: file");
 }
 
 Test(taskservs, removing_goes_the_other_way_round)

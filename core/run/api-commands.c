@@ -78,6 +78,8 @@ static bool load_ended(struct command *c)
         struct engine_process *p = c->p;
         struct run *run = c->run;
         enum run_status status = run->status;
+        _cleanup_(cleanup_free) char *message = NULL;
+        struct journal *journal = p->journal;
         struct stream *stream = NULL;
         int r;
 
@@ -87,7 +89,8 @@ static bool load_ended(struct command *c)
         }
         run_unload(run);
         run->n_drift = 0; /* its tasks count theirs once more */
-        r = stream_open(p->journal, run->stream, fold_alone, run, &stream);
+        r = journals_of_run(p->journals, run, &journal, &message);
+        r = r ?: stream_open(journal, run->stream, fold_alone, run, &stream);
         r = r ?: driver_open_run(p, run, stream);
         if (r == 0) {
                 run->loaded = true;
@@ -97,7 +100,9 @@ static bool load_ended(struct command *c)
         run_unload(run);
         run->status = status;
         refuse(c, 500, "the journal of run %s cannot be read: %s", run->id_text,
-               r > 0 && p->journal->message ? p->journal->message : strerror(r < 0 ? -r : EIO));
+               message                       ? message
+               : r > 0 && journal->message ? journal->message
+                                             : strerror(r < 0 ? -r : EIO));
         return false;
 }
 
@@ -315,7 +320,8 @@ static void resolve(struct command *c)
         for (uint32_t i = 0; i < c->run->n_tasks; i++) {
                 if (!streq(task_id(c->run, &c->run->tasks[i]), task))
                         continue;
-                if (engine_resolve(c->p->engine, c->run, i, streq(as, "done"), buf_str(&outputs)))
+                if (engine_resolve(c->p->engine, c->run, i, streq(as, "done"), buf_str(&outputs),
+                                   buf_str(&c->who)))
                         refuse(c, 409,
                                "the task is neither parked nor in doubt, or its plugin is being asked at "
                                "this moment, or is not available");

@@ -61,10 +61,17 @@ static bool known_id(struct engine_process *p, struct request *q, const char *id
 static void start(struct engine_process *p, struct request *q, struct submission *s,
                   const struct plan *plan)
 {
+        _cleanup_(cleanup_free) char *message = NULL;
+        struct journal *journal;
         struct run *run = NULL;
         int r;
 
-        s->store = p->context->config->store;
+        s->store = plan->store ?: p->context->config->store;
+        r = process_journal(p, s->store, &journal, &message); /* now, where it is no harm to the others */
+        if (r) {
+                api_problems(q, 500, message ?: strerror(r < 0 ? -r : EIO), NULL);
+                return;
+        }
         engine_time(p->engine, clock_boot_ms(), clock_wall_ms()); /* planning may have taken long */
         r = engine_submit(p->engine, s, plan, &run);
         if (r) {
@@ -292,7 +299,7 @@ void api_handle(struct engine_process *p, struct request *q)
                 api_problems(q, 500, p->message, NULL);
                 return;
         }
-        q->status = query(p->context, p->journal, &p->site, q->path, &q->answer, &message);
+        q->status = query(p->context, p->journals, &p->site, q->path, &q->answer, &message);
         if (q->status == 500)
                 api_problems(q, 500, message ?: "the journal could not be read", NULL);
 }

@@ -40,20 +40,34 @@ int driver_open_run(struct engine_process *p, struct run *run, struct stream *st
         return 0;
 }
 
+/* Makes the stream of a new run, in the store that it chose. */
+static int open_new(struct engine_process *p, struct run *run)
+{
+        _cleanup_(cleanup_free) char *message = NULL;
+        struct journal *journal;
+        struct stream *fresh;
+        int r;
+
+        r = process_journal(p, run->store, &journal, &message);
+        if (r) {
+                process_fail(p, r, message);
+                return r;
+        }
+        r = stream_open(journal, run->stream, NULL, NULL, &fresh);
+        r = r ?: driver_open_run(p, run, fresh);
+        if (r)
+                process_fail(p, r, journal->message);
+        return r;
+}
+
 static void append(void *userdata, struct run *run, struct record *r)
 {
         struct engine_process *p = userdata;
         struct run_stream *s = run ? stream_of(p, run) : NULL;
-        struct stream *fresh;
-        int q;
 
         if (run && !s) { /* a new run: its first record */
-                q = stream_open(p->journal, run->stream, NULL, NULL, &fresh);
-                q = q ?: driver_open_run(p, run, fresh);
-                if (q) {
-                        process_fail(p, q, p->journal->message);
+                if (open_new(p, run))
                         return;
-                }
                 s = stream_of(p, run);
         }
         stream_append(s ? s->stream : p->site_stream, r);
@@ -64,11 +78,26 @@ static void append(void *userdata, struct run *run, struct record *r)
         run_log_record(s->log, run, r);
 }
 
+static int commit_run(struct engine_process *p, struct run_stream *s)
+{
+        if (!s->stream->n_pending)
+                return 0;
+        s->first_seq = s->stream->seq - s->stream->n_pending + 1;
+        if (p->hooks.on_record)
+                buf_append(&s->lines, s->stream->pending.data, s->stream->pending.n);
+        return stream_commit(s->stream);
+}
+
+/* Only what is sealed has a digest. No sync more than without: the stream is to be committed anyway. */
 static void head(void *userdata, struct run *run, char ret_head[65])
 {
         static const uint8_t none[32];
-        const struct run_stream *s = stream_of(userdata, run);
+        struct engine_process *p = userdata;
+        struct run_stream *s = stream_of(p, run);
+        int r = s && !p->error ? commit_run(p, s) : 0;
 
+        if (r)
+                process_fail(p, r, s->stream->journal->message);
         hex_text(s ? s->stream->digest : none, 32, ret_head);
         ret_head[64] = 0;
 }
@@ -308,16 +337,6 @@ static void publish(struct engine_process *p, const struct run *run, uint64_t fi
         }
 }
 
-static int commit_run(struct engine_process *p, struct run_stream *s)
-{
-        if (!s->stream->n_pending)
-                return 0;
-        s->first_seq = s->stream->seq - s->stream->n_pending + 1;
-        if (p->hooks.on_record)
-                buf_append(&s->lines, s->stream->pending.data, s->stream->pending.n);
-        return stream_commit(s->stream);
-}
-
 /* After all streams were committed: who reads that a run has ended finds its claims free. */
 static void publish_all(struct engine_process *p)
 {
@@ -353,8 +372,11 @@ int driver_commit(struct engine_process *p)
 
         if (p->held && r == 0)
                 workers_expect(p->workers, p->commit_us);
-        for (uint32_t i = 0; i < p->n_streams && r == 0; i++)
+        for (uint32_t i = 0; i < p->n_streams && r == 0; i++) {
                 r = commit_run(p, &p->streams[i]);
+                if (r)
+                        process_fail(p, r, p->streams[i].stream->journal->message);
+        }
         r = r ?: stream_commit(p->site_stream);
         if (r) {
                 process_fail(p, r, p->journal->message);

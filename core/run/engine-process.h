@@ -21,6 +21,8 @@ struct engine_process_hooks {
         /* [loop] The answer to a posted request. `body` is valid during the call. */
         void (*on_answer)(void *userdata, void *request, int status, const char *body,
                           size_t n_body);
+        /* [loop], also while it starts: something that the operator should know. */
+        void (*on_notice)(void *userdata, const char *message);
         void *userdata;
 };
 

@@ -7,6 +7,7 @@
 #include "run/process.h"
 
 #include "base/clock.h"
+#include "journal/seal.h"
 #include "journal/snapshot.h"
 
 #include <sys/epoll.h>
@@ -18,15 +19,28 @@
 
 /* Starting */
 
+static int store_failed(struct engine_process *p, int r, const char *message)
+{
+        process_fail(p, r, message);
+        return r;
+}
+
 /* Reads the stream of a run in flight and goes on with it. */
 static int take_up(struct engine_process *p, struct run *run)
 {
+        _cleanup_(cleanup_free) char *message = NULL;
+        struct journal *journal;
         struct stream *stream;
         int r;
 
-        r = run_open_stream(p->journal, &p->site, run, &stream);
+        r = journals_of_run(p->journals, run, &journal, &message);
         if (r)
+                return store_failed(p, r, message);
+        r = run_open_stream(journal, &p->site, run, &stream);
+        if (r == JOURNAL_E_SHORTCUT)
                 return r;
+        if (r)
+                return store_failed(p, r, journal->message);
         r = driver_open_run(p, run, stream);
         if (r)
                 return error_fold(r);
@@ -47,45 +61,97 @@ static int refuse_answers(void *userdata, const struct record *r, const char *li
 }
 
 /* A stream that the site stream does not name. */
-static int remove_orphan(struct engine_process *p, const char *name)
+static int remove_orphan(struct engine_process *p, struct journal *j, const char *name)
 {
         _cleanup_(cleanup_free) char *message = NULL;
         int r;
 
-        free(steal(&p->journal->message));
-        r = journal_read(p->journal, name, refuse_answers, NULL);
+        free(steal(&j->message));
+        r = journal_read(j, name, refuse_answers, NULL);
         if (r == 0)
-                return journal_remove(p->journal, name);
-        if (r != JOURNAL_E_DAMAGED || p->journal->message)
-                return r;
-        if (asprintf(&message, "stream %s tells of things that were done, but the site's stream does "
-                               "not know that run: it is older or was replaced. Nothing was changed. "
-                               "Restore the whole store from one backup", name) < 0)
+                r = journal_remove(j, name);
+        if (r != JOURNAL_E_DAMAGED || j->message)
+                return r ? store_failed(p, r, j->message) : 0;
+        if (asprintf(&message, "stream %s of store %s tells of things that were done, but the site's "
+                               "stream does not know that run: it is older or was replaced. Nothing was "
+                               "changed. Restore all stores of the site from one backup", name,
+                     j->plugin->name) < 0)
                 message = NULL;
-        process_fail(p, JOURNAL_E_DAMAGED, message);
-        return r;
+        return store_failed(p, JOURNAL_E_DAMAGED, message);
 }
 
 /* Streams of runs that were never accepted: the engine died between the two commits. Nobody was told
  * of them, and nothing was called for them. */
-static int remove_orphans(struct engine_process *p)
+static int remove_orphans(struct engine_process *p, struct journal *j)
 {
         char **names;
         size_t n;
         int r;
 
-        r = journal_streams(p->journal, &names, &n);
+        r = journal_streams(j, &names, &n);
         if (r)
-                return r;
+                return store_failed(p, r, j->message);
         for (size_t i = 0; i < n; i++) {
                 const char *id = startswith(names[i], "run-");
 
                 if (r == 0 && id && !strmap_get(&p->site.run_by_id, id))
-                        r = remove_orphan(p, names[i]);
+                        r = remove_orphan(p, j, names[i]);
                 free(names[i]);
         }
         free(names);
         return r;
+}
+
+int process_journal(struct engine_process *p, const char *store, struct journal **ret_journal,
+                    char **ret_message)
+{
+        bool fresh = !journals_find(p->journals, store);
+        int r = journals_get(p->journals, store, ret_journal, ret_message);
+
+        if (r || !fresh)
+                return r;
+        r = remove_orphans(p, *ret_journal);
+        if (r && p->message)
+                *ret_message = strdup(p->message);
+        return r;
+}
+
+/* A site whose home store is empty, while another one holds a site stream, would forget all that it owns. */
+static int refuse_other_home(struct engine_process *p, struct journal *other)
+{
+        _cleanup_(cleanup_free) char *message = NULL;
+        const char *home = p->journal->plugin->name, *name = other->plugin->name;
+        uint32_t last;
+        int r;
+
+        if (p->site.seq)
+                return 0;
+        r = journal_last_segment(other, "site", &last);
+        if (r || !last)
+                return r ? store_failed(p, r, other->message) : 0;
+        if (asprintf(&message, "the configuration calls \"%s\" the site's store, which is empty; the site's "
+                               "journal is in the store \"%s\". Say store = \"%s\" in the configuration, "
+                               "or move the site with: prvng store migrate", home, name, name) < 0)
+                message = NULL;
+        return store_failed(p, JOURNAL_E_FAILED, message);
+}
+
+/* What cannot be opened now may be needed by nobody. */
+static int open_other(void *userdata, const char *store)
+{
+        _cleanup_(cleanup_free) char *message = NULL, *notice = NULL;
+        struct engine_process *p = userdata;
+        struct journal *journal;
+        int r = process_journal(p, store, &journal, &message);
+
+        if (r == 0)
+                return refuse_other_home(p, journal);
+        if (p->error)
+                return r;
+        if (p->hooks.on_notice && message &&
+            asprintf(&notice, "%s; runs that are kept in it cannot be read", message) >= 0)
+                p->hooks.on_notice(p->hooks.userdata, notice);
+        return 0;
 }
 
 static void first_records(struct engine_process *p)
@@ -115,7 +181,8 @@ static int replay(struct engine_process *p)
         if (r)
                 return r;
         engine_time(p->engine, clock_boot_ms(), clock_wall_ms());
-        r = remove_orphans(p);
+        r = remove_orphans(p, p->journal);
+        r = r ?: journals_others(p->context, open_other, p);
         if (r)
                 return r;
         first_records(p);
@@ -139,15 +206,12 @@ static void close_streams(struct engine_process *p)
 /* What a snapshot said did not hold: all of it is forgotten, and everything is read. */
 static int replay_in_full(struct engine_process *p)
 {
-        fprintf(stderr, "prvng: a snapshot does not fit its journal; reading all of it\n");
         p->engine = engine_free(p->engine);
         driver_drop_jobs(p);
         p->n_jobs = 0;
         close_streams(p);
         site_deinit(&p->site);
-        free(steal(&p->message));
-        p->error = 0;
-        p->journal->in_full = true;
+        journals_read_in_full(p->journals);
         return replay(p);
 }
 
@@ -171,16 +235,11 @@ static int check_critical(const struct engine_process *p, char **ret_message)
 
 static int open_store(struct engine_process *p, char **ret_message)
 {
-        _cleanup_(cleanup_free) char *folder = site_store_folder(p->context->config);
-        int r;
+        int r = journals_open(p->context, false, &p->journals, ret_message);
 
-        r = folder ? site_make_folder(folder) : -ENOMEM;
-        if (r < 0) {
-                if (asprintf(ret_message, "cannot make the folder %s: %s", folder, strerror(-r)) < 0)
-                        *ret_message = NULL;
-                return r;
-        }
-        return site_open_store(p->context, false, &p->journal, ret_message);
+        if (r == 0)
+                p->journal = p->journals->home;
+        return r;
 }
 
 static int open_loop(struct engine_process *p)
@@ -219,7 +278,7 @@ int engine_process_new(const struct context *c, const struct engine_process_hook
         r = r ?: open_store(p, &message);
         r = r ?: open_loop(p);
         r = r ?: replay(p);
-        if (r == JOURNAL_E_SHORTCUT)
+        if (r == JOURNAL_E_SHORTCUT && !p->error)
                 r = replay_in_full(p);
         if (r) {
                 if (!message && (p->message || (p->journal && p->journal->message)))
@@ -259,7 +318,7 @@ struct engine_process *engine_process_free(struct engine_process *p)
         driver_drop_jobs(p);
         close_streams(p);
         free(p->streams);
-        journal_close(p->journal);
+        journals_close(p->journals);
         site_deinit(&p->site);
         if (p->epoll >= 0)
                 close(p->epoll);

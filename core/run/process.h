@@ -42,7 +42,8 @@ struct request {
 struct engine_process {
         const struct context *context;
         struct engine_process_hooks hooks;
-        struct journal *journal;
+        struct journals *journals;
+        struct journal *journal;       /* the home store's, one of them */
         struct site site;
         struct stream *site_stream;
         struct pace site_pace;
@@ -71,6 +72,11 @@ struct engine_process {
 
         struct request *answers, **answers_last; /* sent after the next commit */
 };
+
+/* process.c: the journal of a store, opened if it is not yet. 0, a condition of journal.h or -errno, with
+ * *ret_message (caller frees). */
+int process_journal(struct engine_process *p, const char *store, struct journal **ret_journal,
+                    char **ret_message);
 
 /* driver.c: the engine's outputs in the real world. */
 extern const struct engine_ops driver_ops;

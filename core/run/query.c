@@ -135,7 +135,7 @@ static int query_logs(const struct context *c, const struct run *run, const char
                       : 200; /* nothing was logged yet */
 }
 
-static int query_run(const struct context *c, struct journal *journal, struct site *site,
+static int query_run(const struct context *c, struct journals *journals, struct site *site,
                      const char *rest, const char *query_, struct buf *body, char **ret_message)
 {
         char name[256], value[512];
@@ -151,16 +151,14 @@ static int query_run(const struct context *c, struct journal *journal, struct si
                 return not_found(body, "workflow or run", name);
         loaded = run->loaded;
         if (streq(rest, "/status") || streq(rest, "/metrics")) {
-                r = journal ? site_load_run(journal, site, run, ret_message) : 0;
+                r = journals ? site_load_run(journals, site, run, ret_message) : 0;
                 r = r ?: query_status(c, run, body);
                 if (!loaded) /* it has ended: what it holds is not needed again soon */
                         run_unload(run);
         } else if (streq(rest, "/events")) {
                 const char *from = parameter(query_, "from", value, sizeof(value));
 
-                r = site_events(journal, run, from ? strtoull(from, NULL, 10) : 0, body);
-                if (r > 0)
-                        *ret_message = strdup(journal->message ?: "");
+                r = site_events(journals, run, from ? strtoull(from, NULL, 10) : 0, body, ret_message);
         } else if (streq(rest, "/logs")) {
                 return query_logs(c, run, parameter(query_, "task", value, sizeof(value)), body);
         } else {
@@ -169,7 +167,7 @@ static int query_run(const struct context *c, struct journal *journal, struct si
         return r ? 500 : 200;
 }
 
-int query(const struct context *c, struct journal *journal, struct site *site, const char *path,
+int query(const struct context *c, struct journals *journals, struct site *site, const char *path,
           struct buf *body, char **ret_message)
 {
         char bare[1024], value[256];
@@ -181,7 +179,7 @@ int query(const struct context *c, struct journal *journal, struct site *site, c
         if (streq(bare, "/workflows")) {
                 r = query_runs(site, parameter(mark, "name", value, sizeof(value)), body);
         } else if ((rest = startswith(bare, "/workflows/"))) {
-                return query_run(c, journal, site, rest, mark, body, ret_message);
+                return query_run(c, journals, site, rest, mark, body, ret_message);
         } else if (streq(bare, "/resources")) {
                 r = query_resources(site, body);
         } else if ((rest = startswith(bare, "/resources/"))) {

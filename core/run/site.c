@@ -46,7 +46,24 @@ void context_close(struct context *c)
 
 /* Folding */
 
-int site_load_run(struct journal *journal, struct site *site, struct run *run, char **ret_message)
+/* The run's own stream; `inventory` may be NULL. */
+static int load(struct journals *js, struct site *inventory, struct run *run, char **ret_message)
+{
+        struct journal *j;
+        int r;
+
+        r = journals_of_run(js, run, &j, ret_message);
+        if (r)
+                return r;
+        r = run_replay(j, inventory, run);
+        if (r > 0 && r != JOURNAL_E_SHORTCUT)
+                *ret_message = strdup(j->message ?: "");
+        else if (r == 0)
+                run->loaded = true;
+        return r;
+}
+
+int site_load_run(struct journals *journals, struct site *site, struct run *run, char **ret_message)
 {
         enum run_status status = run->status;
         int64_t ended = run->ended_ms;
@@ -56,16 +73,12 @@ int site_load_run(struct journal *journal, struct site *site, struct run *run, c
         if (run->loaded)
                 return 0;
         run_unload(run);
-        r = run_replay(journal, NULL, run);
+        r = load(journals, NULL, run, ret_message);
         if (r == JOURNAL_E_SHORTCUT) {
-                journal->in_full = true;
+                journals_read_in_full(journals);
                 run_unload(run);
-                r = run_replay(journal, NULL, run);
+                r = load(journals, NULL, run, ret_message);
         }
-        if (r > 0)
-                *ret_message = strdup(journal->message ?: "");
-        else if (r == 0)
-                run->loaded = true;
         run->status = status;
         run->ended_ms = ended;
         if (run_status_ended(status)) /* the tasks counted theirs once more */
@@ -73,42 +86,14 @@ int site_load_run(struct journal *journal, struct site *site, struct run *run, c
         return r;
 }
 
-static int replay(struct journal *journal, struct site *site)
+static int replay(struct journals *journals, struct site *site, char **ret_message)
 {
-        int r = site_replay(journal, site);
+        int r = site_replay(journals->home, site);
 
         for (uint32_t i = 0; i < site->n_runs && r == 0; i++)
-                if (!run_status_ended(site->runs[i]->status)) {
-                        r = run_replay(journal, site, site->runs[i]);
-                        site->runs[i]->loaded = r == 0;
-                }
+                if (!run_status_ended(site->runs[i]->status))
+                        r = load(journals, site, site->runs[i], ret_message);
         return r;
-}
-
-char *site_store_folder(const struct config *config)
-{
-        char *path;
-
-        if (asprintf(&path, "%s/stores/%s", config->state, config->store) < 0)
-                return NULL;
-        return path;
-}
-
-static int find_store(const struct context *c, struct plugin **ret_store, char **ret_message)
-{
-        struct plugin *store = plugins_find(c->plugins, "store", c->config->store);
-
-        if (store && store->state == PLUGIN_READY && store->store.struct_size) {
-                *ret_store = store;
-                return 0;
-        }
-        if (asprintf(ret_message, "the site's store \"%s\" cannot be used: %s", c->config->store,
-                     !store                 ? "there is no such plugin; see: prvng plugin list"
-                     : store->reason        ? store->reason
-                     : store->store.struct_size ? "it is not ready"
-                                            : "it has no prvng.store/1") < 0)
-                *ret_message = NULL;
-        return JOURNAL_E_FAILED;
 }
 
 int site_make_folder(const char *path)
@@ -128,24 +113,11 @@ int site_make_folder(const char *path)
         return r;
 }
 
-int site_open_store(const struct context *c, bool read_only, struct journal **ret_journal,
-                    char **ret_message)
-{
-        _cleanup_(cleanup_free) char *folder = site_store_folder(c->config);
-        struct plugin *store;
-        int r;
-
-        if (!folder)
-                return error_origin(-ENOMEM);
-        r = find_store(c, &store, ret_message);
-        return r ?: journal_open(store, folder, read_only, ret_journal, ret_message);
-}
-
-int site_read(const struct context *c, struct journal **ret_journal, struct site **ret_site,
+int site_read(const struct context *c, struct journals **ret_journals, struct site **ret_site,
               char **ret_message)
 {
-        _cleanup_(cleanup_free) char *folder = site_store_folder(c->config);
-        struct journal *journal = NULL;
+        _cleanup_(cleanup_free) char *folder = journals_folder(c->config, c->config->store);
+        struct journals *journals = NULL;
         struct site *site = calloc(1, sizeof(*site));
         int r = 0;
 
@@ -154,28 +126,28 @@ int site_read(const struct context *c, struct journal **ret_journal, struct site
                 return error_origin(-ENOMEM);
         }
         if (access(folder, F_OK) == 0) { /* else there never was an engine: an empty site */
-                r = site_open_store(c, true, &journal, ret_message);
-                r = r ?: replay(journal, site);
-                if (r == JOURNAL_E_SHORTCUT && journal) {
-                        journal->in_full = true;
+                r = journals_open(c, true, &journals, ret_message);
+                r = r ?: replay(journals, site, ret_message);
+                if (r == JOURNAL_E_SHORTCUT) {
+                        journals_read_in_full(journals);
                         site_deinit(site);
-                        r = replay(journal, site);
+                        r = replay(journals, site, ret_message);
                 }
-                if (r > 0 && !*ret_message && journal && journal->message)
-                        *ret_message = strdup(journal->message);
+                if (r > 0 && !*ret_message && journals && journals->home->message)
+                        *ret_message = strdup(journals->home->message);
         }
         if (r) {
-                site_close(journal, site);
+                site_close(journals, site);
                 return r;
         }
-        *ret_journal = journal;
+        *ret_journals = journals;
         *ret_site = site;
         return 0;
 }
 
-void site_close(struct journal *journal, struct site *site)
+void site_close(struct journals *journals, struct site *site)
 {
-        journal_close(journal);
+        journals_close(journals);
         if (site) {
                 site_deinit(site);
                 free(site);
@@ -198,9 +170,20 @@ static int collect_line(void *userdata, const struct record *r, const char *line
         return buf_error(l->lines);
 }
 
-int site_events(struct journal *journal, const struct run *run, uint64_t from, struct buf *lines)
+int site_events(struct journals *journals, const struct run *run, uint64_t from, struct buf *lines,
+                char **ret_message)
 {
         struct lines l = {.from = from, .lines = lines};
+        struct journal *j;
+        int r;
 
-        return journal ? journal_read(journal, run->stream, collect_line, &l) : 0;
+        if (!journals)
+                return 0;
+        r = journals_of_run(journals, run, &j, ret_message);
+        if (r)
+                return r;
+        r = journal_read(j, run->stream, collect_line, &l);
+        if (r > 0)
+                *ret_message = strdup(j->message ?: "");
+        return r;
 }

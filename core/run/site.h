@@ -10,6 +10,7 @@
 #include "journal/journal.h"
 #include "journal/state.h"
 #include "plugin/plugin.h"
+#include "run/journals.h"
 
 /* Configuration, host and plugins of a site, opened together. */
 struct context {
@@ -27,16 +28,16 @@ void context_close(struct context *c);
 /* Opens the home store read only and folds the site stream. A site without a store yet is an empty
  * site. Streams of runs that have not ended are folded too. -EBADMSG: damaged, *ret_message (caller
  * frees) says where. */
-int site_read(const struct context *c, struct journal **ret_journal, struct site **ret_site,
+int site_read(const struct context *c, struct journals **ret_journals, struct site **ret_site,
               char **ret_message);
-void site_close(struct journal *journal, struct site *site);
+void site_close(struct journals *journals, struct site *site);
 
 /* Folds the stream of a run that ended (runs in flight are folded already). */
-int site_load_run(struct journal *journal, struct site *site, struct run *run, char **ret_message);
+int site_load_run(struct journals *journals, struct site *site, struct run *run, char **ret_message);
 
 /* Answers a GET of docs/http-api.md (path with query): the status code and the body. Follow and event
  * streams are not answered here. */
-int query(const struct context *c, struct journal *journal, struct site *site, const char *path,
+int query(const struct context *c, struct journals *journals, struct site *site, const char *path,
           struct buf *body, char **ret_message);
 
 /* The parts of it. */
@@ -48,17 +49,11 @@ int query_resource(const struct resource *r, struct buf *json);
 /* 0 succeeded, 1 failed, 4, 5, 6, 8 drift (design.md §6); -1: has not ended. */
 int run_exit_code(const struct run *run);
 
-/* STATE/stores/STORE, caller frees. */
-char *site_store_folder(const struct config *config);
-
 /* Makes a folder of the site, and those above it. 0 or -errno. */
 int site_make_folder(const char *path);
 
-/* Opens the home store: 0, a condition of journal.h with *ret_message, or -errno. */
-int site_open_store(const struct context *c, bool read_only, struct journal **ret_journal,
-                    char **ret_message);
-
 /* The records of a run as raw lines behind `from` (a seq; 0: all), each ending with a newline. */
-int site_events(struct journal *journal, const struct run *run, uint64_t from, struct buf *lines);
+int site_events(struct journals *journals, const struct run *run, uint64_t from, struct buf *lines,
+                char **ret_message);
 
 #endif

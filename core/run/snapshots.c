@@ -22,13 +22,16 @@
 #define WORTH    (256u << 10)  /* so few bytes are read in a moment */
 #define LAST_MAX (64u << 20)   /* at the end, which has to be prompt (promise 10) */
 
-static void say_failed(struct engine_process *p)
+static void say_failed(struct engine_process *p, struct journal *j)
 {
-        if (!p->snapshot_failed)
-                fprintf(stderr, "prvng: no snapshot could be written, the next start reads more: %s\n",
-                        p->journal->message ?: "out of memory");
+        _cleanup_(cleanup_free) char *notice = NULL;
+
+        if (!p->snapshot_failed && p->hooks.on_notice &&
+            asprintf(&notice, "no snapshot of the journal could be written, the next start takes longer: %s",
+                     j->message ?: "out of memory") >= 0)
+                p->hooks.on_notice(p->hooks.userdata, notice);
         p->snapshot_failed = true;
-        free(steal(&p->journal->message));
+        free(steal(&j->message));
 }
 
 /* `enough`: how many bytes of journal one byte of a snapshot needs, in quarters. */
@@ -49,7 +52,7 @@ static void write_snapshot(struct engine_process *p, struct stream *s, struct ru
                         pace->n_before = s->n_bytes;
         }
         if (r)
-                say_failed(p);
+                say_failed(p, s->journal);
         pace->next_ms = clock_boot_ms();
         pace->next_ms += MAX(every_s * 1000, (pace->next_ms - from) * REST);
 }

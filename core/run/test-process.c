@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The engine as a process over the real store `file`: what it does with what a crash left. */
+/* The engine as a process over the real stores: what it does with what a crash left. */
 #include "host/host.h"
 #include "run/engine-process.h"
 #include "run/workers.h"
@@ -12,9 +12,9 @@
 #include <sys/stat.h>
 
 static char folder[] = "/tmp/prvng-process-XXXXXX";
-static char file_name[] = "file", no_config[] = "{}";
+static char file_name[] = "file", rkvs_name[] = "rkvs", no_config[] = "{}";
 static struct config config;
-static struct config_plugin file_store;
+static struct config_plugin stores[2];
 static struct context context;
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -24,15 +24,18 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
 
 static void setup(void)
 {
-        char *path = getenv("PRVNG_TEST_STORE");
+        char *path = getenv("PRVNG_TEST_STORE"), *rkvs = getenv("PRVNG_TEST_RKVS");
 
-        cr_assert(path, "PRVNG_TEST_STORE names the store's file");
+        cr_assert(path && rkvs, "PRVNG_TEST_STORE and PRVNG_TEST_RKVS name the stores' files");
         cr_assert(mkdtemp(folder));
-        file_store = (struct config_plugin){.name = file_name, .file = path, .enabled = true,
-                                            .config = no_config, .from = file_name};
+        stores[0] = (struct config_plugin){.name = file_name, .file = path, .enabled = true,
+                                           .config = no_config, .from = file_name};
+        stores[1] = stores[0];
+        stores[1].name = rkvs_name;
+        stores[1].file = rkvs;
         config = (struct config){.state = folder, .cache = folder, .store = file_name, .workers = 1,
-                                 .plugin_path = (char *[]){NULL}, .plugins = &file_store,
-                                 .n_plugins = 1};
+                                 .plugin_path = (char *[]){NULL}, .plugins = stores,
+                                 .n_plugins = N_ELEMENTS(stores)};
         context.config = &config;
         cr_assert_eq(host_new(&config, NULL, &context.host), 0);
         cr_assert_eq(plugins_load(&config, context.host, NULL, 0, &context.plugins), 0);
@@ -63,47 +66,102 @@ static void start(int expected, const char *about)
 #define STREAM "run-01JD0000000000000000000001"
 
 /* A stream that no record of the site stream names. */
-static void orphan(bool answered)
+static void orphan(const char *store, bool answered)
 {
         _cleanup_(cleanup_free) char *message = NULL;
+        struct journals *js = NULL;
         struct journal *j = NULL;
         struct stream *s = NULL;
         struct record halt = {.type = RECORD_HALT, .message = span_of("x")};
         struct record done = {.type = RECORD_DONE};
 
-        cr_assert_eq(site_open_store(&context, false, &j, &message), 0, "%s", message);
+        cr_assert_eq(journals_open(&context, false, &js, &message), 0, "%s", message);
+        cr_assert_eq(journals_get(js, store, &j, &message), 0, "%s", message);
         cr_assert_eq(stream_open(j, STREAM, NULL, NULL, &s), 0);
         stream_append(s, &halt);
         if (answered)
                 stream_append(s, &done);
         cr_assert_eq(stream_commit(s), 0);
         stream_close(s);
-        journal_close(j);
+        journals_close(js);
 }
 
-static bool exists(const char *name)
+static bool exists(const char *store, const char *name)
 {
-        char path[256];
+        _cleanup_(cleanup_free) char *message = NULL;
+        struct journals *js = NULL;
+        struct journal *j = NULL;
+        bool found = false;
+        char **names;
+        size_t n;
 
-        snprintf(path, sizeof(path), "%s/stores/file/streams/%s", folder, name);
-        return access(path, F_OK) == 0;
+        cr_assert_eq(journals_open(&context, true, &js, &message), 0, "%s", message);
+        cr_assert_eq(journals_get(js, store, &j, &message), 0, "%s", message);
+        cr_assert_eq(journal_streams(j, &names, &n), 0);
+        for (size_t i = 0; i < n; i++) {
+                found |= streq(names[i], name);
+                free(names[i]);
+        }
+        free(names);
+        journals_close(js);
+        return found;
+}
+
+/* In each store, whichever is the site's. */
+static void in_each_store(void (*test)(const char *store))
+{
+        for (unsigned i = 0; i < 4; i++) {
+                config.store = stores[i / 2].name;
+                test(stores[i % 2].name);
+                nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+        }
+}
+
+static void removed(const char *store)
+{
+        start(0, NULL);
+        orphan(store, false);
+        cr_assert(exists(store, STREAM));
+        start(0, NULL);
+        cr_assert(!exists(store, STREAM), "the site's store is %s, this one is %s", config.store, store);
 }
 
 Test(process, removes_what_a_crash_between_two_commits_left)
 {
+        in_each_store(removed);
+}
+
+static void refused(const char *store)
+{
         start(0, NULL);
-        orphan(false);
-        start(0, NULL);
-        cr_assert(!exists(STREAM));
+        orphan(store, true);
+        start(7, STREAM);
+        start(7, store);
+        cr_assert(exists(store, STREAM));
 }
 
 /* A site stream from an older backup knows nothing of what was made since. */
 Test(process, refuses_to_remove_a_run_that_has_done_something)
 {
+        in_each_store(refused);
+}
+
+/* Another store in the configuration, and all that the site owns would be forgotten. */
+Test(process, refuses_a_home_store_that_is_empty_where_another_one_is_not)
+{
+        _cleanup_(cleanup_free) char *message = NULL;
+        struct engine_process *p = NULL;
+
+        cr_assert_eq(engine_process_new(&context, NULL, &p, &message), 0, "%s", message);
+        engine_process_stop(p);
+        cr_assert_eq(engine_process_run(p, 0, &message), 0, "%s", message); /* commits once */
+        cr_assert_null(engine_process_free(p));
+        config.store = rkvs_name;
+        start(7, "store = \"file\"");
+        cr_assert(!exists(rkvs_name, "site"));
+        start(7, "prvng store migrate");
+        config.store = file_name;
         start(0, NULL);
-        orphan(true);
-        start(7, STREAM);
-        cr_assert(exists(STREAM));
 }
 
 static sem_t taken, go_on;

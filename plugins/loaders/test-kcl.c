@@ -139,6 +139,33 @@ Test(kcl, imports_of_the_user_work_beside_a_file_called_workflows)
         }
 }
 
+/* What a schema of KCL fills in is no choice: the site decides, as where nothing is written in JSON. */
+Test(kcl, defaults_are_no_choice_of_a_store)
+{
+        static const struct { const char *monitoring; bool chosen; } cases[] = {
+                { "", false },
+                { "    monitoring = workflows.MonitoringConfig {}\n", false },
+                { "    monitoring.enabled = False\n", false },
+                { "    monitoring = workflows.MonitoringConfig {state_store = \"rkvs\"}\n", true },
+                { "    monitoring.state_store = \"file\"\n", true },
+        };
+        NEED_KCL();
+        _cleanup_(cleanup_folder) char *folder = new_folder();
+
+        for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+                _cleanup_(cleanup_problems) struct problems problems = PROBLEMS_NULL;
+                _cleanup_(cleanup_free) char *path = NULL, *text = NULL, *canonical = NULL, *printed = NULL;
+
+                cr_assert_geq(asprintf(&text, "%s%s}\n", workflow, cases[i].monitoring), 0);
+                path = put(folder, "w.k", text);
+                canonical = test_canonical(plugin_kcl, path, NULL, NULL, NULL, &problems);
+                printed = test_print(&problems);
+                cr_assert_not_null(canonical, "%s%s%s", text, printed, test_message);
+                cr_assert_eq(strstr(canonical, "state_store") != NULL, cases[i].chosen, "%s\n%s", text,
+                             canonical);
+        }
+}
+
 Test(kcl, errors_have_their_place)
 {
         NEED_KCL();

@@ -98,7 +98,8 @@ static void *loop(void *userdata)
 
 static void start(struct stage *s, const struct test_site *site)
 {
-        struct engine_process_hooks hooks = {on_record, on_progress, on_answer, s};
+        struct engine_process_hooks hooks = {.on_record = on_record, .on_progress = on_progress,
+                                             .on_answer = on_answer, .userdata = s};
         char *message = NULL;
 
         CHECK(context_open(site->conf, NULL, &s->context) == 0);

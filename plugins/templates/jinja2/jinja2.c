@@ -2,8 +2,8 @@
 /*
  * Jinja2 expressions, by the real Jinja2 in a process of its own (worker.h, prvng-jinja2.py).
  *
- * Configuration: `timeout`, seconds that an evaluation may take (5); `memory`, MiB that the process may
- * have (512); `python`, the absolute path of a Python that has Jinja2 (/usr/bin/python3).
+ * Configuration: `timeout`, seconds that an evaluation may take (5); `memory`, MiB that the process
+ * may have (512); `python`, the absolute path of a Python that has Jinja2 (/usr/bin/python3).
  */
 #include "worker.h"
 
@@ -24,11 +24,12 @@ struct instance {
         struct worker worker;
 };
 
-/* {"id", "do", "expression"}; NULL: the expression is not UTF-8, or memory is short. Caller frees. */
+/* {"id", "do", "expression"}; NULL: the expression is not UTF-8, or memory is short. Caller frees.
+ */
 static char *question(struct instance *i, const char *what, const void *expression, uint64_t n)
 {
-        json_t *json = json_pack("{s:I, s:s, s:s%}", "id", (json_int_t)i->worker.number + 1, "do", what,
-                                 "expression", (const char *)expression, (size_t)n);
+        json_t *json = json_pack("{s:I, s:s, s:s%}", "id", (json_int_t)i->worker.number + 1, "do",
+                                 what, "expression", (const char *)expression, (size_t)n);
         char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 
         json_decref(json);
@@ -61,8 +62,9 @@ static int32_t jinja2_evaluate(void *instance, struct prvng_call *call, const vo
                                uint64_t n_expression, const void *variables, uint64_t n_variables,
                                struct prvng_sink *result)
 {
-        struct answer a;
-        int32_t r = ask(instance, call, "evaluate", expression, n_expression, variables, n_variables, &a);
+        struct answer a = {0};
+        int32_t r = ask(instance, call, "evaluate", expression, n_expression, variables,
+                        n_variables, &a);
 
         if (r != PRVNG_DONE)
                 return r;
@@ -72,7 +74,7 @@ static int32_t jinja2_evaluate(void *instance, struct prvng_call *call, const vo
 static int32_t jinja2_check(void *instance, struct prvng_call *call, const void *expression,
                             uint64_t n_expression, const void *names, uint64_t n_names)
 {
-        struct answer a;
+        struct answer a = {0};
 
         if (!names) {
                 names = "null";
@@ -88,7 +90,8 @@ static int32_t jinja2_render(void *instance, struct prvng_call *call, const void
         struct instance *i = instance;
 
         return worker_fail(&i->worker, call, PRVNG_UNSUPPORTED, 0,
-                           "jinja2 " VERSION " evaluates expressions, but renders no templates yet");
+                           "jinja2 " VERSION
+                           " evaluates expressions, but renders no templates yet");
 }
 
 static const struct prvng_template table = {
@@ -105,9 +108,10 @@ static int32_t jinja2_self_test(void *instance, struct prvng_call *call, struct 
         static const char cure[] = "apt-get install python3-jinja2";
         struct instance *i = instance;
         struct worker *w = &i->worker;
-        struct answer a;
+        struct answer a = {0};
         int32_t r = ask(i, call, "evaluate", "1 + 1", 5, "{}", 2, &a);
-        bool works = r == PRVNG_DONE && a.n_result > 10 && memcmp(a.result, "{\"value\":2,", 11) == 0;
+        bool works =
+                r == PRVNG_DONE && a.n_result > 10 && memcmp(a.result, "{\"value\":2,", 11) == 0;
         char said[PATH_MAX + 256];
         json_t *json;
         char *text;
@@ -117,16 +121,21 @@ static int32_t jinja2_self_test(void *instance, struct prvng_call *call, struct 
         if (works)
                 snprintf(said, sizeof(said), "%s of %s", w->engine, w->used);
         else
-                snprintf(said, sizeof(said), "%s", r == PRVNG_DONE ? "it cannot compute 1 + 1" : w->said);
+                snprintf(said, sizeof(said), "%s",
+                         r == PRVNG_DONE ? "it cannot compute 1 + 1" : w->said);
         json = json_pack("{s:[{s:s, s:b, s:s, s:s}]}", "checks", "name", "jinja2", "ok", works,
                          "message", said, "cure", works ? "" : cure);
         if (json && works)
-                json_array_append_new(json_object_get(json, "checks"),
-                                      json_pack("{s:s, s:b, s:s, s:s}", "name", "sandbox", "ok",
-                                                !w->warning[0], "message", w->warning[0] ? w->warning
-                                                : "expressions reach no file and no network", "cure",
-                                                w->warning[0] ? "allow user namespaces, or use a "
-                                                "kernel with Landlock" : ""));
+                json_array_append_new(
+                        json_object_get(json, "checks"),
+                        json_pack("{s:s, s:b, s:s, s:s}", "name", "sandbox", "ok", !w->warning[0],
+                                  "message",
+                                  w->warning[0] ? w->warning
+                                                : "expressions reach no file and no network",
+                                  "cure",
+                                  w->warning[0] ? "allow user namespaces, or use a "
+                                                  "kernel with Landlock"
+                                                : ""));
         text = json ? json_dumps(json, JSON_COMPACT) : NULL;
         r = text && host->sink_write(report, text, strlen(text)) == 0 ? PRVNG_DONE : PRVNG_INTERNAL;
         free(text);
@@ -152,15 +161,21 @@ static bool configure(struct instance *i, const struct prvng_host *h)
         const json_t *python = json_object_get(i->config, "python");
         const char *wrong = NULL;
 
-        i->worker = (struct worker){ .host = h, .seconds = 5, .memory = 512, .pidfd = -1, .socket = -1,
-                                     .errors = -1, .python = json_string_value(python),
-                                     .libexec = json_string_value(json_object_get(i->config,
-                                                                                  "libexec")) };
+        i->worker = (struct worker){
+                .host = h,
+                .seconds = 5,
+                .memory = 512,
+                .pidfd = -1,
+                .socket = -1,
+                .errors = -1,
+                .python = json_string_value(python),
+                .libexec = json_string_value(json_object_get(i->config, "libexec"))};
         if (!json_is_object(i->config))
                 wrong = "the configuration is no JSON object";
         else if (!take_number(i->config, "timeout", 3600, &i->worker.seconds))
                 wrong = "timeout must be 1 to 3600, in seconds";
-        else if (!take_number(i->config, "memory", 65536, &i->worker.memory) || i->worker.memory < 64)
+        else if (!take_number(i->config, "memory", 65536, &i->worker.memory) ||
+                 i->worker.memory < 64)
                 wrong = "memory must be 64 to 65536, in MiB";
         else if (python && (!i->worker.python || i->worker.python[0] != '/'))
                 wrong = "python must be the absolute path of a Python that has Jinja2";

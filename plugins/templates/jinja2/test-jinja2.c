@@ -35,8 +35,8 @@ static void link_helper(const struct test_site *site, const char *variable)
 
 static void fixture_new(struct fixture *f, const char *config)
 {
-        struct test_plugin plugin = {.name = "jinja2", .file = getenv("PRVNG_TEST_JINJA2"),
-                                     .config = config};
+        struct test_plugin plugin = {
+                .name = "jinja2", .file = getenv("PRVNG_TEST_JINJA2"), .config = config};
         struct problems problems = PROBLEMS_NULL;
         _cleanup_(cleanup_free) char *libexec = NULL;
 
@@ -62,7 +62,8 @@ static void fixture_end(struct fixture *f)
         loaded_end(&f->l);
 }
 
-static int32_t evaluate_n(struct fixture *f, const char *expression, const void *variables, size_t n)
+static int32_t evaluate_n(struct fixture *f, const char *expression, const void *variables,
+                          size_t n)
 {
         struct op_call call;
 
@@ -81,15 +82,16 @@ static int32_t evaluate(struct fixture *f, const char *expression, const char *o
         return evaluate_n(f, expression, b.data, b.n);
 }
 
-static void expect(struct fixture *f, const char *expression, const char *outputs, const char *result)
+static void expect(struct fixture *f, const char *expression, const char *outputs,
+                   const char *result)
 {
         cr_assert_eq(evaluate(f, expression, outputs), PRVNG_DONE, "%s: %s", expression,
                      f->reply.message);
         cr_assert_str_eq(buf_str(&f->reply.result), result);
 }
 
-static void expect_wrong(struct fixture *f, const char *expression, const char *outputs, int32_t code,
-                         const char *message)
+static void expect_wrong(struct fixture *f, const char *expression, const char *outputs,
+                         int32_t code, const char *message)
 {
         cr_assert_eq(evaluate(f, expression, outputs), PRVNG_PERMANENT, "%s: %s", expression,
                      op_class_name(f->reply.answer));
@@ -116,8 +118,9 @@ static pid_t child_of(pid_t parent, const char *name)
                 if (!f)
                         continue;
                 if (fgets(stat, sizeof(stat), f) && (end = strrchr(stat, ')')) &&
-                    sscanf(stat, "%*d (%60[^)]", comm) == 1 && sscanf(end, ") %*c %d", &ppid) == 1 &&
-                    ppid == parent && strncmp(comm, name, strlen(name)) == 0)
+                    sscanf(stat, "%*d (%60[^)]", comm) == 1 &&
+                    sscanf(end, ") %*c %d", &ppid) == 1 && ppid == parent &&
+                    strncmp(comm, name, strlen(name)) == 0)
                         found = atoi(e->d_name);
                 fclose(f);
         }
@@ -174,7 +177,9 @@ Test(jinja2, evaluates_what_the_outputs_say)
                "{\"value\":true,\"seen\":{\"outputs.state\":\"running\"}}");
         expect(&f, "outputs['größe'] ~ ' €' ~ '\U0001f600'", "{\"größe\":\"ä\\u0000b\"}",
                "{\"value\":\"ä\\u0000b €\U0001f600\",\"seen\":{\"outputs.größe\":\"ä\\u0000b\"}}");
-        expect(&f, "outputs.nodes | selectattr('ready') | list | length >= 2 and resource == 'server.a'",
+        expect(&f,
+               "outputs.nodes | selectattr('ready') | list | length >= 2 and resource == "
+               "'server.a'",
                "{\"nodes\":[{\"ready\":true},{\"ready\":false}]}",
                "{\"value\":false,\"seen\":{\"outputs.nodes\":[{\"ready\":true},{\"ready\":false}],"
                "\"resource\":\"server.a\"}}");
@@ -221,7 +226,8 @@ Test(jinja2, tells_what_is_not_defined)
                      "outputs.a.b is not defined, line 1, column 12");
         expect_wrong(&f, "outputs.a + 'b'", "{\"a\":1}", PRVNG_TEMPLATE_FAILED,
                      "TypeError: unsupported operand type(s) for +: 'int' and 'str'");
-        expect_wrong(&f, "10 ** 30", "{}", PRVNG_TEMPLATE_FAILED, "the value is a number beyond 64 bits");
+        expect_wrong(&f, "10 ** 30", "{}", PRVNG_TEMPLATE_FAILED,
+                     "the value is a number beyond 64 bits");
         fixture_end(&f);
 }
 
@@ -238,8 +244,8 @@ Test(jinja2, lets_nothing_out_of_its_sandbox)
                 "outputs.update(a=1)",
                 "outputs.clear()",
         };
-        static const char *const missing[] = {"self.__init__", "cycler", "lipsum()", "namespace()",
-                                              "joiner()", "outputs | random"};
+        static const char *const missing[] = {"self.__init__", "cycler",   "lipsum()",
+                                              "namespace()",   "joiner()", "outputs | random"};
         struct fixture f;
 
         fixture_new(&f, NULL);
@@ -334,8 +340,10 @@ Test(jinja2, takes_and_gives_much)
                 BUF_LIT(&b, "0123456\xc3\xa4");
         BUF_LIT(&b, "\"}");
         fixture_new(&f, NULL);
-        cr_assert_eq(evaluate(&f, "outputs.text | length", buf_str(&b)), PRVNG_DONE, "%s", f.reply.message);
-        cr_assert_not_null(strstr(buf_str(&f.reply.result), "{\"value\":4000000,\"seen\":{\"outputs.text\":\""));
+        cr_assert_eq(evaluate(&f, "outputs.text | length", buf_str(&b)), PRVNG_DONE, "%s",
+                     f.reply.message);
+        cr_assert_not_null(strstr(buf_str(&f.reply.result),
+                                  "{\"value\":4000000,\"seen\":{\"outputs.text\":\""));
         cr_assert_lt(f.reply.result.n, 1000, "what is seen is short");
         cr_assert_eq(evaluate(&f, "outputs.text", buf_str(&b)), PRVNG_DONE, "%s", f.reply.message);
         cr_assert_gt(f.reply.result.n, 4500000);
@@ -367,7 +375,8 @@ static void *interfere(void *userdata)
                 end = f && fgets(text, sizeof(text), f) ? strrchr(text, ')') : NULL;
                 if (f)
                         fclose(f);
-                if (!end || sscanf(end, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu", &used) != 1)
+                if (!end ||
+                    sscanf(end, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu", &used) != 1)
                         continue;
                 if (!before)
                         before = used + 1;
@@ -462,8 +471,9 @@ Test(jinja2, is_started_again_where_it_was_killed)
         cr_assert_neq(worker_of(getpid()), first);
         evaluate_with(&f, &o);
         cr_assert_eq(f.reply.answer, PRVNG_TRANSIENT);
-        cr_assert_str_eq(f.reply.message, "the process that evaluates Jinja2 was killed by signal 9; "
-                                          "another one is started");
+        cr_assert_str_eq(f.reply.message,
+                         "the process that evaluates Jinja2 was killed by signal 9; "
+                         "another one is started");
         expect(&f, "3", "{}", "{\"value\":3,\"seen\":{}}");
         fixture_end(&f);
 }
@@ -570,8 +580,9 @@ Test(jinja2, says_what_is_missing)
 
         fixture_new(&f, "python = \"/nowhere/bin/python3\";");
         cr_assert_eq(evaluate(&f, "1", "{}"), PRVNG_UNSUPPORTED);
-        cr_assert_not_null(strstr(f.reply.message, "there is no /nowhere/bin/python3: install it with "
-                                                   "`apt-get install python3-jinja2`"),
+        cr_assert_not_null(strstr(f.reply.message,
+                                  "there is no /nowhere/bin/python3: install it with "
+                                  "`apt-get install python3-jinja2`"),
                            "%s", f.reply.message);
         op_call_init(&call, f.p, "", 1, INT64_MAX, 1, "", "");
         op_self_test(&call, &f.reply);

@@ -17,15 +17,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define START_SECONDS 30       /* Python and Jinja2, from a cold disk */
-#define CODE_MEMORY 10         /* of the script: it could not get enough, and has ended */
+#define START_SECONDS 30 /* Python and Jinja2, from a cold disk */
+#define CODE_MEMORY 10   /* of the script: it could not get enough, and has ended */
 #define HEADER_MAX 16384
-#define KEPT_MAX 1048576       /* bytes of the buffer that stay between questions */
-#define END_MS 2000            /* the sandbox has, to end what runs in it */
-#define EXIT_MISSING 3
+#define KEPT_MAX 1048576 /* bytes of the buffer that stay between questions */
+#define END_MS 2000      /* the sandbox has, to end what runs in it */
 
-#define CURE "install it with `apt-get install python3-jinja2`, or name a Python that has it in " \
-             "`python` of the plugin's configuration"
+#define CURE                                                                                       \
+        "install it with `apt-get install python3-jinja2`, or name a Python that has it in "       \
+        "`python` of the plugin's configuration"
 
 /* Why a wait ended. */
 enum outcome { OK, GONE, TOO_LATE, DEADLINE, CANCELLED, TOO_LONG, NO_MEMORY };
@@ -33,9 +33,12 @@ enum outcome { OK, GONE, TOO_LATE, DEADLINE, CANCELLED, TOO_LONG, NO_MEMORY };
 int32_t worker_fail(struct worker *w, struct prvng_call *call, int32_t error_class, int32_t code,
                     const char *format, ...)
 {
-        struct prvng_error error = { .struct_size = sizeof(error), .error_class = error_class,
-                                     .code = code, .retry_after_ms = -1,
-                                     .effect = PRVNG_EFFECT_NONE, .message = w->said };
+        struct prvng_error error = {.struct_size = sizeof(error),
+                                    .error_class = error_class,
+                                    .code = code,
+                                    .retry_after_ms = -1,
+                                    .effect = PRVNG_EFFECT_NONE,
+                                    .message = w->said};
         va_list ap;
 
         va_start(ap, format);
@@ -56,8 +59,8 @@ struct wait {
 
 static struct wait wait_for(struct worker *w, struct prvng_call *call, unsigned int seconds)
 {
-        return (struct wait){ w, call, w->host->cancel_fd(call),
-                              w->host->monotonic_ms() + (int64_t)seconds * 1000 };
+        return (struct wait){w, call, w->host->cancel_fd(call),
+                             w->host->monotonic_ms() + (int64_t)seconds * 1000};
 }
 
 /* Until the socket is ready for `events`, or something is against waiting on. */
@@ -66,8 +69,8 @@ static enum outcome wait_ready(const struct wait *x, short events)
         for (;;) {
                 int64_t now = x->w->host->monotonic_ms();
                 int64_t until = x->limit < x->call->deadline_ms ? x->limit : x->call->deadline_ms;
-                struct pollfd fds[] = { { .fd = x->w->socket, .events = events },
-                                        { .fd = x->cancel_fd, .events = POLLIN } };
+                struct pollfd fds[] = {{.fd = x->w->socket, .events = events},
+                                       {.fd = x->cancel_fd, .events = POLLIN}};
                 int n;
 
                 if (x->w->host->is_cancelled(x->call))
@@ -126,7 +129,8 @@ static enum outcome read_line(const struct wait *x, size_t from, size_t max, siz
         size_t looked = from;
 
         for (;;) {
-                char *end = w->n_in > looked ? memchr(w->in + looked, '\n', w->n_in - looked) : NULL;
+                char *end =
+                        w->n_in > looked ? memchr(w->in + looked, '\n', w->n_in - looked) : NULL;
                 enum outcome o;
                 ssize_t n;
 
@@ -152,11 +156,11 @@ static enum outcome read_line(const struct wait *x, size_t from, size_t max, siz
 
 /* --- its life --- */
 
-/* Closing the socket makes the sandbox end what runs in it, and itself; it is asked to hurry only if that
- * does not happen. Returns its wait status. */
+/* Closing the socket makes the sandbox end what runs in it, and itself; it is asked to hurry only
+ * if that does not happen. Returns its wait status. */
 static int end(struct worker *w)
 {
-        struct pollfd fd = { .fd = w->pidfd, .events = POLLIN };
+        struct pollfd fd = {.fd = w->pidfd, .events = POLLIN};
         int status = 0;
 
         if (w->pid <= 0)
@@ -206,23 +210,27 @@ static void last_words(const struct worker *w, char *ret_text, size_t size)
 static int32_t died(struct worker *w, struct prvng_call *call, bool starting)
 {
         char said[512];
-        int status = end(w), code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+        int status = end(w),
+            code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 
         last_words(w, said, sizeof(said));
         if (starting && code < 128)
-                return worker_fail(w, call, PRVNG_UNSUPPORTED, 0, "Jinja2 cannot be run here: %s; %s",
+                return worker_fail(w, call, PRVNG_UNSUPPORTED, 0,
+                                   "Jinja2 cannot be run here: %s; %s",
                                    *said ? said : "it ended without a word", CURE);
         if (code > 128)
                 return worker_fail(w, call, PRVNG_TRANSIENT, 0,
                                    "the process that evaluates Jinja2 was killed by signal %d%s%s; "
-                                   "another one is started", code - 128, *said ? ": " : "", said);
+                                   "another one is started",
+                                   code - 128, *said ? ": " : "", said);
         return worker_fail(w, call, PRVNG_TRANSIENT, 0,
                            "the process that evaluates Jinja2 ended with exit code %d%s%s; another "
-                           "one is started", code, *said ? ": " : "", said);
+                           "one is started",
+                           code, *said ? ": " : "", said);
 }
 
-/* What to say when a wait ended badly. The answer that may still come must not be taken for the next
- * one's: the worker goes. */
+/* What to say when a wait ended badly. The answer that may still come must not be taken for the
+ * next one's: the worker goes. */
 static int32_t failed(struct worker *w, struct prvng_call *call, enum outcome o, bool starting)
 {
         if (o == GONE)
@@ -232,10 +240,11 @@ static int32_t failed(struct worker *w, struct prvng_call *call, enum outcome o,
         case CANCELLED:
                 return worker_fail(w, call, PRVNG_CANCELLED, 0, "cancelled");
         case DEADLINE:
-                return worker_fail(w, call, PRVNG_TRANSIENT, 0, "not evaluated before the deadline");
-        case TOO_LONG:
                 return worker_fail(w, call, PRVNG_TRANSIENT, 0,
-                                   "the answer is longer than %d MiB", RESULT_MAX >> 20);
+                                   "not evaluated before the deadline");
+        case TOO_LONG:
+                return worker_fail(w, call, PRVNG_TRANSIENT, 0, "the answer is longer than %d MiB",
+                                   RESULT_MAX >> 20);
         case TOO_LATE:
                 return worker_fail(w, call, PRVNG_TRANSIENT, 0,
                                    starting ? "Jinja2 did not start within %u s"
@@ -251,12 +260,13 @@ static int32_t failed(struct worker *w, struct prvng_call *call, enum outcome o,
 /* A helper program in the site's folder, else where packages put it. */
 static bool find_helper(const struct worker *w, const char *name, char ret_path[PATH_MAX])
 {
-        const char *folders[] = { w->libexec, "/usr/libexec/prvng", "/usr/local/libexec/prvng" };
+        const char *folders[] = {w->libexec, "/usr/libexec/prvng", "/usr/local/libexec/prvng"};
         char path[PATH_MAX];
 
         for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++)
                 if (folders[i] &&
-                    (size_t)snprintf(path, sizeof(path), "%s/%s", folders[i], name) < sizeof(path) &&
+                    (size_t)snprintf(path, sizeof(path), "%s/%s", folders[i], name) <
+                            sizeof(path) &&
                     access(path, R_OK) == 0 && realpath(path, ret_path))
                         return true;
         return false;
@@ -287,7 +297,7 @@ static bool python_home(const char *python, char ret_home[PATH_MAX])
 static int spawn(struct worker *w, const char *const *argv, int theirs)
 {
         static char path[] = "PATH=/usr/bin:/bin", lang[] = "LANG=C.UTF-8";
-        char *environment[] = { path, lang, NULL };
+        char *environment[] = {path, lang, NULL};
         posix_spawn_file_actions_t actions;
         posix_spawnattr_t attributes;
         sigset_t none, all;
@@ -306,13 +316,15 @@ static int spawn(struct worker *w, const char *const *argv, int theirs)
         r = r ? r : posix_spawn_file_actions_adddup2(&actions, w->errors, 2);
         r = r ? r : posix_spawn_file_actions_addclosefrom_np(&actions, 3);
         r = r ? r : posix_spawn_file_actions_addchdir_np(&actions, "/");
-        r = r ? r : posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP |
-                                                          POSIX_SPAWN_SETSIGMASK |
-                                                          POSIX_SPAWN_SETSIGDEF);
+        r = r ? r
+              : posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP |
+                                                              POSIX_SPAWN_SETSIGMASK |
+                                                              POSIX_SPAWN_SETSIGDEF);
         r = r ? r : posix_spawnattr_setsigmask(&attributes, &none);
         r = r ? r : posix_spawnattr_setsigdefault(&attributes, &all);
-        r = r ? r : posix_spawn(&w->pid, argv[0], &actions, &attributes,
-                                (char *const *)(uintptr_t)argv, environment);
+        r = r ? r
+              : posix_spawn(&w->pid, argv[0], &actions, &attributes, (char *const *)(uintptr_t)argv,
+                            environment);
         posix_spawnattr_destroy(&attributes);
         posix_spawn_file_actions_destroy(&actions);
         if (r)
@@ -320,8 +332,8 @@ static int spawn(struct worker *w, const char *const *argv, int theirs)
         return r;
 }
 
-/* One socket is stdin and stdout: writing to it when nobody listens any more gives an error, where a pipe
- * would give the engine a signal. */
+/* One socket is stdin and stdout: writing to it when nobody listens any more gives an error, where
+ * a pipe would give the engine a signal. */
 static int open_and_spawn(struct worker *w, const char *const *argv)
 {
         int pair[2], r;
@@ -397,12 +409,15 @@ int32_t worker_start(struct worker *w, struct prvng_call *call)
         if (w->pid > 0)
                 return PRVNG_DONE;
         if (!find_helper(w, "prvng-sandbox", sandbox) || !find_helper(w, "prvng-jinja2.py", script))
-                return worker_fail(w, call, PRVNG_UNSUPPORTED, ENOENT,
-                                   "prvng-sandbox and prvng-jinja2.py, which evaluate, were not both "
-                                   "found in %s; install the plugin again, or name their folder in "
-                                   "PRVNG_LIBEXEC_PATH", w->libexec ? w->libexec : "/usr/libexec/prvng");
+                return worker_fail(
+                        w, call, PRVNG_UNSUPPORTED, ENOENT,
+                        "prvng-sandbox and prvng-jinja2.py, which evaluate, were not both "
+                        "found in %s; install the plugin again, or name their folder in "
+                        "PRVNG_LIBEXEC_PATH",
+                        w->libexec ? w->libexec : "/usr/libexec/prvng");
         if (!find_python(w, w->used))
-                return worker_fail(w, call, PRVNG_UNSUPPORTED, ENOENT, "there is no %s: %s", w->used, CURE);
+                return worker_fail(w, call, PRVNG_UNSUPPORTED, ENOENT, "there is no %s: %s",
+                                   w->used, CURE);
         snprintf(memory, sizeof(memory), "%u", w->memory);
         snprintf(limit, sizeof(limit), "%d", RESULT_MAX);
         argv[n++] = sandbox;
@@ -438,7 +453,7 @@ int32_t worker_start(struct worker *w, struct prvng_call *call)
 /* It may have been killed since the last call: that is found out before anything is asked of it. */
 static void forget_dead(struct worker *w)
 {
-        struct pollfd fd = { .fd = w->socket, .events = POLLIN };
+        struct pollfd fd = {.fd = w->socket, .events = POLLIN};
 
         /* Nothing was asked, so anything to be read is its end or out of order. */
         if (w->pid > 0 && poll(&fd, 1, 0) > 0)
@@ -454,27 +469,27 @@ static int32_t take(struct worker *w, struct prvng_call *call, size_t n_header, 
         const char *message = json_string_value(json_object_get(header, "message"));
         json_int_t id = json_integer_value(json_object_get(header, "id"));
 
-        *ret = (struct answer){
-                .code = (int32_t)json_integer_value(json_object_get(header, "code")),
-                .result = w->in + n_header + 1,
-                .n_result = n_result };
+        *ret = (struct answer){.code = (int32_t)json_integer_value(json_object_get(header, "code")),
+                               .result = w->in + n_header + 1,
+                               .n_result = n_result};
         snprintf(ret->message, sizeof(ret->message), "%s", message ? message : "");
         json_decref(header);
         w->n_in = 0; /* the bytes stay until the next question */
         if ((uint64_t)id != w->number) {
                 end(w);
-                return worker_fail(w, call, PRVNG_TRANSIENT, 0,
-                                   "the process that evaluates Jinja2 answered out of order and was ended");
+                return worker_fail(
+                        w, call, PRVNG_TRANSIENT, 0,
+                        "the process that evaluates Jinja2 answered out of order and was ended");
         }
         if (ret->code != CODE_MEMORY)
                 return PRVNG_DONE;
         end(w);
-        return worker_fail(w, call, PRVNG_TRANSIENT, 0, "the evaluation needed more than %u MiB of memory",
-                           w->memory);
+        return worker_fail(w, call, PRVNG_TRANSIENT, 0,
+                           "the evaluation needed more than %u MiB of memory", w->memory);
 }
 
-int32_t worker_ask(struct worker *w, struct prvng_call *call, const char *question, const void *body,
-                   size_t n_body, struct answer *ret_answer)
+int32_t worker_ask(struct worker *w, struct prvng_call *call, const char *question,
+                   const void *body, size_t n_body, struct answer *ret_answer)
 {
         char *line = malloc(n_body + 1);
         size_t n_header = 0, n_result = 0;

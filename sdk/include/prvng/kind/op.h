@@ -62,7 +62,9 @@ struct prvng_op {
                          struct prvng_sink *result);
 
         /* [worker] Asks how it goes; idempotent; never sleeps. PENDING, with a new token or with
-         * nothing written to keep the old one, or a terminal class. */
+         * nothing written to keep the old one, or a terminal class. The effect of an error is that
+         * of the operation, not of this call: TRANSIENT or RATE_LIMITED with UNKNOWN says that it
+         * could not be asked (poll comes again), with NONE that it ended and left nothing (begin). */
         int32_t (*poll)(void *instance, struct prvng_call *call, const char *verb,
                         const void *request, uint64_t n_request, const void *token,
                         uint64_t n_token, struct prvng_sink *new_token, struct prvng_sink *result);

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "journal/audit.h"
+
+#include "base/strmap.h"
+
+/* What the site's stream says of a run. */
+struct audited_run {
+        char id[UID_TEXT];
+        char *name, *store, *stream;
+        bool in_flight;
+        uint32_t n_ended;         /* how often it ended */
+        struct audit_head *heads; /* one for each time */
+};
+
+struct auditor {
+        const struct audit_request *request;
+        struct audit *audit;
+        struct audited_run *runs;
+        uint32_t n_runs, cap_runs;
+        struct strmap by_id;      /* number of the run + 1 */
+        /* The stream that is being verified: */
+        const char *name;
+        struct audited_run *run;  /* NULL: the site's */
+        uint32_t n_end;           /* `end` records so far */
+};
+
+void audit_deinit(struct audit *a)
+{
+        for (uint32_t i = 0; i < a->n; i++) {
+                free(a->streams[i].workflow);
+                journal_check_deinit(&a->streams[i].check);
+        }
+        free(a->streams);
+        *a = AUDIT_NULL;
+}
+
+static void auditor_deinit(struct auditor *a)
+{
+        for (uint32_t i = 0; i < a->n_runs; i++) {
+                free(a->runs[i].name);
+                free(a->runs[i].store);
+                free(a->runs[i].stream);
+                free(a->runs[i].heads);
+        }
+        free(a->runs);
+        strmap_deinit(&a->by_id);
+}
+
+/* The site's stream */
+
+static struct audited_run *run_of(struct auditor *a, const struct uid *id)
+{
+        char text[UID_TEXT];
+        struct strmap_entry *e;
+
+        uid_text(id, text);
+        e = strmap_find(&a->by_id, text, UID_TEXT - 1);
+        return e ? &a->runs[e->value.number - 1] : NULL;
+}
+
+static int add_run(struct auditor *a, const struct record *r)
+{
+        struct audited_run *run;
+        struct strmap_entry *e;
+
+        if (a->n_runs == a->cap_runs) {
+                uint32_t cap = a->cap_runs ? a->cap_runs * 2 : 64;
+                struct audited_run *runs = realloc(a->runs, cap * sizeof(*runs));
+
+                if (!runs)
+                        return error_origin(-ENOMEM);
+                a->runs = runs;
+                a->cap_runs = cap;
+                strmap_deinit(&a->by_id); /* its keys stand in the runs, which moved */
+                for (uint32_t i = 0; i < a->n_runs; i++) {
+                        e = strmap_add(&a->by_id, runs[i].id, UID_TEXT - 1);
+                        if (!e)
+                                return error_origin(-ENOMEM);
+                        e->value.number = i + 1;
+                }
+        }
+        run = &a->runs[a->n_runs];
+        *run = (struct audited_run){.in_flight = true, .name = strndup(r->name.p, r->name.n),
+                                    .store = strndup(r->store.p, r->store.n),
+                                    .stream = strndup(r->stream.p, r->stream.n)};
+        a->n_runs++;
+        uid_text(&r->run, run->id);
+        e = strmap_add(&a->by_id, run->id, UID_TEXT - 1);
+        if (!run->name || !run->store || !run->stream || !e)
+                return error_origin(-ENOMEM);
+        e->value.number = a->n_runs;
+        return 0;
+}
+
+static bool read_hex(struct span text, uint8_t ret[32])
+{
+        for (size_t i = 0; i < 64; i++) {
+                char c = text.n == 64 ? text.p[i] : 0;
+                int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+
+                if (digit < 0)
+                        return false;
+                ret[i / 2] = (uint8_t)(i % 2 ? ret[i / 2] | digit : digit << 4);
+        }
+        return true;
+}
+
+static int run_ended(struct audited_run *run, const struct record *r)
+{
+        struct audit_head *heads = realloc(run->heads, (run->n_ended + 1) * sizeof(*heads));
+
+        if (!heads)
+                return error_origin(-ENOMEM);
+        run->heads = heads;
+        heads[run->n_ended] = (struct audit_head){0};
+        if (!read_hex(r->head, heads[run->n_ended].digest)) /* never what a seal has */
+                memset(heads[run->n_ended].digest, 0, 32);
+        run->n_ended++;
+        run->in_flight = false;
+        return 0;
+}
+
+static int site_record(struct auditor *a, const struct record *r)
+{
+        struct audited_run *run;
+
+        if (r->type == RECORD_SITE) {
+                uid_text(&r->site, a->audit->site);
+                return 0;
+        }
+        if (r->type == RECORD_ACCEPTED)
+                return add_run(a, r);
+        if (r->type != RECORD_ENDED && r->type != RECORD_REOPENED)
+                return 0;
+        run = run_of(a, &r->run);
+        if (!run)
+                return 0;
+        if (r->type == RECORD_ENDED)
+                return run_ended(run, r);
+        run->in_flight = true;
+        return 0;
+}
+
+static int on_record(void *userdata, const struct record *r, const char *line, size_t n_line)
+{
+        struct auditor *a = userdata;
+
+        if (!a->run)
+                return site_record(a, r);
+        a->n_end += r->type == RECORD_END;
+        return 0;
+}
+
+static int on_seal(void *userdata, const struct sealed *seal)
+{
+        struct auditor *a = userdata;
+        struct anchor *anchor = a->request->anchor;
+
+        for (uint32_t i = 0; a->run && i < a->run->n_ended; i++)
+                if (memcmp(a->run->heads[i].digest, seal->digest, 32) == 0)
+                        a->run->heads[i].found = true;
+        for (uint32_t i = 0; anchor && i < anchor->n; i++) {
+                struct audit_head *h = &anchor->heads[i];
+
+                if ((!*h->stream || streq(h->stream, a->name)) &&
+                    (!h->seal || h->seal == seal->number) && memcmp(h->digest, seal->digest, 32) == 0)
+                        h->found = true;
+        }
+        return 0;
+}
+
+/* Heads that must be in the stream */
+
+/* The fault stands at the end of the stream. */
+static void at_end(struct journal_check *c)
+{
+        c->segment = c->head.segment;
+        c->byte = c->head.end;
+        c->line = 0;
+        c->seq = c->head.seq + 1;
+}
+
+static void check_ends(struct auditor *a, struct journal_check *c)
+{
+        for (uint32_t i = 0; i < a->run->n_ended && !c->fault; i++) {
+                if (a->run->heads[i].found && a->n_end >= a->run->n_ended)
+                        continue;
+                at_end(c);
+                if (a->n_end < a->run->n_ended)
+                        journal_check_fail(c, FAULT_TRUNCATED,
+                                           "the stream ends behind record %llu; the site's stream says "
+                                           "that the run came to its end",
+                                           (unsigned long long)c->head.seq);
+                else
+                        journal_check_fail(c, FAULT_CHANGED,
+                                           "the stream was replaced by another one: its head when the "
+                                           "run ended, as the site's stream says, is not in it");
+        }
+}
+
+static void check_anchor(struct auditor *a, struct journal_check *c)
+{
+        const struct anchor *anchor = a->request->anchor;
+
+        for (uint32_t i = 0; anchor && i < anchor->n && !c->fault; i++) {
+                const struct audit_head *h = &anchor->heads[i];
+
+                if (h->found || !streq(*h->stream ? h->stream : "site", a->name))
+                        continue;
+                at_end(c);
+                if (!h->seal)
+                        journal_check_fail(c, FAULT_TRUNCATED,
+                                           "the anchor's head is not in the stream, which ends with "
+                                           "seal %llu: it was cut, or replaced",
+                                           (unsigned long long)c->head.number);
+                else if (h->seal > c->head.number)
+                        journal_check_fail(c, FAULT_TRUNCATED,
+                                           "the stream ends with seal %llu; the anchor knows seal %llu",
+                                           (unsigned long long)c->head.number,
+                                           (unsigned long long)h->seal);
+                else
+                        journal_check_fail(c, FAULT_CHANGED,
+                                           "seal %llu is not the one that the anchor knows: the stream "
+                                           "was replaced",
+                                           (unsigned long long)h->seal);
+        }
+}
+
+static int add_stream(struct auditor *a, const char *store, const char *name,
+                      struct audit_stream **ret)
+{
+        struct audit *audit = a->audit;
+        struct audit_stream *s;
+
+        if (audit->n == audit->cap) {
+                uint32_t cap = audit->cap ? audit->cap * 2 : 64;
+                struct audit_stream *streams = realloc(audit->streams, cap * sizeof(*streams));
+
+                if (!streams)
+                        return error_origin(-ENOMEM);
+                audit->streams = streams;
+                audit->cap = cap;
+        }
+        s = &audit->streams[audit->n++];
+        *s = (struct audit_stream){.check = JOURNAL_CHECK_NULL};
+        snprintf(s->name, sizeof(s->name), "%s", name);
+        snprintf(s->store, sizeof(s->store), "%s", store);
+        if (a->run) {
+                memcpy(s->run, a->run->id, sizeof(s->run));
+                s->in_flight = a->run->in_flight;
+                s->workflow = strdup(a->run->name);
+                if (!s->workflow)
+                        return error_origin(-ENOMEM);
+        }
+        *ret = s;
+        return 0;
+}
+
+static int audit_stream(struct auditor *a, struct audited_run *run, char **ret_message)
+{
+        const struct journal_watch watch = {.record = on_record, .seal = on_seal, .userdata = a};
+        const char *store = run ? run->store : a->request->home;
+        struct audit_stream *s = NULL;
+        struct journal *j = NULL;
+        int r;
+
+        a->run = run;
+        a->name = run ? run->stream : "site";
+        a->n_end = 0;
+        r = add_stream(a, store, a->name, &s);
+        if (r)
+                return error_fold(r);
+        r = a->request->journal(a->request->userdata, store, &j, ret_message);
+        if (r)
+                return r;
+        r = journal_verify(j, a->name, &watch, &s->check);
+        if (r) {
+                if (r > 0 && j->message && !*ret_message)
+                        *ret_message = strdup(j->message);
+                return r;
+        }
+        if (!s->check.head.number && !s->check.fault) {
+                at_end(&s->check);
+                s->check.segment = 1;
+                if (run)
+                        journal_check_fail(&s->check, FAULT_REMOVED, "the stream is missing");
+        }
+        if (run)
+                check_ends(a, &s->check);
+        check_anchor(a, &s->check);
+        return 0;
+}
+
+/* All runs, or the one asked for. */
+static int audit_runs(struct auditor *a, char **ret_message)
+{
+        const char *want = a->request->run;
+        uint32_t from = 0, to = a->n_runs;
+        int r = 0;
+
+        for (uint32_t i = a->n_runs; want && i-- > 0;)
+                if (streq(a->runs[i].id, want) || streq(a->runs[i].name, want)) {
+                        from = i;
+                        to = i + 1;
+                        want = NULL;
+                }
+        if (want)
+                return AUDIT_E_NO_RUN;
+        for (uint32_t i = from; i < to && r == 0; i++)
+                r = audit_stream(a, &a->runs[i], ret_message);
+        return r;
+}
+
+int audit_make(const struct audit_request *request, struct audit *ret, char **ret_message)
+{
+        struct auditor a = {.request = request, .audit = ret};
+        struct anchor *anchor = request->anchor;
+        int r;
+
+        *ret = AUDIT_NULL;
+        r = audit_stream(&a, NULL, ret_message);
+        if (r == 0 && anchor && *anchor->site && !streq(anchor->site, ret->site)) {
+                at_end(&ret->streams[0].check);
+                journal_check_fail(&ret->streams[0].check, FAULT_CHANGED,
+                                   "this is site %s; the anchor is of site %s",
+                                   *ret->site ? ret->site : "without a name", anchor->site);
+        }
+        if (r == 0 && !ret->streams[0].check.fault)
+                r = audit_runs(&a, ret_message);
+        auditor_deinit(&a);
+        return r;
+}
+
+const struct audit_stream *audit_first_bad(const struct audit *a)
+{
+        for (uint32_t i = 0; i < a->n; i++)
+                if (a->streams[i].check.fault)
+                        return &a->streams[i];
+        return NULL;
+}
+
+void audit_describe(const struct audit_stream *s, struct buf *text)
+{
+        const struct journal_check *c = &s->check;
+
+        buf_printf(text, "stream %s in store %s, segment %u, byte %llu", s->name, s->store, c->segment,
+                   (unsigned long long)c->byte);
+        if (c->line)
+                buf_printf(text, ", line %llu", (unsigned long long)c->line);
+        buf_printf(text, ", record %llu: %s: %s", (unsigned long long)c->seq,
+                   journal_fault_name(c->fault), c->what ? c->what : "");
+}
