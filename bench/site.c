@@ -90,7 +90,7 @@ void bench_open(struct bench *b, const char *store, const char *provider)
         test_site_new(&b->site, plugins, N_ELEMENTS(plugins), more);
         if (context_open(b->site.conf, NULL, &b->context))
                 bench_fail("the site cannot be used");
-        b->store_folder = site_store_folder(b->context.config);
+        b->store_folder = journals_folder(b->context.config, b->context.config->store);
         if (!b->store_folder)
                 bench_fail("no memory");
 }

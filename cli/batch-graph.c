@@ -213,7 +213,7 @@ static int draw_file(struct cli *cli, enum output output, struct buf *out)
         int r;
 
         r = look_open(&look, cli, "loader provider taskserv template");
-        r = r ?: source_load(&source, cli, &look.context);
+        r = r ?: source_load(&source, cli, cli->args[0], &look.context);
         r = r ?: source_plan(&source, &look);
         if (r)
                 return r;

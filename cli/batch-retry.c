@@ -33,7 +33,7 @@ int batch_retry(struct cli *cli)
         r = look_open(&look, cli, "");
         if (r)
                 return r;
-        run = look_run(&look, cli->args[0], true);
+        run = run_command_look(&look);
         if (!run)
                 return EXIT_RUN_FAILED;
         if (cli->n_args > 1) {

@@ -11,33 +11,10 @@
 
 static void put_body(struct buf *b, const struct cli *cli, const struct source *s, const char *id)
 {
-        const char *only = option_value(cli, "only");
-        bool first = true;
-
         BUF_LIT(b, "{\"id\":");
         buf_json(b, id);
-        BUF_LIT(b, ",\"folder\":");
-        buf_json(b, s->folder);
-        BUF_LIT(b, ",\"file\":");
-        buf_json(b, s->path);
-        BUF_LIT(b, ",\"who\":");
-        put_who(b);
-        if (only) {
-                BUF_LIT(b, ",\"only\":[");
-                for (const char *p = only; *p;) {
-                        size_t n = strcspn(p, ", ");
-
-                        if (n) {
-                                buf_puts(b, first ? "" : ",");
-                                buf_json_n(b, p, n);
-                                first = false;
-                        }
-                        p += n + (p[n] != 0);
-                }
-                BUF_LIT(b, "]");
-        }
-        BUF_LIT(b, ",\"definition\":");
-        definition_canonical(s->definition, b);
+        buf_putc(b, ',');
+        put_source(b, cli, s);
         BUF_LIT(b, "}");
 }
 
@@ -166,7 +143,7 @@ int batch_submit(struct cli *cli)
         int r;
 
         r = look_open(&look, cli, "loader provider taskserv template");
-        r = r ?: source_load(&source, cli, &look.context);
+        r = r ?: source_load(&source, cli, cli->args[0], &look.context);
         r = r ?: source_plan(&source, &look);
         if (r)
                 return r;

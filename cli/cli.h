@@ -103,6 +103,9 @@ int server_shell(struct cli *cli);
 int server_logs(struct cli *cli);
 int store_cat(struct cli *cli);
 int store_check(struct cli *cli);
+int store_export(struct cli *cli);
+int store_import(struct cli *cli);
+int store_migrate(struct cli *cli);
 int audit_verify(struct cli *cli);
 int config_check(struct cli *cli);
 

@@ -241,9 +241,9 @@ static bool answers(struct client *c, CURLcode *ret_code)
         return *ret_code == CURLE_OK;
 }
 
-static bool answers_soon(struct client *c)
+static bool answers_soon(struct client *c, int64_t patience_ms)
 {
-        int64_t deadline = clock_boot_ms() + PATIENCE_MS;
+        int64_t deadline = clock_boot_ms() + patience_ms;
         CURLcode code;
 
         do {
@@ -256,6 +256,7 @@ static bool answers_soon(struct client *c)
 
 int client_ensure(struct client *c)
 {
+        int64_t patience = 50;
         char text[2048] = "";
         CURLcode code;
         int r;
@@ -266,16 +267,24 @@ int client_ensure(struct client *c)
                 complain(c->cli, "the engine does not answer: %s", curl_easy_strerror(code));
                 return EXIT_UNUSABLE;
         }
-        for (int i = 0; i < ATTEMPTS; i++) {
+        for (int i = 0; i < ATTEMPTS;) {
                 r = start_engine(c, text, sizeof(text));
                 if (r)
                         return r;
-                /* In use: another command was quicker, and its engine holds the store. */
-                if ((streq(text, "ok") || strstr(text, "in use by another engine")) &&
-                    answers_soon(c))
+                if (streq(text, "ok") && answers_soon(c, PATIENCE_MS))
                         return 0;
+                /* In use: another command was quicker, and its engine holds the store; or one that was
+                 * killed does, and has not gone entirely. */
+                if (strstr(text, "in use by another engine")) {
+                        if (answers_soon(c, patience))
+                                return 0;
+                        patience *= 4;
+                        if (patience <= PATIENCE_MS)
+                                continue;
+                }
                 if (*text && !streq(text, "ok")) /* else it was killed: that need not happen again */
                         break;
+                i++;
         }
         complain(c->cli, "no engine: %s", *text ? text : "prvngd ended without saying why");
         return EXIT_UNUSABLE;

@@ -45,13 +45,31 @@ static void say(const struct cli *cli, const struct run *run, const struct run_c
         bool changed = !json_is_false(json_object_get(answer, "changed"));
 
         if (cli->format != FORMAT_TABLE) {
-                print_document(cli, answer);
+                if (c->document) {
+                        json_object_set(c->document, "status", json_object_get(answer, "status"));
+                        json_object_update_missing(c->document, (json_t *)(uintptr_t)answer);
+                }
+                print_document(cli, c->document ? c->document : answer);
                 return;
         }
         printf("%s %s %s\n", run->name, run->id_text, changed ? c->said : c->already);
         fflush(stdout);
         if (c->can_watch)
                 fprintf(stderr, "follow it with: prvng batch attach %s\n", run->id_text);
+}
+
+struct run *run_command_look(struct look *look)
+{
+        struct run *run = look_run(look, look->cli->args[0], false);
+
+        if (run && run->compacted) {
+                complain(look->cli,
+                         "the run %s was compacted: what it did in detail, which this needs, is not kept any "
+                         "more; what its workflow owns can be deleted: prvng batch destroy %s",
+                         run->id_text, run->name);
+                return NULL;
+        }
+        return run ? look_run(look, look->cli->args[0], true) : NULL;
 }
 
 int run_command_on(struct look *look, const struct run *run, const struct run_command *c)

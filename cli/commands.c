@@ -60,8 +60,20 @@ const struct command commands[] = {
          "What is at work comes to its end. A pause survives a restart of the engine.",
          "batch pause shop", NULL, batch_pause},
         {"batch resume", "ID", 1, 1, "Goes on with a run that is paused, or with an incomplete rollback",
-         run_help, "batch resume shop\nbatch resume shop --watch",
-         OPTIONS({"watch", 'w', NULL, "follow the run to its end and exit with its code"}),
+         "With --definition a paused run goes on with a changed definition: what has started stays as\n"
+         "it is, all else is planned anew. The difference is shown first. What has started cannot be\n"
+         "changed or removed; a later run can do that.",
+         "batch resume shop\nbatch resume shop --watch\n"
+         "batch resume shop --definition workflows.k --dry-run\n"
+         "batch resume shop --definition workflows.k --yes --watch",
+         OPTIONS({"watch", 'w', NULL, "follow the run to its end and exit with its code"},
+                 {"definition", 0, "FILE", "go on with what this file says"},
+                 {"dry-run", 'n', NULL, "show what it changes, and stop there"},
+                 {"yes", 'y', NULL, "change the run without being asked"},
+                 {"only", 0, "OP,...", "only these operations and what they need"},
+                 {"workflow", 0, "NAME", "which one, if the file holds several"},
+                 {"env", 'e', "NAME", "environment handed to the definition"},
+                 {"define", 'D', "K=V", "an argument of the definition; may be repeated"}),
          batch_resume},
         {"batch rollback", "ID", 1, 1, "Undoes what a run did, or what it did after a checkpoint",
          "At any time, also of a run that has succeeded. Only what this run made or changed is\n"
@@ -115,9 +127,22 @@ const struct command commands[] = {
          "Without STREAM: the site's. --list names the streams.",
          "store cat | tail\nstore cat --list\nstore cat run-01JD0000000000000000000000",
          OPTIONS({"list", 'l', NULL, "the names of all streams"}), store_cat},
-        {"store check", "", 0, 0, "Verifies every seal of the journal",
+        {"store check", "", 0, 0, "Reads the whole journal as an engine that starts would",
          "Tells the exact place of damage. A torn tail after a crash is none.", "store check", NULL,
          store_check},
+        {"store export", "FILE", 1, 1, "Writes a backup of the whole journal",
+         "Beside a running engine too: the file holds all streams as of one moment, and a digest at\n"
+         "its end. It appears whole or not at all.",
+         "store export /media/safe/site-2026-11-22.prvng", NULL, store_export},
+        {"store import", "FILE", 1, 1, "Restores a backup",
+         "No engine may run. The journal that is there is kept beside it. The world went on since\n"
+         "the backup: the next engine pauses every run in flight until you resume it.",
+         "store import /media/safe/site-2026-11-22.prvng --replace",
+         OPTIONS({"replace", 0, NULL, "although this site has a journal"}), store_import},
+        {"store migrate", "STORE", 1, 1, "Moves the site to another store, without loss",
+         "No engine may run. The copy is verified before it takes the old one's place, which is kept\n"
+         "beside it.",
+         "store migrate rkvs\nstore migrate file", NULL, store_migrate},
 
         {"audit verify", "[ID]", 0, 1, "Proves that the journal is what was written",
          "Verifies every stream of the site, or of one run, and names the first record that was\n"

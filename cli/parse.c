@@ -18,7 +18,7 @@ static const struct option_def global_options[] = {
 static const char *const later[] = {
         "batch render", "resource adopt", "resource orphans", "plugin check",
         "plugin new", "plugin trust", "secret get", "secret set", "secret rotate",
-        "store compact", "store export", "store import", "store migrate", "top",
+        "store compact", "top",
 };
 
 static const char heading[] =

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* prvng store cat, check */
+/* prvng store cat */
 #include "opened.h"
 #include "output.h"
 
@@ -13,12 +13,6 @@ static int print_line(void *userdata, const struct record *r, const char *line, 
         else
                 printf("%.*s\n", (int)n_line, line);
         json_decref(json);
-        return 0;
-}
-
-static int count_line(void *userdata, const struct record *r, const char *line, size_t n_line)
-{
-        ++*(uint64_t *)userdata;
         return 0;
 }
 
@@ -98,44 +92,4 @@ int store_cat(struct cli *cli)
         }
         opened_close(&o);
         return r;
-}
-
-int store_check(struct cli *cli)
-{
-        static const char *const heads[] = {"STREAM", "RECORDS", "STATE"};
-        struct opened o = {0};
-        json_t *list = json_array(), *doc = json_pack("{s:o}", "streams", list);
-        char **names = NULL;
-        size_t n = 0;
-        struct table t;
-        int r = opened_open(&o, cli), worst = 0;
-
-        if (r) {
-                json_decref(doc);
-                return r;
-        }
-        table_init(&t, cli, N_ELEMENTS(heads), heads);
-        if (journal_streams(o.home, &names, &n) != 0) {
-                complain(cli, "%s", o.home->message ?: "the streams cannot be listed");
-                worst = EXIT_UNUSABLE;
-        }
-        for (size_t i = 0; i < n; i++) {
-                uint64_t records = 0;
-
-                r = read_stream(cli, o.home, names[i], count_line, &records);
-                worst = r ?: worst;
-                table_cell(&t, PLAIN, "%s", names[i]);
-                table_cell(&t, PLAIN, "%llu", (unsigned long long)records);
-                table_cell(&t, r ? RED : GREEN, "%s", r ? "damaged" : "intact");
-                json_array_append_new(list, json_pack("{s:s, s:I, s:b}", "name", names[i], "records",
-                                                      (json_int_t)records, "intact", r == 0));
-        }
-        if (cli->format == FORMAT_TABLE)
-                table_print(&t);
-        else
-                print_document(cli, doc);
-        json_decref(doc);
-        free_names(names, n);
-        opened_close(&o);
-        return worst;
 }

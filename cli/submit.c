@@ -67,13 +67,13 @@ static int make_arguments(const struct cli *cli, const struct config *config, ch
         return *ret ? 0 : EXIT_UNUSABLE;
 }
 
-static int find_file(struct source *s, const struct cli *cli)
+static int find_file(struct source *s, const struct cli *cli, const char *file)
 {
         char *copy;
 
-        s->path = realpath(cli->args[0], NULL);
+        s->path = realpath(file, NULL);
         if (!s->path || access(s->path, R_OK) < 0) {
-                complain(cli, "%s cannot be read: %s", cli->args[0], strerror(errno));
+                complain(cli, "%s cannot be read: %s", file, strerror(errno));
                 return EXIT_DEFINITION;
         }
         copy = strdup(s->path);
@@ -82,13 +82,14 @@ static int find_file(struct source *s, const struct cli *cli)
         return s->folder ? 0 : EXIT_UNUSABLE;
 }
 
-int source_load(struct source *s, const struct cli *cli, const struct context *context)
+int source_load(struct source *s, const struct cli *cli, const char *file,
+                const struct context *context)
 {
         _cleanup_(cleanup_problems) struct problems problems = PROBLEMS_NULL;
         _cleanup_(cleanup_free) char *arguments = NULL;
         int r;
 
-        r = find_file(s, cli);
+        r = find_file(s, cli, file);
         r = r ?: make_arguments(cli, context->config, &arguments);
         if (r)
                 return r;
@@ -101,7 +102,7 @@ int source_load(struct source *s, const struct cli *cli, const struct context *c
                 return print_problems(cli, &problems);
         if (r == 0 && s->definition)
                 return 0;
-        complain(cli, "%s cannot be read: %s", cli->args[0], strerror(r < 0 ? -r : EIO));
+        complain(cli, "%s cannot be read: %s", file, strerror(r < 0 ? -r : EIO));
         return EXIT_DEFINITION;
 }
 
@@ -232,6 +233,39 @@ void put_who(struct buf *b)
         BUF_LIT(b, "}");
 }
 
+/* "a,b" -> ,"only":["a","b"] */
+static void put_only(struct buf *b, const char *only)
+{
+        bool first = true;
+
+        BUF_LIT(b, ",\"only\":[");
+        for (const char *p = only; *p;) {
+                size_t n = strcspn(p, ", ");
+
+                if (n) {
+                        buf_puts(b, first ? "" : ",");
+                        buf_json_n(b, p, n);
+                        first = false;
+                }
+                p += n + (p[n] != 0);
+        }
+        BUF_LIT(b, "]");
+}
+
+void put_source(struct buf *b, const struct cli *cli, const struct source *s)
+{
+        BUF_LIT(b, "\"folder\":");
+        buf_json(b, s->folder);
+        BUF_LIT(b, ",\"file\":");
+        buf_json(b, s->path);
+        BUF_LIT(b, ",\"who\":");
+        put_who(b);
+        if (option_value(cli, "only"))
+                put_only(b, option_value(cli, "only"));
+        BUF_LIT(b, ",\"definition\":");
+        definition_canonical(s->definition, b);
+}
+
 /* The engine knows the document without its lines; we have them. */
 static void place_problems(struct problems *problems, const struct source *source)
 {
@@ -277,7 +311,9 @@ int submit_post(struct client *client, const char *path, const struct buf *body,
                 return print_problems(client->cli, &problems);
         }
         complain(client->cli, "%s", client_message(answer));
-        return status >= 500 ? EXIT_UNUSABLE : EXIT_DEFINITION;
+        return status >= 500   ? EXIT_UNUSABLE
+               : status == 409 ? EXIT_RUN_FAILED
+                               : EXIT_DEFINITION;
 }
 
 static void print_notices(const struct cli *cli, const json_t *answer)

@@ -19,9 +19,10 @@ struct source {
 
 void source_deinit(struct source *s);
 
-/* Loads and checks the file of the command's first argument, with its options --workflow, --env and
- * --define. Problems are printed; EXIT_DEFINITION then. */
-int source_load(struct source *s, const struct cli *cli, const struct context *context);
+/* Loads and checks a file, with the command's options --workflow, --env and --define. Problems are
+ * printed; EXIT_DEFINITION then. */
+int source_load(struct source *s, const struct cli *cli, const char *file,
+                const struct context *context);
 
 /* Plans it against the inventory, with --only. */
 int source_plan(struct source *s, struct look *look);
@@ -31,8 +32,11 @@ void print_plan(const struct cli *cli, const struct plan *plan);
 /* What the plan would change of what is there; nothing if it changes nothing. To stderr. */
 void print_differences(const struct cli *cli, const struct plan *plan);
 
+/* Appends the members "folder", "file", "who", "only" (of --only) and "definition" of a body. */
+void put_source(struct buf *b, const struct cli *cli, const struct source *s);
+
 /* Posts a request that makes a run. Its id was made by us, so that repeating it is harmless. 422 is
- * printed with the places in `source` (may be NULL). */
+ * printed with the places in `source` (may be NULL). 409, what cannot be now, is EXIT_RUN_FAILED. */
 int submit_post(struct client *client, const char *path, const struct buf *body,
                 const struct source *source, json_t **ret_answer);
 

@@ -326,6 +326,10 @@ void view_line(const struct view *v, const struct run *run, const struct record 
         case RECORD_END:
         case RECORD_REOPENED:
         case RECORD_CLAIM:
+        case RECORD_SIGNER:
+        case RECORD_COMPACTED:
+        case RECORD_RESTORED:
+        case RECORD_MIGRATED:
         case RECORD_MADE:
         case RECORD_REMOVED:
         case N_RECORD_TYPES:

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The parts of the command line without side effects: words in, text out. */
 #include "output.h"
+#include "replan-text.h"
 #include "sse.h"
 #include "view.h"
 
@@ -20,7 +21,8 @@ STUB(batch_events) STUB(batch_graph) STUB(batch_destroy) STUB(batch_check) STUB(
 STUB(batch_pause) STUB(batch_resume) STUB(batch_rollback) STUB(batch_retry) STUB(batch_resolve)
 STUB(resource_list) STUB(resource_show) STUB(plugin_list) STUB(plugin_info)
 STUB(server_list) STUB(server_exec) STUB(server_shell) STUB(server_logs) STUB(store_cat)
-STUB(store_check) STUB(audit_verify) STUB(config_check)
+STUB(store_check) STUB(store_export) STUB(store_import) STUB(store_migrate)
+ STUB(audit_verify) STUB(config_check)
 
 /* Parsing */
 
@@ -540,6 +542,80 @@ Test(view, what_is_waited_for_is_shown_with_its_age)
                   buf_str(&out));
         buf_deinit(&out);
         end(&s);
+}
+
+/* A changed definition: its plan follows in the stream, and a frame may be drawn behind any record. */
+Test(view, a_second_plan_takes_over)
+{
+        struct buf out = BUF_NULL;
+        struct story s;
+
+        begin(&s);
+        intent(&s, 0, 0);
+        done(&s, 0, 1000);
+        tell(&s, RECORD(.type = RECORD_PAUSE, .who = span_of("{}")));
+        buf_clear(&s.lines);
+        tell(&s, RECORD(.type = RECORD_REPLAN, .who = span_of("{}")));
+        view_tree(&s.view, s.run, &out);
+        cr_assert(strstr(buf_str(&out), "shop  "), "%s", buf_str(&out));
+        cr_assert(strstr(buf_str(&out), "making the plan"), "%s", buf_str(&out));
+        tell(&s, RECORD(.type = RECORD_RUN, .name = span_of("shop"), .kind = span_of("batch"),
+                        .who = span_of("{}"), .max_attempts = 3, .backoff = span_of("linear"),
+                        .logging = span_of("{}"), .options = span_of("{}"), .notices = span_of("[]")));
+        tell(&s, RECORD(.type = RECORD_LANE, .plugin = span_of("provider/x")));
+        view_tree(&s.view, s.run, &out);
+        tell(&s, RECORD(.type = RECORD_OPERATION, .id = span_of("servers"), .verb = span_of("create"),
+                        .target = span_of("server"), .on_failure = span_of("fail"), .timeout = 9));
+        tell_task(&s, "servers/new", 0, "", false);
+        view_tree(&s.view, s.run, &out);
+        tell_task(&s, "servers/web-0", 0, "[0]", false);
+        view_tree(&s.view, s.run, &out);
+        tell(&s, RECORD(.type = RECORD_PLANNED, .n_tasks = 2, .n_deps = 1));
+        cr_assert(strstr(buf_str(&s.lines), "a changed definition takes over\n"), "%s", buf_str(&s.lines));
+        cr_assert(strstr(buf_str(&s.lines), "shop  2 tasks in 1 operations\n"), "%s", buf_str(&s.lines));
+        buf_clear(&out);
+        view_tree(&s.view, s.run, &out);
+        cr_assert(strstr(buf_str(&out), "      ○ new     \n      ✓ web-0     1s\n"), "%s", buf_str(&out));
+        cr_assert(strstr(buf_str(&out), "1 of 2 tasks"), "%s", buf_str(&out));
+        cr_assert(strstr(buf_str(&out), "prvng batch resume "), "%s", buf_str(&out));
+        tell(&s, RECORD(.type = RECORD_RESUME, .who = span_of("{}")));
+        intent(&s, 0, 2000);
+        done(&s, 0, 3000);
+        tell(&s, RECORD(.type = RECORD_END, .status = span_of("succeeded"), .at = START + 3000));
+        buf_clear(&out);
+        view_summary(&s.view, s.run, &out);
+        cr_assert(strstr(buf_str(&out), "shop succeeded in 3s: 2 tasks"), "%s", buf_str(&out));
+        buf_deinit(&out);
+        end(&s);
+}
+
+Test(replan, the_difference_for_people)
+{
+        static const char answer[] =
+                "{\"id\":\"01R\",\"name\":\"shop\",\"added\":[\"a/n\"],\"removed\":[\"a/o\"],"
+                "\"changed\":[{\"task\":\"a/c\",\"difference\":[{\"path\":\"cpu\",\"from\":1,\"to\":null}]}],"
+                "\"kept\":[{\"task\":\"a/1\",\"status\":\"succeeded\"},{\"task\":\"a/2\",\"status\":\"waiting\"},"
+                "{\"task\":\"a/3\",\"status\":\"succeeded\"}],"
+                "\"run\":[{\"path\":\"type\",\"from\":\"batch\",\"to\":\"parallel\"}]}";
+        _cleanup_(cleanup_json_decref) json_t *json = NULL, *nothing = json_object();
+        struct buf out = BUF_NULL;
+
+        cr_assert_eq(json_parse(answer, strlen(answer), &json, NULL), 0);
+        cr_assert_not(replan_is_empty(json));
+        replan_text(json, false, &out);
+        cr_assert_str_eq(buf_str(&out), "shop 01R: 1 added, 1 removed, 1 changed\n"
+                                        "  + a/n\n"
+                                        "  - a/o\n"
+                                        "  ~ a/c\n"
+                                        "      cpu: 1 -> null\n"
+                                        "  ~ the run\n"
+                                        "      type: \"batch\" -> \"parallel\"\n"
+                                        "  = 3 as they were: 2 succeeded, 1 waiting\n");
+        buf_clear(&out);
+        cr_assert(replan_is_empty(nothing));
+        replan_text(nothing, false, &out);
+        cr_assert(strstr(buf_str(&out), "changes nothing in its plan"), "%s", buf_str(&out));
+        buf_deinit(&out);
 }
 
 Test(view, no_colours_unless_asked_for)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/buf.h"
 
+#include <endian.h>
+
 void buf_deinit(struct buf *b)
 {
         free(b->data);
@@ -106,6 +108,24 @@ void hex_text(const void *data, size_t n, char *ret_text)
         }
 }
 
+bool hex_read(const char *text, size_t n_text, uint8_t *ret, size_t n)
+{
+        if (n_text != 2 * n)
+                return false;
+        for (size_t i = 0; i < n_text; i++) {
+                char c = text[i];
+                int digit = c >= '0' && c <= '9'   ? c - '0'
+                            : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                            : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                                   : -1;
+
+                if (digit < 0)
+                        return false;
+                ret[i / 2] = (uint8_t)(i % 2 ? ret[i / 2] | digit : digit << 4);
+        }
+        return true;
+}
+
 void buf_hex(struct buf *b, const void *data, size_t n)
 {
         char *p = buf_reserve(b, 2 * n);
@@ -151,6 +171,39 @@ void buf_json(struct buf *b, const char *s)
         buf_json_n(b, s, strlen(s));
 }
 
+/* Eight at a time. A byte of `v` that is less than n shows as its top bit; bits above the first one may
+ * be wrong (https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord). */
+#define EACH(byte)   (UINT64_C(0x0101010101010101) * (byte))
+#define LESS(v, n)   (((v) - EACH(n)) & ~(v) & EACH(0x80))
+#define EQUALS(v, c) LESS((v) ^ EACH(c), 1)
+
+static inline uint64_t special(uint64_t v)
+{
+        v = le64toh(v);
+        return LESS(v, 0x20) | EQUALS(v, '"') | EQUALS(v, '\\');
+}
+
+size_t buf_json_plain(const char *s, size_t n)
+{
+        size_t i = 0;
+        uint64_t v;
+
+        for (; i + 8 <= n; i += 8) {
+                memcpy(&v, s + i, 8);
+                v = special(v);
+                if (v)
+                        return i + (size_t)__builtin_ctzll(v) / 8;
+        }
+        if (n >= 8 && i < n) { /* the last eight: some were looked at */
+                memcpy(&v, s + n - 8, 8);
+                v = special(v);
+                return v ? n - 8 + (size_t)__builtin_ctzll(v) / 8 : n;
+        }
+        for (; i < n && (uint8_t)s[i] >= 0x20 && s[i] != '"' && s[i] != '\\'; i++)
+                ;
+        return i;
+}
+
 void buf_json_n(struct buf *b, const char *s, size_t n)
 {
         static const char hex[] = "0123456789abcdef";
@@ -158,11 +211,13 @@ void buf_json_n(struct buf *b, const char *s, size_t n)
 
         buf_putc(b, '"');
         for (size_t i = 0; i < n; i++) {
-                uint8_t c = (uint8_t)s[i];
                 char escaped[7] = "\\u00";
+                uint8_t c;
 
-                if (_likely_(c >= 0x20 && c != '"' && c != '\\'))
-                        continue;
+                i += buf_json_plain(s + i, n - i);
+                if (i == n)
+                        break;
+                c = (uint8_t)s[i];
                 buf_append(b, s + from, i - from);
                 from = i + 1;
                 switch (c) {

@@ -61,12 +61,16 @@ void buf_i64(struct buf *b, int64_t v);
 /* n bytes as 2n lower-case hex digits, without a NUL. */
 void hex_text(const void *data, size_t n, char *ret_text);
 
+/* The n bytes of exactly 2n hex digits; upper case is accepted. False: it is something else. */
+bool hex_read(const char *text, size_t n_text, uint8_t *ret, size_t n);
+
 void buf_hex(struct buf *b, const void *data, size_t n); /* lower case */
 void buf_printf(struct buf *b, const char *format, ...) _printf_(2, 3);
 
 /* A JSON string with its quotes; s is UTF-8. */
 void buf_json(struct buf *b, const char *s);
 void buf_json_n(struct buf *b, const char *s, size_t n);
+size_t buf_json_plain(const char *s, size_t n); /* how many bytes from the start on need no escape */
 
 #define BUF_LIT(b, literal) buf_append((b), (literal), sizeof(literal) - 1)
 

@@ -31,6 +31,17 @@ static void set_limit(struct flight *f, int64_t after_ms)
                 f->engine->error = -ENOMEM;
 }
 
+/* What the attempts so far left, this one included: one that had no effect does not undo what an earlier
+ * one left half-way. */
+static uint32_t effect_of_all(const struct flight *f, uint32_t effect)
+{
+        const struct attempt *a = flight_task(f)->attempt;
+
+        return a && effect == PRVNG_EFFECT_NONE && (f->left_part || a->effect == PRVNG_EFFECT_PARTIAL)
+                       ? PRVNG_EFFECT_PARTIAL
+                       : effect;
+}
+
 static struct span message_of(const struct op_reply *reply)
 {
         return span_of(reply->message);
@@ -46,6 +57,7 @@ static void checkpoint(struct engine *e, struct run *run)
         uint32_t done = last ? last->n_operations : 0;
 
         if (run->strategy.interval && run->unsettled && !run->rollback &&
+            run->n_checkpoints < UINT16_MAX && /* what a task remembers of it */
             run->n_completed >= done + run->strategy.interval)
                 engine_append(e, run, &(struct record){.type = RECORD_CHECKPOINT,
                                                        .checkpoint = run->n_checkpoints + 1,
@@ -105,7 +117,7 @@ void task_failed(struct flight *f, const struct op_reply *reply)
                                                                             : RECORD_FAILED,
                                                .task = task,
                                                .answer = reply->answer,
-                                               .effect = reply->effect,
+                                               .effect = effect_of_all(f, reply->effect),
                                                .message = message_of(reply),
                                                .field = span_of(reply->field)});
         task_halts(e, run, task, message_of(reply));
@@ -173,7 +185,7 @@ static void retry(struct flight *f, const struct op_reply *reply)
                                                           .task = f->task,
                                                           .attempt = a->number,
                                                           .answer = reply->answer,
-                                                          .effect = reply->effect,
+                                                          .effect = effect_of_all(f, reply->effect),
                                                           .after = after,
                                                           .message = message_of(reply)});
         timers_unset(&f->engine->timers, &f->limit);
@@ -194,9 +206,16 @@ static bool may_retry(const struct flight *f, int32_t answer)
         return answer == PRVNG_TRANSIENT && number < f->run->max_attempts;
 }
 
+/* What was cancelled because its time was over may be tried again. */
+static int32_t answer_that_counts(const struct flight *f, const struct op_reply *reply)
+{
+        return f->timed_out && reply->answer == PRVNG_CANCELLED ? PRVNG_TRANSIENT : reply->answer;
+}
+
 /* The attempt ended without success, and its effect is known. */
 static void attempt_failed(struct flight *f, struct op_reply *reply)
 {
+        reply->answer = answer_that_counts(f, reply);
         if (f->timed_out) {
                 char *message = NULL;
 
@@ -205,10 +224,8 @@ static void attempt_failed(struct flight *f, struct op_reply *reply)
                         message = NULL;
                 free(reply->message);
                 reply->message = message;
-                if (reply->answer == PRVNG_CANCELLED)
-                        reply->answer = PRVNG_TRANSIENT;
         }
-        if (may_retry(f, reply->answer))
+        if (reply->effect != PRVNG_EFFECT_COMPLETE && may_retry(f, reply->answer))
                 retry(f, reply);
         else
                 task_failed(f, reply);
@@ -232,6 +249,12 @@ bool attempt_read_later(struct flight *f, const struct op_reply *reply)
 
 static void observe(struct flight *f)
 {
+        if (!flight_take_place(f)) { /* it was parked */
+                f->phase = PHASE_DOUBTING;
+                set_next(f, PLACE_MS);
+                return;
+        }
+        f->asked_ms = f->engine->boot_ms;
         engine_call(f, CALL_OBSERVE, PHASE_OBSERVING, f->engine->boot_ms + CALL_MS);
         set_limit(f, CALL_MS);
 }
@@ -271,7 +294,12 @@ void attempt_ask_later(struct flight *f, enum phase phase, const struct op_reply
  * a crash of the engine interrupted is not counted against the task. */
 static void begin_again(struct flight *f, struct op_reply *reply, uint32_t effect)
 {
+        f->left_part |= effect == PRVNG_EFFECT_PARTIAL;
         if (f->recovered && flight_may_begin(f)) {
+                /* More than the limit may have been taken up: what a task journaled as its end may be
+                 * lost, while the intent that took its place, in another stream, is not (E3). */
+                if (f->lane->batch_size && f->lane->in_flight > f->lane->batch_size)
+                        flight_leave_place(f);
                 attempt_next(f);
                 return;
         }
@@ -282,17 +310,18 @@ static void begin_again(struct flight *f, struct op_reply *reply, uint32_t effec
         attempt_failed(f, reply);
 }
 
-static void not_started(struct flight *f, struct op_reply *reply)
+/* Promise 4: what is not there proves nothing yet, nor does what an earlier attempt left. Counted to
+ * when the question left, for the answer may be as old. True: it is asked again when it does. */
+static bool ask_when_settled(struct flight *f, struct op_reply *reply)
 {
         int64_t settled = (f->left_ms ?: f->doubt_since_ms) +
                           f->lane->plugin->descriptor.settle_ms;
 
-        if (f->engine->boot_ms < settled) { /* promise 4: "not there" proves nothing yet */
-                reply->ask_again_ms = settled - f->engine->boot_ms;
-                attempt_ask_later(f, PHASE_DOUBTING, reply);
-        } else {
-                begin_again(f, reply, PRVNG_EFFECT_NONE);
-        }
+        if (f->asked_ms >= settled)
+                return false;
+        reply->ask_again_ms = MAX(settled - f->engine->boot_ms, (int64_t)0);
+        attempt_ask_later(f, PHASE_DOUBTING, reply);
+        return true;
 }
 
 static bool doubted(const struct task *t)
@@ -349,12 +378,16 @@ static void observed(struct flight *f, struct op_reply *reply)
                 pending(f, PHASE_OBSERVING, reply);
                 break;
         case PRVNG_OBSERVED_NOT_STARTED:
-                not_started(f, reply);
+                if (!ask_when_settled(f, reply))
+                        begin_again(f, reply, PRVNG_EFFECT_NONE);
                 break;
         case PRVNG_OBSERVED_PARTIAL:
-                begin_again(f, reply, PRVNG_EFFECT_PARTIAL);
+                if (!ask_when_settled(f, reply))
+                        begin_again(f, reply, PRVNG_EFFECT_PARTIAL);
                 break;
         case PRVNG_OBSERVED_FAILED:
+                if (ask_when_settled(f, reply))
+                        break;
                 if (reply->effect == PRVNG_EFFECT_UNKNOWN)
                         reply->effect = PRVNG_EFFECT_PARTIAL;
                 reply->answer = reply->error_class;
@@ -385,6 +418,7 @@ static void answered(struct flight *f, enum phase asked, struct op_reply *reply)
         else if (could_not_ask)
                 attempt_ask_later(f, PHASE_WAITING, reply);
         else if (reply->answer == PRVNG_TOKEN_REJECTED || reply->effect == PRVNG_EFFECT_UNKNOWN ||
+                 (reply->effect == PRVNG_EFFECT_COMPLETE && may_retry(f, answer_that_counts(f, reply))) ||
                  (asked == PHASE_CANCELLING && reply->answer == PRVNG_UNSUPPORTED))
                 attempt_doubt(f, reply->message ?: op_class_name(reply->answer));
         else
@@ -603,7 +637,8 @@ void attempt_resume(struct flight *f)
         int64_t timeout_ms = (int64_t)flight_operation(f)->timeout_s * 1000;
 
         f->deadline_ms = e->boot_ms + timeout_ms;
-        if (a->role == ROLE_TASK && task_made(f->run, flight_task(f))) {
+        if (a->role != ROLE_SURPLUS && task_made(f->run, flight_task(f))) {
+                f->left_ms = e->boot_ms;
                 surplus_look(f);
                 return;
         }
@@ -630,11 +665,14 @@ void attempt_resume(struct flight *f)
                 attempt_doubt(f, "the engine ended before the answer came");
                 break;
         case TASK_PARKED: /* a call that did not come back is over now, so that it can be asked */
-                if (f->lane->plugin->descriptor.flags & PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT) {
-                        flight_leave_place(f);
+                flight_leave_place(f); /* and takes one again when there is one: E3 */
+                if (f->lane->plugin->descriptor.flags & PRVNG_PLUGIN_BEGIN_NOT_IDEMPOTENT)
                         break;
-                }
-                __attribute__((fallthrough));
+                f->recovered = true;
+                f->doubt_since_ms = e->boot_ms;
+                f->phase = PHASE_DOUBTING;
+                set_next(f, 0);
+                break;
         case TASK_IN_DOUBT:
                 f->recovered = true;
                 f->doubt_since_ms = e->boot_ms;

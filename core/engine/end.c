@@ -8,68 +8,92 @@ static bool left_something(const struct run *run, const struct resource *r)
         return r && r->workflow && streq(r->run, run->id_text);
 }
 
-/* What is not there is told also of what failed, now or before it was skipped: it may have been there in
- * between, and in a snapshot or in what an earlier end told. */
-static bool changed(const struct run *run, const struct task *t, const struct resource *r)
+enum change { CHANGE_NONE, CHANGE_GONE, CHANGE_RESTORED, CHANGE_THERE };
+
+/* What the task did to the inventory. What is not there is told also of what failed, now or before it was
+ * skipped: it may have been there in between, and in a snapshot or in what an earlier end told. */
+static enum change change_of(const struct run *run, const struct task *t, const struct resource *r)
 {
         bool there = r && r->workflow;
 
         if (!t->n_key || t->verb == PLAN_CHECK)
-                return false;
-        if (t->status == TASK_SKIPPED)
-                return !there && t->note;
-        return t->status != TASK_FAILED || !there || left_something(run, r);
+                return CHANGE_NONE;
+        if (t->status == TASK_SKIPPED && (there || !t->note))
+                return CHANGE_NONE;
+        if (t->status == TASK_FAILED && there && !left_something(run, r))
+                return CHANGE_NONE;
+        if (!there)
+                return CHANGE_GONE;
+        return t->verb == PLAN_DELETE && t->status == TASK_UNDONE ? CHANGE_RESTORED : CHANGE_THERE;
 }
 
+/* The record of a resource as it is. A server that was deleted and restored is another one: what stood on
+ * it is gone. That is said first, and takes the texts along. */
 static void journal_resource(struct engine *e, struct run *run, const struct task *t,
-                             struct resource *r)
+                             struct resource *r, bool restored)
 {
-        struct record record = {.type = RECORD_RESOURCE,
-                                .run = run->id,
-                                .key = span_n(task_key(run, t), t->n_key),
-                                .workflow = span_of(r->workflow),
-                                .plugin = span_of(r->plugin),
-                                .spec = span_of(r->spec),
-                                .outputs = span_of(r->outputs),
-                                .builds_on = span_of(r->builds_on),
-                                .changed = r->changed_ms};
+        const char *const texts[] = {r->workflow, r->plugin, r->spec, r->outputs, r->builds_on};
+        struct record record = {.type = RECORD_RESOURCE, .run = run->id, .changed = r->changed_ms,
+                                .key = span_n(task_key(run, t), t->n_key)};
+        struct span *const members[] = {&record.workflow, &record.plugin, &record.spec,
+                                        &record.outputs, &record.builds_on};
+        char *copies[N_ELEMENTS(texts)] = {NULL};
 
         if (*r->op_id)
                 uid_parse(r->op_id, strlen(r->op_id), &record.op_id);
         if (*r->run) /* may be another one: what was found, or changed since */
                 uid_parse(r->run, strlen(r->run), &record.run);
-        e->site->inventory.next = r;
+        for (size_t i = 0; i < N_ELEMENTS(texts); i++) {
+                if (restored && !(copies[i] = strdup(texts[i])))
+                        e->error = error_origin(-ENOMEM);
+                *members[i] = span_of(restored ? copies[i] : texts[i]);
+        }
+        if (restored)
+                engine_append(e, NULL, &(struct record){.type = RECORD_GONE, .key = record.key,
+                                                        .run = run->id});
+        else
+                e->site->inventory.next = r;
         engine_append(e, NULL, &record);
+        for (size_t i = 0; i < N_ELEMENTS(texts); i++)
+                free(copies[i]);
+}
+
+static void journal_change(struct engine *e, struct run *run, struct task *t, enum change wanted)
+{
+        struct resource *r = t->n_key ? run_resource(e->site, run, t) : NULL;
+
+        if (change_of(run, t, r) != wanted)
+                return;
+        if (wanted == CHANGE_GONE)
+                engine_append(e, NULL,
+                              &(struct record){.type = RECORD_GONE, .run = run->id,
+                                               .key = span_n(task_key(run, t), t->n_key)});
+        else
+                journal_resource(e, run, t, r, wanted == CHANGE_RESTORED);
 }
 
 /* What the run did to the inventory, into the site stream: the run's own stream need not be read for
- * it any more. What went comes first, because what stood on it went along. */
+ * it any more. What went comes first, because what stood on it went along; then what was restored, in the
+ * order in which that was done: against that of the tasks. */
 static void journal_changes(struct engine *e, struct run *run)
 {
-        for (unsigned there = 0; there < 2; there++) {
-                for (uint32_t i = 0; i < run->n_tasks && !e->error; i++) {
-                        struct task *t = &run->tasks[i];
-                        struct resource *r = t->n_key ? run_resource(e->site, run, t) : NULL;
-
-                        if (!changed(run, t, r) || (r && r->workflow) != there)
-                                continue;
-                        if (there)
-                                journal_resource(e, run, t, r);
-                        else
-                                engine_append(e, NULL,
-                                              &(struct record){.type = RECORD_GONE,
-                                                               .run = run->id,
-                                                               .key = span_n(task_key(run, t),
-                                                                             t->n_key)});
-                }
-        }
+        for (uint32_t i = 0; i < run->n_tasks && !e->error; i++)
+                journal_change(e, run, &run->tasks[i], CHANGE_GONE);
+        for (uint32_t i = run->n_by_status[TASK_UNDONE] ? run->n_tasks : 0; i-- > 0 && !e->error;)
+                journal_change(e, run, &run->tasks[i], CHANGE_RESTORED);
+        for (uint32_t i = 0; i < run->n_tasks && !e->error; i++)
+                journal_change(e, run, &run->tasks[i], CHANGE_THERE);
 }
 
 static enum run_status final_status(const struct run *run)
 {
         if (run->cancelled)
                 return RUN_CANCELLED;
-        return run->halted || run->n_by_status[TASK_FAILED] ? RUN_FAILED : RUN_SUCCEEDED;
+        /* What is skipped without a failure depends on what a rollback undid, and was not done again. */
+        return run->halted || run->n_by_status[TASK_FAILED] || run->n_by_status[TASK_SKIPPED] ||
+                               run->n_by_status[TASK_UNDONE] || run->n_by_status[TASK_UNDO_FAILED]
+                       ? RUN_FAILED
+                       : RUN_SUCCEEDED;
 }
 
 /* Says in the site stream that the run ended: the claims are free again. */
@@ -129,6 +153,14 @@ void run_check_end(struct engine *e, struct run *run)
         end(e, run, rollback_end(e, run));
 }
 
+int engine_hold(struct engine *e, struct run *run, const char *who)
+{
+        assert(run->loaded && !run->userdata);
+        if (run->status == RUN_RUNNING || run->status == RUN_ROLLING_BACK)
+                engine_append(e, run, &(struct record){.type = RECORD_PAUSE, .who = span_of(who)});
+        return e->error;
+}
+
 int engine_adopt(struct engine *e, struct run *run)
 {
         int r;
@@ -170,7 +202,7 @@ int engine_resolve(struct engine *e, struct run *run, uint32_t task, bool done, 
                                                .task = task,
                                                .status = span_of(done ? "done" : "not-started"),
                                                .who = span_of(who)});
-        if (task_made(run, flight_task(f)) && f->role != ROLE_UNDO) {
+        if (task_made(run, flight_task(f))) {
                 surplus_look(f); /* the operator saw to it: is there still more than one? */
         } else if (done) {
                 task_done(f, PRVNG_DONE, span_of(outputs));

@@ -213,6 +213,13 @@ bool engine_run_is_calling(const struct run *run)
         return false;
 }
 
+bool engine_is_asked(const struct run *run, uint32_t task)
+{
+        const struct flight *f = run->userdata ? engine_find_flight(run, task) : NULL;
+
+        return f && f->calling;
+}
+
 static bool engine_run_is_busy(const struct run *run)
 {
         const struct running *running = run->userdata;
@@ -224,8 +231,8 @@ static bool engine_run_is_busy(const struct run *run)
         return false;
 }
 
-/* Nothing more starts in the run, or it is resumed: what waits for its next attempt need not wait any
- * longer. */
+/* Nothing more starts in the run: what waits for its next attempt need not wait any longer. Or it is
+ * resumed: what came to its time meanwhile goes on; what is to be patient still is. */
 void engine_run_hurry(struct engine *e, const struct run *run)
 {
         const struct running *running = run->userdata;
@@ -234,6 +241,7 @@ void engine_run_hurry(struct engine *e, const struct run *run)
                 struct flight *f = running->flights[i];
 
                 if ((f->phase == PHASE_DELAYED || f->phase == PHASE_WATCHING) &&
+                    (!timer_is_set(&f->next) || !flight_may_begin(f)) &&
                     timers_set(&e->timers, &f->next, e->boot_ms))
                         e->error = -ENOMEM;
         }

@@ -143,6 +143,9 @@ int engine_finish(struct engine *e, struct run *run);
 void engine_call_set_handle(struct flight *f, void *handle);
 void *engine_call_handle(const struct flight *f);
 
+/* Pauses a run that has not ended before it is adopted, so that it is never begun. */
+int engine_hold(struct engine *e, struct run *run, const char *who);
+
 /* Goes on with a run of the fold that has not ended. */
 int engine_adopt(struct engine *e, struct run *run);
 
@@ -191,6 +194,12 @@ int engine_replan_claim(struct engine *e, struct run *run, const struct plan *pl
                         const char **ret_task);
 int engine_replan(struct engine *e, struct run *run, const struct submission *s,
                   const struct plan *plan);
+
+/* Does the plan leave a task that has started as it is? `new` is the one of its id there, NULL: none. */
+bool engine_replan_keeps(const struct run *run, const struct task *t, const struct plan_task *new);
+
+/* A plugin is being asked for the task at this moment. */
+bool engine_is_asked(const struct run *run, uint32_t task);
 
 /* Takes up a run that ended, with its stream loaded: claims its resources in the site stream. To be
  * committed before the command that follows. -EBUSY: another run in flight claims *ret_claimed. */

@@ -47,6 +47,7 @@ struct flight {
         int64_t deadline_ms;    /* of the attempt */
         int64_t left_ms;        /* what the plugin sends last could have left until then */
         int64_t doubt_since_ms; /* 0: not in doubt */
+        int64_t asked_ms;       /* when the last observe left */
         uint32_t n_failures;    /* reads, polls or observes in a row that could not ask */
         bool has_place;         /* in its lane: all but parked ones that nobody is asked about */
         uint32_t n_overruns;    /* how often it was found to go on after it was cancelled */
@@ -54,6 +55,7 @@ struct flight {
         bool abandoned;         /* nobody waits for its answer; it belongs to no run any more */
         bool timed_out;
         bool cancel_sent;       /* to the call under way */
+        bool left_part;         /* an observe said so; a retry says so in its record */
         bool recovered;         /* the engine died in between: not an attempt that failed */
         struct buf document;    /* of the task, while it is read and prepared; what is asked */
         struct buf former;      /* JSON: update and delete; of an undo the spec to restore */

@@ -238,6 +238,10 @@ void undo_read(struct flight *f, struct op_reply *reply)
                 flight_end(f);
                 return;
         }
+        if (f->run->status == RUN_PAUSED) { /* read anew when it is resumed */
+                f->phase = PHASE_DELAYED;
+                return;
+        }
         if (attempt_read_later(f, reply))
                 return;
         if (reply->answer == PRVNG_NOT_FOUND)
@@ -273,7 +277,7 @@ static void went_along(struct engine *e, struct run *run)
 
 enum run_status rollback_end(struct engine *e, struct run *run)
 {
-        bool left = run->unsettled > 0; /* it was stopped */
+        bool left = run->unsettled > 0 || !run->unwinding; /* it was stopped */
 
         went_along(e, run);
         return left || run->n_by_status[TASK_UNDO_FAILED] ? RUN_ROLLBACK_INCOMPLETE : RUN_ROLLED_BACK;

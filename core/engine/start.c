@@ -105,6 +105,10 @@ void task_former_read(struct flight *f, struct op_reply *reply)
                 flight_end(f);
                 return;
         }
+        if (f->run->status == RUN_PAUSED) { /* read anew when it is resumed */
+                f->phase = PHASE_DELAYED;
+                return;
+        }
         if (attempt_read_later(f, reply))
                 return;
         if (reply->answer < 0 && reply->answer != PRVNG_NOT_FOUND &&

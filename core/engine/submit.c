@@ -208,6 +208,23 @@ static const struct plan_task *find_planned(const struct strmap *by_id, const st
         return entry ? entry->value.pointer : NULL;
 }
 
+static bool makes(uint8_t verb)
+{
+        return verb == PLAN_CREATE || verb == PLAN_UPDATE;
+}
+
+/* A create of what the run itself has made is still the same task, whatever the new plan calls it. What
+ * a delete says of the spec comes from the inventory, which may have lost it since. */
+bool engine_replan_keeps(const struct run *run, const struct task *t, const struct plan_task *new)
+{
+        if (!new)
+                return t->status == TASK_UNCHANGED; /* it changed nothing: it may go */
+        if (makes(t->verb) ? !makes(new->verb) : t->verb != new->verb)
+                return false;
+        return streq(new->resource, task_key(run, t)) &&
+               (t->verb == PLAN_DELETE || streq(new->doc, task_doc(run, t)));
+}
+
 /* The first task that has started and that the plan does not leave as it is; NULL: none. */
 static int find_changed(const struct run *run, const struct plan *plan, const char **ret_task)
 {
@@ -226,12 +243,8 @@ static int find_changed(const struct run *run, const struct plan *plan, const ch
         }
         for (uint32_t i = 0; i < run->n_tasks && q == 0 && !*ret_task; i++) {
                 const struct task *t = &run->tasks[i];
-                const struct plan_task *new = task_has_started(t) ? find_planned(&by_id, run, t) : NULL;
 
-                if (!new && t->status == TASK_UNCHANGED) /* it changed nothing: it may go */
-                        continue;
-                if (task_has_started(t) && (!new || !streq(new->resource, task_key(run, t)) ||
-                                            !streq(new->doc, task_doc(run, t))))
+                if (task_has_started(t) && !engine_replan_keeps(run, t, find_planned(&by_id, run, t)))
                         *ret_task = task_id(run, t);
         }
         strmap_deinit(&by_id);

@@ -3,7 +3,10 @@
  * Surplus (promise 4): where an API keeps no key of ours, a create that was begun more than once may
  * have made more than one. After DONE the result is journaled (`made`), what carries the op id is
  * listed, and all but the one that the result names are deleted, each deletion journaled like any other
- * request. Then the task is done. After a crash in between it is looked for again.
+ * request. Then the task is done. After a crash in between it is looked for again. An undo that makes
+ * again what was deleted is a create too.
+ *
+ * Nothing is listed before the settling time is over: what was made or deleted may not be seen before.
  */
 #include "engine/flight.h"
 
@@ -13,7 +16,7 @@ bool surplus_possible(const struct flight *f, int32_t answer)
 {
         const struct attempt *a = flight_task(f)->attempt;
 
-        return answer == PRVNG_DONE && a->role == ROLE_TASK && a->verb == PLAN_CREATE && a->again &&
+        return answer == PRVNG_DONE && a->role != ROLE_SURPLUS && a->verb == PLAN_CREATE && a->again &&
                f->lane->plugin && f->lane->plugin->descriptor.settle_ms > 0 &&
                !task_made(f->run, flight_task(f));
 }
@@ -31,8 +34,15 @@ void surplus_made(struct flight *f, int32_t answer, struct span outputs)
 void surplus_look(struct flight *f)
 {
         const struct task_note *made = task_made(f->run, flight_task(f));
+        int64_t settled = f->left_ms + f->lane->plugin->descriptor.settle_ms;
         char op_id[UID_TEXT];
 
+        if (f->engine->boot_ms < settled) {
+                f->phase = PHASE_UNLISTED;
+                if (timers_set(&f->engine->timers, &f->next, settled))
+                        f->engine->error = -ENOMEM;
+                return;
+        }
         uid_text(&made->made_by, op_id);
         buf_clear(&f->document);
         buf_printf(&f->document, "{\"op_id\":\"%s\"}", op_id);
@@ -47,8 +57,12 @@ void surplus_removed(struct flight *f, int32_t answer)
         engine_append(f->engine, f->run, &(struct record){.type = RECORD_REMOVED,
                                                           .task = f->task,
                                                           .answer = answer});
-        if (!f->engine->error)
-                surplus_look(f);
+        if (f->engine->error)
+                return;
+        f->role = flight_task(f)->attempt->role;
+        f->verb = flight_task(f)->attempt->verb;
+        f->left_ms = f->left_ms ?: f->engine->boot_ms; /* nothing is known of it after a restart */
+        surplus_look(f);
 }
 
 /* Is that the one that the task's result names? Each member of its identity stands in the outputs. */
@@ -69,6 +83,8 @@ static void finish(struct flight *f)
 {
         _cleanup_(cleanup_free) char *outputs = strdup(task_made(f->run, flight_task(f))->made);
 
+        if (flight_task(f)->attempt->role == ROLE_SURPLUS) /* the operator saw to it */
+                f->role = flight_task(f)->attempt->outer;
         if (outputs)
                 task_end(f, PRVNG_DONE, span_of(outputs));
         else
@@ -91,6 +107,13 @@ static void remove_one(struct flight *f, const json_t *identity)
         f->role = ROLE_SURPLUS;
         f->verb = PLAN_DELETE;
         attempt_prepare(f);
+}
+
+static void later(struct flight *f, int64_t after_ms)
+{
+        f->phase = PHASE_UNLISTED;
+        if (timers_set(&f->engine->timers, &f->next, f->engine->boot_ms + after_ms))
+                f->engine->error = -ENOMEM;
 }
 
 void surplus_listed(struct flight *f, struct op_reply *reply)
@@ -122,6 +145,8 @@ void surplus_listed(struct flight *f, struct op_reply *reply)
         else if (n_ours == 0)
                 attempt_park(f, "It was made more than once, and the plugin does not tell which one is in "
                                 "use");
-        else
+        else if (flight_take_place(f)) /* it has none if the operator said that it is made */
                 remove_one(f, other);
+        else
+                later(f, PLACE_MS);
 }

@@ -536,11 +536,90 @@ Test(engine, asks_again_after_a_restart_what_was_parked)
         tick(&f, 30000);
         cr_assert_eq(status(&f, 0), TASK_PARKED);
         crash(&f);
+        tick(&f, 0);
         answer(&f, CALL_OBSERVE, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE);
         cr_assert_eq(status(&f, 0), TASK_PARKED);
         crash(&f);
+        tick(&f, 0);
         answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_DONE);
         cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+/* Found by the simulator: parked tasks were all asked about at once. */
+Test(engine, asks_about_parked_tasks_within_the_limit_after_a_restart)
+{
+        struct fake f;
+
+        fake_init(&f);
+        f.plugin->op.observe = NULL;
+        submit(&f, 3, false, ON_FAILURE_FAIL, 1);
+        for (uint32_t i = 0; i < 3; i++) {
+                answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+                answer(&f, CALL_OBSERVE, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE);
+                cr_assert_eq(status(&f, i), TASK_PARKED);
+        }
+        crash(&f);
+        tick(&f, 0);
+        cr_assert_eq(f.n_calls, 1);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_DONE);
+        cr_assert_eq(f.n_calls, 0);
+        tick(&f, 500);
+        cr_assert_eq(f.n_calls, 1);
+        fake_deinit(&f);
+}
+
+/* Found by the simulator: it was begun again, and where the API keeps no key of ours, made twice. */
+Test(engine, observes_what_failed_after_it_did_everything)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_COMPLETE);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_DONE);
+        cr_assert_eq(status(&f, 0), TASK_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+/* Found by the simulator: the last attempt failed without an effect, and the server that an earlier one
+ * had made in part was forgotten. */
+Test(engine, remembers_what_an_earlier_attempt_left)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_PARTIAL);
+        tick(&f, 10000);
+        answer(&f, CALL_BEGIN, PRVNG_PERMANENT, PRVNG_EFFECT_NONE);
+        cr_assert_eq(status(&f, 0), TASK_FAILED);
+        cr_assert_eq(run_note(f.run, 0)->effect, PRVNG_EFFECT_PARTIAL);
+        cr_assert(inventory_get(&f.site.inventory, "server.t0"));
+        fake_deinit(&f);
+}
+
+/* Found by the simulator: an observe that took longer than the settling time was believed, and so was
+ * the part that the attempt before the last one had left. */
+Test(engine, settling_counts_to_when_the_question_left)
+{
+        struct fake f;
+
+        fake_init(&f);
+        f.plugin->descriptor.settle_ms = 5000;
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        tick(&f, 6000);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_NOT_STARTED);
+        tick(&f, 0);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_NOT_STARTED);
+        tick(&f, 5000);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_PARTIAL);
+        tick(&f, 5000);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_PARTIAL);
+        tick(&f, 20000);
+        cr_assert_eq(answer(&f, CALL_BEGIN, PRVNG_DONE).attempt, 3);
         fake_deinit(&f);
 }
 

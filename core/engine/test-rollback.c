@@ -529,8 +529,11 @@ static void make_twice(struct fake *f)
 static void list(struct fake *f, const char *resources)
 {
         struct op_reply reply = OP_REPLY_NULL;
-        struct engine_call c = taken(f, CALL_LIST);
+        struct engine_call c;
 
+        if (!f->n_calls)
+                tick(f, 1000); /* to settle */
+        c = taken(f, CALL_LIST);
         reply.answer = PRVNG_DONE;
         buf_puts(&reply.result, resources);
         engine_answer(f->engine, c.flight, &reply);
@@ -547,6 +550,9 @@ Test(surplus, is_found_and_deleted)
         struct fake f;
 
         make_twice(&f);
+        tick(&f, 999);
+        cr_assert_eq(f.n_calls, 0, "not before the settling time is over");
+        tick(&f, 1);
         list(&f, TWO);
         c = taken(&f, CALL_BEGIN);
         cr_assert_eq(verb_of(c), PLAN_DELETE);
@@ -575,6 +581,47 @@ Test(surplus, is_looked_for_again_after_a_crash)
         cr_assert_eq(f.run->status, RUN_SUCCEEDED);
         cr_assert_str_eq(inventory_get(&f.site.inventory, "server.t0")->outputs,
                          "{\"id\":\"b\",\"state\":\"on\"}");
+        fake_deinit(&f);
+}
+
+/* An undo of a delete is a create. */
+Test(surplus, of_what_an_undo_made_again)
+{
+        struct record r = {.type = RECORD_RESOURCE, .key = span_of("server.t0"),
+                           .workflow = span_of("w"), .plugin = span_of("provider/x"),
+                           .spec = span_of("{\"cpu\":7}"), .outputs = span_of("{\"id\":\"z\"}"),
+                           .run = {.bytes = {1}}, .changed = 5};
+        struct op_reply reply = OP_REPLY_NULL;
+        struct engine_call c;
+        struct fake f;
+
+        fake_init(&f);
+        f.plugin->descriptor.settle_ms = 1000;
+        engine_append_site(f.engine, &r);
+        f.verb = PLAN_DELETE;
+        submit(&f, 1, false, ON_FAILURE_ROLLBACK, 0);
+        answer(&f, CALL_READ, PRVNG_NOT_FOUND);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        reopen(&f);
+        engine_rollback(f.engine, f.run, 0, "{}");
+        engine_schedule(f.engine);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE);
+        tick(&f, 60000);
+        c = taken(&f, CALL_BEGIN);
+        cr_assert_eq(verb_of(c), PLAN_CREATE);
+        reply.answer = PRVNG_DONE;
+        buf_puts(&reply.result, "{\"id\":\"b\"}");
+        engine_answer(f.engine, c.flight, &reply);
+        op_reply_deinit(&reply);
+        list(&f, TWO);
+        taken(&f, CALL_BEGIN);
+        crash(&f);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_DONE);
+        list(&f, ONE);
+        cr_assert_eq(f.run->status, RUN_ROLLED_BACK);
+        cr_assert_eq(status(&f, 0), TASK_UNDONE);
+        cr_assert_str_eq(inventory_get(&f.site.inventory, "server.t0")->spec, "{\"cpu\":7}");
+        cr_assert_str_eq(inventory_get(&f.site.inventory, "server.t0")->outputs, "{\"id\":\"b\"}");
         fake_deinit(&f);
 }
 
@@ -717,7 +764,7 @@ static int replan(struct fake *f, unsigned n, const char *const *ids, const char
         for (unsigned i = 0; i < n; i++) {
                 snprintf(keys[i], sizeof(keys[i]), "server.%s", ids[i] + 3);
                 tasks[i] = (struct plan_task){.id = ids[i], .resource = keys[i], .item = ids[i] + 3,
-                                              .server = "", .verb = PLAN_CREATE, .spec = "{\"cpu\":1}",
+                                              .server = "", .verb = f->verb, .spec = "{\"cpu\":1}",
                                               .doc = i ? "{\"kind\":\"server\",\"spec\":{\"cpu\":2}}"
                                                        : first_doc};
         }
@@ -780,6 +827,44 @@ Test(replan, an_attempt_goes_on_under_its_op_id)
         cr_assert_eq(memcmp(&first.op_id, &second.op_id, sizeof(first.op_id)), 0);
         cr_assert_eq(second.attempt, 2);
         cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+/* What is gone has no spec in the inventory any more, so the new plan has another one for its delete. */
+Test(replan, keeps_a_delete_that_is_done)
+{
+        static const char *const ids[] = {"op/t0", "op/t1"};
+        const char *task = NULL;
+        struct fake f;
+
+        fake_init(&f);
+        f.verb = PLAN_DELETE;
+        submit(&f, 2, true, ON_FAILURE_ROLLBACK, 0);
+        answer(&f, CALL_READ, PRVNG_DONE);
+        engine_pause(f.engine, f.run, "{}");
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(replan(&f, 2, ids, "{\"kind\":\"server\",\"spec\":{}}", &task), 0);
+        cr_assert_eq(status(&f, 0), TASK_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+/* The same id, resource and spec; but what was made shall be deleted now. */
+Test(replan, refuses_to_turn_what_was_made_into_a_delete)
+{
+        static const char *const ids[] = {"op/t0"};
+        const char *task = NULL;
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 2, true, ON_FAILURE_ROLLBACK, 0);
+        engine_pause(f.engine, f.run, "{}");
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        f.verb = PLAN_DELETE;
+        cr_assert_eq(replan(&f, 1, ids, DOC, &task), -EINVAL);
+        cr_assert_str_eq(task, "op/t0");
+        f.verb = PLAN_UPDATE;
+        cr_assert_eq(replan(&f, 1, ids, DOC, &task), 0, "the run made it: to update it is to create it");
+        cr_assert_eq(f.run->tasks[0].verb, PLAN_CREATE);
         fake_deinit(&f);
 }
 

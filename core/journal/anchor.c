@@ -10,21 +10,6 @@ void anchor_deinit(struct anchor *a)
         *a = ANCHOR_NULL;
 }
 
-static bool read_digest(const char *text, size_t n, uint8_t ret[32])
-{
-        if (n != 64)
-                return false;
-        for (size_t i = 0; i < 64; i++) {
-                int c = tolower((unsigned char)text[i]);
-                int digit = isdigit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-
-                if (digit < 0)
-                        return false;
-                ret[i / 2] = (uint8_t)(i % 2 ? ret[i / 2] | digit : digit << 4);
-        }
-        return true;
-}
-
 /* "STREAM:SEAL:DIGEST", or only the digest. */
 static bool read_head(const char *text, size_t n, struct audit_head *ret)
 {
@@ -33,14 +18,14 @@ static bool read_head(const char *text, size_t n, struct audit_head *ret)
 
         *ret = (struct audit_head){0};
         if (!colon)
-                return read_digest(text, n, ret->digest);
+                return hex_read(text, n, ret->digest, 32);
         if (colon == text || (size_t)(colon - text) >= sizeof(ret->stream) || !isdigit((unsigned char)colon[1]))
                 return false;
         memcpy(ret->stream, text, (size_t)(colon - text));
         errno = 0;
         ret->seal = strtoull(colon + 1, &end, 10);
         return errno == 0 && ret->seal > 0 && *end == ':' && end < text + n &&
-               read_digest(end + 1, (size_t)(text + n - (end + 1)), ret->digest);
+               hex_read(end + 1, (size_t)(text + n - (end + 1)), ret->digest, 32);
 }
 
 static int add_head(struct anchor *a, const struct audit_head *h)
@@ -105,9 +90,9 @@ void audit_anchor(const struct audit *a, struct buf *line)
         for (uint32_t i = 0; i < a->n; i++) {
                 const struct audit_stream *s = &a->streams[i];
 
-                if ((*s->run && !s->in_flight) || !s->check.head.number)
+                if ((*s->run && !s->in_flight) || !s->cut.number)
                         continue;
-                buf_printf(line, " %s:%llu:", s->name, (unsigned long long)s->check.head.number);
-                buf_hex(line, s->check.head.digest, 32);
+                buf_printf(line, " %s:%llu:", s->name, (unsigned long long)s->cut.number);
+                buf_hex(line, s->cut.digest, 32);
         }
 }

@@ -1,15 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "journal/audit.h"
 
+#include "base/json.h"
 #include "base/strmap.h"
+#include "journal/signer.h"
+
+#define RETENTION_DAYS 30 /* where a workflow says nothing */
 
 /* What the site's stream says of a run. */
 struct audited_run {
         char id[UID_TEXT];
         char *name, *store, *stream;
         bool in_flight;
+        int64_t ended_ms;
         uint32_t n_ended;         /* how often it ended */
         struct audit_head *heads; /* one for each time */
+        bool compacted, is_signed;
+        uint64_t compacted_seq;   /* of the record that says so, and what that says: */
+        uint64_t upto;
+        uint32_t count;
+        uint8_t head[32];
 };
 
 struct auditor {
@@ -18,10 +28,14 @@ struct auditor {
         struct audited_run *runs;
         uint32_t n_runs, cap_runs;
         struct strmap by_id;      /* number of the run + 1 */
+        char (*signers)[SIGNER_PUBLIC];
+        uint32_t n_signers;
         /* The stream that is being verified: */
         const char *name;
         struct audited_run *run;  /* NULL: the site's */
         uint32_t n_end;           /* `end` records so far */
+        uint32_t retention_days;
+        struct sealed cut;
 };
 
 void audit_deinit(struct audit *a)
@@ -43,6 +57,7 @@ static void auditor_deinit(struct auditor *a)
                 free(a->runs[i].heads);
         }
         free(a->runs);
+        free(a->signers);
         strmap_deinit(&a->by_id);
 }
 
@@ -92,19 +107,6 @@ static int add_run(struct auditor *a, const struct record *r)
         return 0;
 }
 
-static bool read_hex(struct span text, uint8_t ret[32])
-{
-        for (size_t i = 0; i < 64; i++) {
-                char c = text.n == 64 ? text.p[i] : 0;
-                int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-
-                if (digit < 0)
-                        return false;
-                ret[i / 2] = (uint8_t)(i % 2 ? ret[i / 2] | digit : digit << 4);
-        }
-        return true;
-}
-
 static int run_ended(struct audited_run *run, const struct record *r)
 {
         struct audit_head *heads = realloc(run->heads, (run->n_ended + 1) * sizeof(*heads));
@@ -113,11 +115,53 @@ static int run_ended(struct audited_run *run, const struct record *r)
                 return error_origin(-ENOMEM);
         run->heads = heads;
         heads[run->n_ended] = (struct audit_head){0};
-        if (!read_hex(r->head, heads[run->n_ended].digest)) /* never what a seal has */
+        if (!hex_read(r->head.p, r->head.n, heads[run->n_ended].digest, 32)) /* never what a seal has */
                 memset(heads[run->n_ended].digest, 0, 32);
         run->n_ended++;
         run->in_flight = false;
+        run->ended_ms = r->at;
         return 0;
+}
+
+static int add_signer(struct auditor *a, const struct record *r)
+{
+        char (*signers)[SIGNER_PUBLIC] = realloc(a->signers, (a->n_signers + 1) * sizeof(*signers));
+
+        if (!signers)
+                return error_origin(-ENOMEM);
+        a->signers = signers;
+        snprintf(signers[a->n_signers++], SIGNER_PUBLIC, "%.*s", (int)r->public.n, r->public.p);
+        return 0;
+}
+
+/* The stream is gone; one of the keys that the site had until now must have signed for it. */
+static int run_compacted(struct auditor *a, struct audited_run *run, const struct record *r)
+{
+        _cleanup_(cleanup_buf) struct buf text = BUF_NULL;
+
+        signer_compacted(a->audit->site, r, &text);
+        if (buf_error(&text))
+                return error_origin(-ENOMEM);
+        run->compacted = true;
+        run->compacted_seq = r->seq;
+        run->upto = r->upto;
+        run->count = r->count;
+        hex_read(r->head.p, r->head.n, run->head, 32);
+        for (uint32_t i = 0; i < a->n_signers; i++)
+                run->is_signed |= signer_verify(span_of(a->signers[i]), text.data, text.n, r->signature);
+        return 0;
+}
+
+static void run_migrated(struct auditor *a, const struct record *r)
+{
+        for (uint32_t i = 0; i < a->n_runs; i++) {
+                char *store = span_eq(r->from, a->runs[i].store) ? strndup(r->to.p, r->to.n) : NULL;
+
+                if (!store)
+                        continue;
+                free(a->runs[i].store);
+                a->runs[i].store = store;
+        }
 }
 
 static int site_record(struct auditor *a, const struct record *r)
@@ -130,24 +174,32 @@ static int site_record(struct auditor *a, const struct record *r)
         }
         if (r->type == RECORD_ACCEPTED)
                 return add_run(a, r);
-        if (r->type != RECORD_ENDED && r->type != RECORD_REOPENED)
-                return 0;
+        if (r->type == RECORD_SIGNER)
+                return add_signer(a, r);
+        if (r->type == RECORD_MIGRATED)
+                run_migrated(a, r);
         run = run_of(a, &r->run);
-        if (!run)
-                return 0;
-        if (r->type == RECORD_ENDED)
+        if (run && r->type == RECORD_ENDED)
                 return run_ended(run, r);
-        run->in_flight = true;
+        if (run && r->type == RECORD_COMPACTED)
+                return run_compacted(a, run, r);
+        if (run && r->type == RECORD_REOPENED)
+                run->in_flight = true;
         return 0;
 }
 
 static int on_record(void *userdata, const struct record *r, const char *line, size_t n_line)
 {
         struct auditor *a = userdata;
+        json_t *logging = NULL;
 
         if (!a->run)
                 return site_record(a, r);
         a->n_end += r->type == RECORD_END;
+        if (r->type == RECORD_RUN && json_parse(r->logging.p, r->logging.n, &logging, NULL) == 0) {
+                a->retention_days = (uint32_t)json_get_int(logging, "retention_days", RETENTION_DAYS);
+                json_decref(logging);
+        }
         return 0;
 }
 
@@ -156,6 +208,8 @@ static int on_seal(void *userdata, const struct sealed *seal)
         struct auditor *a = userdata;
         struct anchor *anchor = a->request->anchor;
 
+        if (a->run && !a->cut.number && a->n_end >= a->run->n_ended + a->run->in_flight)
+                a->cut = *seal;
         for (uint32_t i = 0; a->run && i < a->run->n_ended; i++)
                 if (memcmp(a->run->heads[i].digest, seal->digest, 32) == 0)
                         a->run->heads[i].found = true;
@@ -248,12 +302,35 @@ static int add_stream(struct auditor *a, const char *store, const char *name,
         if (a->run) {
                 memcpy(s->run, a->run->id, sizeof(s->run));
                 s->in_flight = a->run->in_flight;
+                s->compacted = a->run->compacted;
+                s->ended_ms = a->run->ended_ms;
+                s->retention_days = RETENTION_DAYS;
                 s->workflow = strdup(a->run->name);
                 if (!s->workflow)
                         return error_origin(-ENOMEM);
         }
         *ret = s;
         return 0;
+}
+
+/* What stands for a stream that is gone. */
+static void check_compacted(struct auditor *a, struct audit_stream *s)
+{
+        struct anchor *anchor = a->request->anchor;
+
+        s->check.head.seq = a->run->upto;
+        s->check.head.number = a->run->count;
+        memcpy(s->check.head.digest, a->run->head, 32);
+        if (!a->run->is_signed) {
+                s->check.seq = a->run->compacted_seq;
+                journal_check_fail(&s->check, FAULT_CHANGED,
+                                   "record %llu of the site's stream says that this one was compacted; its "
+                                   "signature was not made with a key of this site",
+                                   (unsigned long long)a->run->compacted_seq);
+        }
+        for (uint32_t i = 0; anchor && i < anchor->n; i++) /* its end is known, no longer its parts */
+                if (streq(anchor->heads[i].stream, a->name) && anchor->heads[i].seal <= a->run->count)
+                        anchor->heads[i].found = true;
 }
 
 static int audit_stream(struct auditor *a, struct audited_run *run, char **ret_message)
@@ -267,9 +344,21 @@ static int audit_stream(struct auditor *a, struct audited_run *run, char **ret_m
         a->run = run;
         a->name = run ? run->stream : "site";
         a->n_end = 0;
+        a->retention_days = RETENTION_DAYS;
+        a->cut = (struct sealed){0};
         r = add_stream(a, store, a->name, &s);
         if (r)
                 return error_fold(r);
+        if (run && a->request->want && !a->request->want(a->request->userdata, s)) {
+                free(s->workflow);
+                a->audit->n--;
+                return 0;
+        }
+        if (s->compacted) {
+                check_compacted(a, s);
+                check_anchor(a, &s->check);
+                return 0;
+        }
         r = a->request->journal(a->request->userdata, store, &j, ret_message);
         if (r)
                 return r;
@@ -279,6 +368,8 @@ static int audit_stream(struct auditor *a, struct audited_run *run, char **ret_m
                         *ret_message = strdup(j->message);
                 return r;
         }
+        s->cut = a->cut.number ? a->cut : s->check.head;
+        s->retention_days = a->retention_days;
         if (!s->check.head.number && !s->check.fault) {
                 at_end(&s->check);
                 s->check.segment = 1;
@@ -311,7 +402,7 @@ static int audit_runs(struct auditor *a, char **ret_message)
         return r;
 }
 
-int audit_make(const struct audit_request *request, struct audit *ret, char **ret_message)
+static int make(const struct audit_request *request, struct audit *ret, char **ret_message)
 {
         struct auditor a = {.request = request, .audit = ret};
         struct anchor *anchor = request->anchor;
@@ -329,6 +420,22 @@ int audit_make(const struct audit_request *request, struct audit *ret, char **re
                 r = audit_runs(&a, ret_message);
         auditor_deinit(&a);
         return r;
+}
+
+/* Beside an engine at work a stream may be compacted after the site's stream was read: then the next look
+ * at that knows it. */
+int audit_make(const struct audit_request *request, struct audit *ret, char **ret_message)
+{
+        const struct audit_stream *bad;
+        int r = make(request, ret, ret_message);
+
+        bad = r ? NULL : audit_first_bad(ret);
+        if (!bad || !*bad->run)
+                return r;
+        audit_deinit(ret);
+        for (uint32_t i = 0; request->anchor && i < request->anchor->n; i++)
+                request->anchor->heads[i].found = false;
+        return make(request, ret, ret_message);
 }
 
 const struct audit_stream *audit_first_bad(const struct audit *a)

@@ -51,7 +51,13 @@ struct audit_stream {
         char run[UID_TEXT];      /* "": the site's */
         char *workflow;          /* of the run, or NULL */
         bool in_flight;
+        bool compacted;          /* removed: what it was is signed, and nothing of it was read */
+        int64_t ended_ms;        /* of a run that ended, wall clock */
+        uint32_t retention_days; /* of a run, as its workflow says; 30 if it says nothing */
         struct journal_check check;
+        /* Up to here the stream belongs to what the site's stream says: a run may have gone on since
+         * that was read. */
+        struct sealed cut;
 };
 
 struct audit {
@@ -71,6 +77,9 @@ struct audit_request {
         const char *run;        /* only this one: a run's id, or a workflow's name for its latest
                                  * run; NULL: all */
         struct anchor *anchor;  /* or NULL; marks the heads that were found */
+
+        /* Or these, by what the site's stream says of them: no `check` yet. NULL: all. */
+        bool (*want)(void *userdata, const struct audit_stream *run);
 };
 
 /* 0: look at the streams; AUDIT_E_NO_RUN; a condition of journal.h with *ret_message; -errno. *ret is to

@@ -35,6 +35,7 @@ static void site_run_line(struct buf *b, const struct run *run)
         STRING(b, run, stream);
         NUMBER(b, run, accepted_ms);
         NUMBER(b, run, closed);
+        NUMBER(b, run, compacted);
         if (run->closed) {
                 STRING(b, run, kind);
                 STRING(b, run, who);
@@ -185,6 +186,7 @@ static void attempt_line(struct buf *b, const struct attempt *a)
         uid(b, "op_id", &a->op_id);
         NUMBER(b, a, role);
         NUMBER(b, a, verb);
+        NUMBER(b, a, outer);
         NUMBER(b, a, again);
         NUMBER(b, a, number);
         NUMBER(b, a, answer);
@@ -230,6 +232,7 @@ static void task_line(struct buf *b, const struct run *run, uint32_t number)
         NUMBER(b, t, drift);
         NUMBER(b, t, undo);
         NUMBER(b, t, redo);
+        NUMBER(b, t, caused);
         NUMBER(b, t, checkpoint);
         NUMBER(b, t, started_s);
         NUMBER(b, t, ended_s);

@@ -8,6 +8,8 @@
 
 #include <sys/random.h>
 
+#define PLAN_BATCH (4u << 20) /* bytes */
+
 int journal_fail(struct journal *j, int condition, const char *format, ...)
 {
         char *message = NULL;
@@ -266,7 +268,7 @@ void stream_sealed(struct stream *s, uint64_t from, uint64_t end, uint64_t seal,
                    const uint8_t digest[32])
 {
         s->last = (struct mark){.segment = s->segment, .from = from, .end = end, .seal = seal,
-                                 .seq = s->seq};
+                                .seq = s->seq};
         memcpy(s->last.salt, s->salt, sizeof(s->salt));
         memcpy(s->last.after, s->digest, 32);
         memcpy(s->last.digest, digest, 32);
@@ -280,7 +282,7 @@ void stream_sealed(struct stream *s, uint64_t from, uint64_t end, uint64_t seal,
         s->plan_pending = false;
 }
 
-int stream_commit(struct stream *s)
+static int commit_batch(struct stream *s)
 {
         uint8_t digest[32];
         int r;
@@ -315,4 +317,49 @@ int stream_commit(struct stream *s)
         if (s->pending.cap > 4u << 20) /* a plan was written: give its memory back */
                 buf_deinit(&s->pending);
         return 0;
+}
+
+/* Where the first batch of a long text ends: behind a line, at about that many bytes. */
+static const char *cut(const char *p, const char *end, size_t n, uint64_t *ret_lines)
+{
+        const char *stop = (size_t)(end - p) > n ? p + n : end;
+        uint64_t lines = 0;
+
+        while (p < stop) {
+                p = (const char *)memchr(p, '\n', (size_t)(end - p)) + 1;
+                lines++;
+        }
+        *ret_lines = lines;
+        return p;
+}
+
+/* A plan may be large. Nobody is told of the run before all of it is durable, and what a crash leaves of
+ * it before is removed: so it need not be one batch. Smaller ones, in several segments, are read back
+ * while the disk brings the next. */
+static int commit_plan(struct stream *s)
+{
+        _cleanup_(cleanup_buf) struct buf plan = s->pending;
+        const char *p = plan.data, *end = p + plan.n, *next;
+        bool planned = s->plan_pending;
+        uint64_t seq = s->seq;
+        int r = 0;
+
+        s->pending = BUF_NULL;
+        for (; p < end && r == 0; p = next) {
+                next = cut(p, end, PLAN_BATCH, &s->n_pending);
+                buf_append(&s->pending, p, (size_t)(next - p));
+                s->seq = s->last.seq + s->n_pending;
+                s->plan_pending = planned && next == end;
+                r = commit_batch(s);
+        }
+        s->seq = seq;
+        return r;
+}
+
+int stream_commit(struct stream *s)
+{
+        if (s->seal == 0 && s->pending.n > JOURNAL_SEGMENT_MAX && buf_error(&s->pending) == 0 &&
+            !s->journal->failed)
+                return commit_plan(s);
+        return commit_batch(s);
 }

@@ -32,7 +32,7 @@
 #include "journal/record.h"
 #include "plugin/plugin.h"
 
-#define JOURNAL_SEGMENT_MAX (64u << 20) /* bytes, after which the next batch opens a segment */
+#define JOURNAL_SEGMENT_MAX (16u << 20) /* bytes, after which the next batch opens a segment */
 
 /* Conditions, beside -errno. Each comes with a message. */
 enum {
@@ -126,7 +126,8 @@ int journal_remove(struct journal *j, const char *name);
 /* Adds a record to the pending batch and numbers it. Memory problems show at stream_commit. */
 void stream_append(struct stream *s, struct record *r);
 
-/* Seals the pending batch, if there is one, and appends it durably. */
+/* Seals the pending batch, if there is one, and appends it durably. A long first one of a stream becomes
+ * several: a crash may leave a part of it, of which nobody was told. */
 int stream_commit(struct stream *s);
 
 static inline void cleanup_journal(struct journal **j)

@@ -33,10 +33,11 @@ static int deliver(struct reader *r, const char *p, const char *end)
 {
         struct stream *s = r->stream;
 
+        struct record record;
+
         for (uint64_t line = r->line + 1; p < end; line++) {
                 const char *nl = line_end(p, end);
                 size_t column = 0;
-                struct record record;
                 int q;
 
                 assert(nl);
@@ -65,16 +66,6 @@ static int deliver(struct reader *r, const char *p, const char *end)
         return 0;
 }
 
-/* The records of a batch without handing them on. */
-static uint64_t count_lines(const char *p, const char *end)
-{
-        uint64_t n = 0;
-
-        for (; p < end && (p = line_end(p, end)); p++)
-                n++;
-        return n;
-}
-
 enum { SEGMENT_E_UNREADABLE = 100 };
 
 static int check_format(struct reader *r, const char *p, const char *end, uint8_t salt[16])
@@ -93,12 +84,17 @@ static int check_format(struct reader *r, const char *p, const char *end, uint8_
         return 0;
 }
 
-/* The seal that closes the batch at `p`: its line, or NULL. */
-static const char *find_seal(const char *p, const char *end, struct seal *ret_seal)
+/* The seal that closes the batch at `p`: its line, or NULL. Counts the lines before it. */
+static const char *find_seal(const char *p, const char *end, struct seal *ret_seal,
+                             uint64_t *ret_lines)
 {
-        for (const char *nl; p < end && (nl = line_end(p, end)); p = nl + 1)
-                if (startswith(p, "{\"seal\":"))
+        uint64_t n = 0;
+
+        for (const char *nl; p < end && (nl = line_end(p, end)); p = nl + 1, n++)
+                if (nl - p > 8 && memcmp(p, "{\"seal\":", 8) == 0) {
+                        *ret_lines = n;
                         return seal_read(p, (size_t)(nl - p), ret_seal) ? p : NULL;
+                }
         return NULL;
 }
 
@@ -137,8 +133,8 @@ static int read_batches(struct reader *r, const char *data, uint64_t base, const
 
         while (p < end && r->valid < r->until) {
                 struct seal seal;
-                const char *line = find_seal(p, end, &seal);
                 uint64_t n_lines;
+                const char *line = find_seal(p, end, &seal, &n_lines);
 
                 if (!line || seal.number != s->seal + 1 || memcmp(seal.after, s->digest, 32) != 0)
                         break;
@@ -146,7 +142,6 @@ static int read_batches(struct reader *r, const char *data, uint64_t base, const
                                 (size_t)(line - p), digest);
                 if (q)
                         return error_fold(q);
-                n_lines = count_lines(p, line);
                 if (memcmp(digest, seal.digest, 32) != 0 ||
                     n_lines - (startswith(p, "{\"segment\":") != NULL) != seal.n_records)
                         break;
@@ -237,11 +232,12 @@ static bool stands(const struct shortcut *by, const struct buf *data)
         uint64_t n = at->end - at->from;
         const char *p = buf_str(data), *line;
         uint8_t digest[32];
+        uint64_t n_lines;
         struct seal seal;
 
         if (at->end <= at->from || n > data->n || p[n - 1] != '\n')
                 return false;
-        line = find_seal(p, p + n, &seal);
+        line = find_seal(p, p + n, &seal, &n_lines);
         return line && line_end(line, p + n) + 1 == p + n && seal.number == at->seal &&
                memcmp(seal.after, at->after, 32) == 0 && memcmp(seal.digest, at->digest, 32) == 0 &&
                seal_digest(at->after, at->salt, at->segment, at->seal, p, (size_t)(line - p),

@@ -44,13 +44,22 @@ static const struct {
                              MEMBERS(M(key, STRING, 0), M(workflow, STRING, 0),
                                      M(plugin, STRING, 0), M(spec, JSON, 0), M(outputs, JSON, 0),
                                      M(builds_on, STRING, OPTIONAL), M(op_id, ID, OPTIONAL),
-                                     M(run, ID, 0), M(changed, I64, 0))},
+                                     M(run, ID, 0), M(changed, I64, 0),
+                                     M(who, JSON, OPTIONAL))},
         [RECORD_GONE] = {"gone", MEMBERS(M(key, STRING, 0), M(run, ID, 0))},
         [RECORD_ENDED] = {"ended", MEMBERS(M(run, ID, 0), M(status, STRING, 0),
                                            M(count, U32, OPTIONAL), M(head, STRING, 0))},
         [RECORD_REOPENED] = {"reopened", MEMBERS(M(run, ID, 0), M(upto, U64, 0), M(who, JSON, 0),
                                                  M(claims, JSON, 0))},
         [RECORD_CLAIM] = {"claim", MEMBERS(M(run, ID, 0), M(claims, JSON, 0))},
+        [RECORD_SIGNER] = {"signer", MEMBERS(M(public, STRING, 0))},
+        [RECORD_COMPACTED] = {"compacted",
+                              MEMBERS(M(run, ID, 0), M(upto, U64, 0), M(count, U32, 0),
+                                      M(head, STRING, 0), M(who, JSON, 0), M(signature, STRING, 0))},
+        [RECORD_RESTORED] = {"restored", MEMBERS(M(file, STRING, 0), M(head, STRING, 0),
+                                                 M(who, JSON, 0))},
+        [RECORD_MIGRATED] = {"migrated", MEMBERS(M(from, STRING, 0), M(to, STRING, 0),
+                                                 M(who, JSON, 0))},
         [RECORD_RUN] = {"run",
                         MEMBERS(M(run, ID, 0), M(name, STRING, 0), M(kind, STRING, 0),
                                 M(who, JSON, 0), M(folder, STRING, OPTIONAL),
@@ -151,6 +160,19 @@ static bool is_default(const struct member *m, const void *at)
         return false;
 }
 
+/* One of ours: it needs no escapes. */
+static void write_name(struct buf *b, const char *name)
+{
+        size_t n = strlen(name);
+        char *p = buf_reserve(b, n + 2);
+
+        if (!p)
+                return;
+        p[0] = p[n + 1] = '"';
+        memcpy(p + 1, name, n);
+        buf_advance(b, n + 2);
+}
+
 static void write_member(struct buf *b, const struct member *m, const void *at)
 {
         const struct span *span = at;
@@ -182,15 +204,15 @@ static void write_member(struct buf *b, const struct member *m, const void *at)
                 buf_append(b, text, UID_TEXT + 1);
                 break;
         case CLASS:
-                buf_json(b, op_class_name(*(const int32_t *)at));
+                write_name(b, op_class_name(*(const int32_t *)at));
                 break;
         case EFFECT:
-                buf_json(b, op_effect_name(*(const uint32_t *)at));
+                write_name(b, op_effect_name(*(const uint32_t *)at));
                 break;
         }
 }
 
-/* "123,\"at\":1795349410206,\"type\":\"": many records share their millisecond. */
+/* {"seq":123,"at":1795349410206,"type": -- many records share their millisecond. */
 static char *write_head(char *p, const struct record *r)
 {
         static __thread char text[U64_TEXT + 1];
@@ -208,7 +230,7 @@ static char *write_head(char *p, const struct record *r)
                 at = r->at;
         }
         p = mempcpy(p, text, n_text);
-        return mempcpy(p, ",\"type\":\"", 9);
+        return mempcpy(p, ",\"type\":", 8);
 }
 
 void record_write(struct buf *b, const struct record *r)
@@ -219,8 +241,7 @@ void record_write(struct buf *b, const struct record *r)
         if (!p)
                 return;
         buf_advance(b, (size_t)(write_head(p, r) - p));
-        buf_puts(b, types[r->type].name);
-        buf_putc(b, '"');
+        write_name(b, types[r->type].name);
         for (const struct member *m = types[r->type].members; m->name; m++) {
                 const void *at = (const char *)r + m->offset;
 
@@ -279,16 +300,21 @@ static bool skip_string(struct scanner *s, bool *ret_escapes)
 {
         bool escapes = false;
 
-        for (; s->p < s->end; s->p++) {
-                if (*s->p == '\\') {
-                        escapes = true;
-                        s->p++;
-                } else if (*s->p == '"') {
-                        s->p++;
+        for (const char *p = s->p, *end = s->end; p < end; p++) {
+                p += buf_json_plain(p, (size_t)(end - p));
+                if (p == end)
+                        break;
+                if (*p == '"') {
+                        s->p = p + 1;
                         *ret_escapes = escapes;
                         return true;
                 }
+                if (*p == '\\') {
+                        escapes = true;
+                        p++;
+                }
         }
+        s->p = s->end;
         return false;
 }
 
@@ -363,27 +389,41 @@ static bool scan_string(struct scanner *s, struct span *ret)
 /* A whole JSON value: to the comma or bracket that ends it. */
 static bool scan_json(struct scanner *s, struct span *ret)
 {
-        const char *from = s->p;
+        const char *from = s->p, *p = from, *end = s->end;
         unsigned depth = 0;
-        bool escapes;
 
-        while (s->p < s->end) {
-                char c = *s->p;
-
-                if (depth == 0 && (c == ',' || c == '}' || c == ']'))
+        for (; p < end; p++) {
+                switch (*p) {
+                case '"': /* short ones mostly */
+                        for (p++; p < end && *p != '"'; p++)
+                                p += *p == '\\';
+                        if (p >= end)
+                                return false;
                         break;
-                s->p++;
-                if (c == '"' && !skip_string(s, &escapes))
-                        return false;
-                if (c == '{' || c == '[')
+                case '{':
+                case '[':
                         depth++;
-                else if (c == '}' || c == ']')
+                        break;
+                case '}':
+                case ']':
+                        if (depth == 0)
+                                goto end;
                         depth--;
+                        break;
+                case ',':
+                        if (depth == 0)
+                                goto end;
+                        break;
+                default:
+                        break;
+                }
         }
-        *ret = span_n(from, (size_t)(s->p - from));
+end:
+        s->p = p;
+        *ret = span_n(from, (size_t)(p - from));
         if (ret->n == 4 && memcmp(from, "null", 4) == 0)
                 *ret = span_n(NULL, 0);
-        return s->p > from && depth == 0;
+        return p > from && depth == 0;
 }
 
 static bool scan_effect(struct span name, uint32_t *ret)
@@ -429,10 +469,10 @@ static bool scan_type(struct scanner *s, enum record_type *ret)
 {
         struct span name;
 
-        if (!scan_string(s, &name))
+        if (!scan_string(s, &name) || !name.n)
                 return false;
         for (unsigned t = 0; t < N_RECORD_TYPES; t++)
-                if (span_eq(name, types[t].name)) {
+                if (types[t].name[0] == *name.p && span_eq(name, types[t].name)) {
                         *ret = t;
                         return true;
                 }
@@ -460,14 +500,13 @@ int record_read(const char *line, size_t n_line, struct record_scratch *scratch,
                 struct record *ret_record, size_t *ret_column)
 {
         struct scanner s = {.p = line, .end = line + n_line, .scratch = &scratch->pieces};
-        struct record r = {0};
 
-        if (!scan_record(&s, &r)) {
+        memset(ret_record, 0, sizeof(*ret_record));
+        if (!scan_record(&s, ret_record)) {
                 if (ret_column)
                         *ret_column = (size_t)(s.p - line) + 1;
                 return error_origin(-EBADMSG);
         }
-        *ret_record = r;
         return 0;
 }
 

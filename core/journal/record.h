@@ -31,6 +31,10 @@ enum record_type {
         RECORD_ENDED,    /* ... its claims are free again */
         RECORD_REOPENED, /* a run that ended is in flight again and holds these claims */
         RECORD_CLAIM,    /* a run in flight claims more */
+        RECORD_SIGNER,   /* the public half of the key that signs for this site */
+        RECORD_COMPACTED, /* the stream of a run that ended is removed: what it was, signed */
+        RECORD_RESTORED, /* a command: this journal came out of a backup */
+        RECORD_MIGRATED, /* a command: what one store held, another one holds */
 
         /* Run stream, "run-<ULID>". First the plan: */
         RECORD_RUN,
@@ -125,6 +129,7 @@ struct record {
         struct span id, name, kind, status, host, version, store, stream, head;
         struct span key, workflow, plugin, builds_on, server, item, verb, reason;
         struct span on_failure, target, backoff, folder, file, message, field, token;
+        struct span from, to, public, signature;
 
         /* Whole JSON values. */
         struct span who, claims, spec, outputs, request, former, doc, definition, difference;
@@ -145,7 +150,8 @@ void record_scratch_clear(struct record_scratch *scratch);
 void record_scratch_deinit(struct record_scratch *scratch);
 
 /* Reads one line (without its newline). The record's spans point into the line or the scratch. -EBADMSG
- * if the line is not exactly what record_write makes; *ret_column then says where (from 1). */
+ * if the line is not exactly what record_write makes; *ret_column then says where (from 1), and the
+ * record is of no use. */
 int record_read(const char *line, size_t n_line, struct record_scratch *scratch,
                 struct record *ret_record, size_t *ret_column);
 

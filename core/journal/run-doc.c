@@ -11,6 +11,7 @@
 
 #define LOOK_BACK 4    /* documents kept whole that a new one is compared with */
 #define NAME      '\1' /* stands for the name in quotes */
+#define SPEC      ",\"spec\":" /* its last member */
 
 /* "taskserv.containerd@web-0": containerd */
 static struct span name_of(struct span key)
@@ -75,6 +76,30 @@ static uint32_t common_end(const char *a, const char *b, uint32_t most)
         return n;
 }
 
+/* Is it that document but for the name, as nearly all are? */
+static bool same_but_name(const struct run *run, uint32_t i, struct span doc, struct span name)
+{
+        const struct whole_doc *w = &run->wholes[i];
+        const char *p = run->text + w->text, *end = p + w->n, *mark;
+        const char *d = doc.p, *doc_end = d + doc.n;
+
+        for (;; p = mark + 1) {
+                size_t n;
+
+                mark = memchr(p, NAME, (size_t)(end - p));
+                n = (size_t)((mark ?: end) - p);
+                if ((size_t)(doc_end - d) < n || memcmp(d, p, n) != 0)
+                        return false;
+                d += n;
+                if (!mark)
+                        return d == doc_end;
+                if ((size_t)(doc_end - d) < name.n + 2 || *d != '"' ||
+                    memcmp(d + 1, name.p, name.n) != 0 || d[name.n + 1] != '"')
+                        return false;
+                d += name.n + 2;
+        }
+}
+
 static struct doc_part compare(const struct run *run, uint32_t i, struct span doc)
 {
         const struct whole_doc *w = &run->wholes[i];
@@ -95,9 +120,11 @@ static uint32_t likeness(const struct doc_part *p)
 
 static int add_whole(struct run *run, struct span doc)
 {
+        const char *spec = memmem(doc.p, doc.n, SPEC, sizeof(SPEC) - 1);
         struct whole_doc w = {.n = (uint32_t)doc.n};
         int q;
 
+        w.spec = spec ? (uint32_t)(spec - doc.p + (ptrdiff_t)sizeof(SPEC) - 1) : w.n;
         q = run_add_text(run, doc, &w.text);
         q = q ?: GROW(run->wholes, run->n_wholes, run->cap_wholes);
         if (q == 0)
@@ -107,11 +134,17 @@ static int add_whole(struct run *run, struct span doc)
 
 int doc_split(struct run *run, struct span key, struct span doc, struct doc_part *ret_part)
 {
+        struct span name = name_of(key);
         struct doc_part best = {0};
         int q;
 
+        for (uint32_t i = run->n_wholes; name.n && i-- > 0 && i + LOOK_BACK >= run->n_wholes;)
+                if (run->wholes[i].n <= UINT16_MAX && same_but_name(run, i, doc, name)) {
+                        *ret_part = (struct doc_part){.whole = i, .start = (uint16_t)run->wholes[i].n};
+                        return 0;
+                }
         buf_clear(run->doc);
-        shorten(doc, name_of(key), run->doc);
+        shorten(doc, name, run->doc);
         if (buf_error(run->doc))
                 return error_origin(-ENOMEM);
         doc = span_n(run->doc->data, run->doc->n);
@@ -143,24 +176,36 @@ int doc_add(struct run *run, const struct doc_part *part)
         return q ?: run_add_text(run, part->rest, NULL);
 }
 
+/* What is left of a task's document: its lengths, then what stands between. */
+static const char *rest_of(const struct run *run, const struct task *t, uint16_t lengths[2])
+{
+        const char *p = task_uses(run, t);
+
+        p += strlen(p) + 1;
+        if (t->has_waits)
+                p += strlen(p) + 1;
+        memcpy(lengths, p, 2 * sizeof(*lengths));
+        return p + 2 * sizeof(*lengths);
+}
+
 void task_doc_append(const struct run *run, const struct task *t, struct buf *b)
 {
-        const char *p = task_uses(run, t), *whole;
-        struct span name;
+        const struct whole_doc *w = &run->wholes[t->whole];
         uint16_t lengths[2];
+        const char *rest;
+        struct span name;
 
         if (t->n_doc == 0)
                 return;
         name = name_of(span_n(task_key(run, t), t->n_key));
-        p += strlen(p) + 1;
-        if (t->has_waits)
-                p += strlen(p) + 1;
-        memcpy(lengths, p, sizeof(lengths));
-        p += sizeof(lengths);
-        whole = run->text + run->wholes[t->whole].text;
-        lengthen(whole, lengths[0], name, b);
-        lengthen(p, strlen(p), name, b);
-        lengthen(whole + run->wholes[t->whole].n - lengths[1], lengths[1], name, b);
+        rest = rest_of(run, t, lengths);
+        if (!*rest && lengths[0] + (uint32_t)lengths[1] == w->n) {
+                lengthen(run->text + w->text, w->n, name, b);
+                return;
+        }
+        lengthen(run->text + w->text, lengths[0], name, b);
+        lengthen(rest, strlen(rest), name, b);
+        lengthen(run->text + w->text + w->n - lengths[1], lengths[1], name, b);
 }
 
 const char *task_doc(const struct run *run, const struct task *t)
@@ -172,7 +217,25 @@ const char *task_doc(const struct run *run, const struct task *t)
 
 struct span task_spec(const struct run *run, const struct task *t)
 {
-        const char *doc = task_doc(run, t), *spec = strstr(doc, ",\"spec\":");
+        const struct whole_doc *w = &run->wholes[t->whole];
+        const char *doc, *spec, *rest;
+        uint16_t lengths[2];
+        bool same;
 
-        return spec ? span_n(spec + 8, (size_t)(doc + run->doc->n - 1 - (spec + 8))) : span_of("{}");
+        if (t->n_doc == 0)
+                return span_of("{}");
+        rest = rest_of(run, t, lengths);
+        same = !*rest && lengths[0] + (uint32_t)lengths[1] == w->n;
+        if (w->spec < w->n && (same || lengths[1] >= w->n - w->spec)) { /* nearly always */
+                buf_clear(run->doc);
+                lengthen(run->text + w->text + w->spec, w->n - 1 - w->spec,
+                         name_of(span_n(task_key(run, t), t->n_key)), run->doc);
+                return span_n(buf_str(run->doc), run->doc->n);
+        }
+        doc = task_doc(run, t);
+        spec = strstr(doc, SPEC);
+        if (!spec)
+                return span_of("{}");
+        spec += sizeof(SPEC) - 1;
+        return span_n(spec, (size_t)(doc + run->doc->n - 1 - spec));
 }

@@ -20,16 +20,21 @@ static bool fully_succeeded(const struct operation *o)
         return o->n_good == o->n_tasks;
 }
 
+static bool failed_and_left(const struct run *run, const struct task *t)
+{
+        const struct task_note *note = note_of(run, t);
+
+        return t->status == TASK_FAILED && note && note->effect != PRVNG_EFFECT_NONE;
+}
+
 bool run_undoable(const struct run *run, uint32_t task)
 {
         const struct task *t = &run->tasks[task];
-        const struct task_note *note = note_of(run, t);
 
         if (task_is_join(t) || t->verb == VERB_CHECK)
                 return false;
-        if (t->status == TASK_FAILED)
-                return note && note->effect != PRVNG_EFFECT_NONE;
-        return t->status == TASK_SUCCEEDED || t->status == TASK_UNDO_FAILED;
+        return t->caused || t->status == TASK_SUCCEEDED || t->status == TASK_UNDO_FAILED ||
+               failed_and_left(run, t);
 }
 
 bool run_in_rollback(const struct run *run, uint32_t task, uint32_t checkpoint, bool preserve)
@@ -187,7 +192,8 @@ static void choose(struct run *run, uint32_t operation)
                                  (follows && t->status == TASK_SKIPPED));
                 if (!again)
                         continue;
-                t->redo = t->status == TASK_FAILED && t->verb == VERB_CREATE && run_undoable(run, i);
+                t->caused |= t->status == TASK_UNDO_FAILED && t->verb == VERB_CREATE;
+                t->redo = t->verb == VERB_CREATE && failed_and_left(run, t);
                 set_status(run, t, TASK_WAITING);
                 t->started_s = t->ended_s = 0;
         }

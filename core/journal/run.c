@@ -210,6 +210,13 @@ static int apply_undo(struct run *run, struct task *t, const struct record *r)
 }
 
 /* The result is known and durable; what was made beside it is looked for. */
+static enum task_status running_status(const struct task *t)
+{
+        const struct attempt *a = t->attempt;
+
+        return a->role == ROLE_UNDO || a->outer == ROLE_UNDO ? TASK_UNDOING : TASK_RUNNING;
+}
+
 static int apply_made(struct run *run, struct task *t, const struct record *r)
 {
         struct task_note *n;
@@ -221,26 +228,44 @@ static int apply_made(struct run *run, struct task *t, const struct record *r)
         if (q)
                 return error_fold(q);
         n->made_by = t->attempt->op_id;
-        set_status(run, t, TASK_RUNNING);
+        set_status(run, t, running_status(t));
         return set_string(&n->made, r->outputs.n ? r->outputs : span_of("{}"));
 }
 
 static int apply_surplus(struct run *run, struct task *t, const struct record *r)
 {
-        if (!t->attempt || !task_made(run, t))
+        struct attempt *old = t->attempt;
+        uint8_t outer;
+        char *spec;
+        int q;
+
+        if (!old || !task_made(run, t))
                 return error_origin(-EBADMSG);
-        set_status(run, t, TASK_RUNNING);
-        return new_attempt(run, t, r, ROLE_SURPLUS, VERB_DELETE);
+        outer = old->role == ROLE_SURPLUS ? old->outer : old->role;
+        spec = steal(&old->spec);
+        q = new_attempt(run, t, r, ROLE_SURPLUS, VERB_DELETE);
+        if (q) {
+                free(spec);
+                return error_fold(q);
+        }
+        t->attempt->outer = outer;
+        t->attempt->spec = spec;
+        set_status(run, t, running_status(t));
+        return 0;
 }
 
 /* The attempt stays, so that the task counts as one that has begun, but its request is done. */
 static int apply_removed(struct run *run, struct task *t)
 {
-        if (!t->attempt || t->attempt->role != ROLE_SURPLUS)
+        struct attempt *a = t->attempt;
+
+        if (!a || a->role != ROLE_SURPLUS)
                 return error_origin(-EBADMSG);
-        t->attempt->role = ROLE_TASK;
-        free(steal(&t->attempt->token));
-        set_status(run, t, TASK_RUNNING);
+        a->role = a->outer;
+        a->verb = VERB_CREATE;
+        a->outer = ROLE_TASK;
+        free(steal(&a->token));
+        set_status(run, t, running_status(t));
         return 0;
 }
 
@@ -253,11 +278,6 @@ static int apply_wait(struct run *run, struct task *t, const struct record *r)
         if (q == 0 && since)
                 run->notes[t->note - 1].since_ms = since;
         return q;
-}
-
-static enum task_status running_status(const struct task *t)
-{
-        return t->attempt->role == ROLE_UNDO ? TASK_UNDOING : TASK_RUNNING;
 }
 
 static int apply_begin(struct run *run, struct task *t, const struct record *r)
@@ -283,7 +303,7 @@ static int apply_token(struct run *run, struct task *t, const struct record *r)
                 return error_origin(-ENOMEM);
         free(t->attempt->token);
         t->attempt->token = token;
-        set_status(run, t, t->attempt->role == ROLE_UNDO ? TASK_UNDOING : TASK_PENDING);
+        set_status(run, t, running_status(t) == TASK_UNDOING ? TASK_UNDOING : TASK_PENDING);
         return 0;
 }
 
@@ -317,7 +337,8 @@ static int apply_end_of_task(struct run *run, struct site *site, struct task *t,
                         t->drift = 1;
                         run->n_drift++;
                 }
-                set_status(run, t, r->answer == PRVNG_UNCHANGED ? TASK_UNCHANGED : TASK_SUCCEEDED);
+                set_status(run, t, r->answer == PRVNG_UNCHANGED && !t->caused ? TASK_UNCHANGED
+                                                                              : TASK_SUCCEEDED);
         }
         if (q)
                 return error_fold(q);
@@ -340,6 +361,8 @@ static int apply_redo(struct run *run, struct task *t, const struct record *r)
                 set_status(run, t, TASK_READY);
                 return enqueue(run, r->task);
         }
+        if (t->note && run->notes[t->note - 1].effect == PRVNG_EFFECT_NONE) /* of the undo: it is still there */
+                run->notes[t->note - 1].effect = PRVNG_EFFECT_PARTIAL;
         set_status(run, t, TASK_FAILED);
         t->ended_s = since_start(run, r->at);
         return settle(run, r->task);
@@ -360,6 +383,8 @@ static int apply_end_of_undo(struct run *run, struct site *site, struct task *t,
                 q = undo_inventory(run, site, t, r);
         if (q)
                 return error_fold(q);
+        if (t->note)
+                free(steal(&run->notes[t->note - 1].made));
         if (t->redo)
                 return apply_redo(run, t, r);
         if (!t->undo) {
@@ -368,6 +393,7 @@ static int apply_end_of_undo(struct run *run, struct site *site, struct task *t,
         }
         t->undo = 0;
         free_attempt(run, t);
+        t->caused &= r->type != RECORD_UNDONE;
         set_status(run, t, r->type == RECORD_UNDONE ? TASK_UNDONE : TASK_UNDO_FAILED);
         return settle_undo(run, r->task);
 }

@@ -12,7 +12,7 @@
  * raise SNAPSHOT_VERSION if the bytes change, then write the new size here.
  */
 #if defined(__LP64__)
-static_assert(sizeof(struct site) == 664, "struct site changed: see above");
+static_assert(sizeof(struct site) == 680, "struct site changed: see above");
 static_assert(sizeof(struct run) == 536, "struct run changed: see above");
 static_assert(sizeof(struct task) == 64, "struct task changed: see above");
 static_assert(sizeof(struct attempt) == 72, "struct attempt changed: see above");
@@ -22,7 +22,7 @@ static_assert(sizeof(struct lane) == 40, "struct lane changed: see above");
 static_assert(sizeof(struct checkpoint) == 24, "struct checkpoint changed: see above");
 static_assert(sizeof(struct resource) == 120, "struct resource changed: see above");
 static_assert(sizeof(struct inventory) == 544, "struct inventory changed: see above");
-static_assert(sizeof(struct whole_doc) == 8, "struct whole_doc changed: see above");
+static_assert(sizeof(struct whole_doc) == 12, "struct whole_doc changed: see above");
 static_assert(N_RUN_STATUSES == 9 && N_TASK_STATUSES == 14, "statuses changed: see above");
 #endif
 

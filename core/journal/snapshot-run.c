@@ -53,7 +53,8 @@ static void pack_queues(struct buf *b, const struct run *run)
         }
 }
 
-enum { HAS_UNMET = 1, HAS_STARTED = 2, HAS_CHECKPOINT = 4, HAS_NOTE = 8, HAS_ATTEMPT = 16 };
+enum { HAS_UNMET = 1, HAS_STARTED = 2, HAS_CHECKPOINT = 4, HAS_NOTE = 8, HAS_ATTEMPT = 16,
+       HAS_CAUSED = 32 };
 
 static void pack_task(struct buf *b, const struct task *t)
 {
@@ -64,7 +65,7 @@ static void pack_task(struct buf *b, const struct task *t)
         *p++ = (char)(t->status | t->blocked << 4 | t->drift << 5 | t->undo << 6 | t->redo << 7);
         *p++ = (char)((t->n_unmet ? HAS_UNMET : 0) | (t->started_s || t->ended_s ? HAS_STARTED : 0) |
                       (t->checkpoint ? HAS_CHECKPOINT : 0) | (t->note ? HAS_NOTE : 0) |
-                      (t->attempt ? HAS_ATTEMPT : 0));
+                      (t->attempt ? HAS_ATTEMPT : 0) | (t->caused ? HAS_CAUSED : 0));
         if (t->n_unmet)
                 p = pack_number(p, t->n_unmet);
         if (t->started_s || t->ended_s) {
@@ -92,6 +93,7 @@ static void pack_attempt(struct buf *b, const struct attempt *a)
         pack_uid(b, &a->op_id);
         pack_u64(b, a->role);
         pack_u64(b, a->verb);
+        pack_u64(b, a->outer);
         pack_u64(b, a->again);
         pack_u64(b, a->number);
         pack_i64(b, a->answer);
@@ -120,7 +122,8 @@ static void pack_tasks(struct buf *b, const struct run *run)
 static bool was_gone(const struct task *t, const struct resource *r)
 {
         if (r && r->workflow)
-                return t->verb == VERB_DELETE && task_status_good(t->status);
+                return t->verb == VERB_DELETE &&
+                       (task_status_good(t->status) || t->status == TASK_UNDONE);
         return t->status != TASK_SKIPPED &&
                (t->redo || t->attempt || t->started_s || t->status == TASK_READY);
 }
@@ -252,6 +255,7 @@ static int unpack_attempt(struct unpack *u, struct run *run, struct task *t)
         unpack_bytes(u, &a.op_id, sizeof(a.op_id));
         a.role = (uint8_t)unpack_max(u, ROLE_SURPLUS);
         a.verb = (uint8_t)unpack_max(u, VERB_JOIN);
+        a.outer = (uint8_t)unpack_max(u, ROLE_SURPLUS);
         a.again = unpack_max(u, 1);
         a.number = unpack_u32(u);
         a.answer = (int32_t)unpack_i64(u);
@@ -286,6 +290,7 @@ static int unpack_task(struct unpack *u, struct run *run, struct task *t)
         t->drift = state >> 5 & 1;
         t->undo = state >> 6 & 1;
         t->redo = state >> 7 & 1;
+        t->caused = has / HAS_CAUSED & 1;
         t->n_unmet = has & HAS_UNMET ? unpack_u32(u) : 0;
         t->started_s = has & HAS_STARTED ? unpack_u32(u) : 0;
         t->ended_s = has & HAS_STARTED ? (uint32_t)(t->started_s + unpack_i64(u)) : 0;

@@ -19,6 +19,7 @@ static void pack_site_run(struct buf *b, const struct run *run)
         pack_u64(b, run->closed ? run->n_drift : 0);
         pack_u64(b, run->closed || !run->loaded ? run->settled_seq
                                                 : MAX(run->settled_seq, run->seq));
+        pack_u64(b, run->compacted);
 }
 
 enum { SAME_WORKFLOW = 1, SAME_PLUGIN = 2, SAME_RUN = 4, EXISTS = 8, END = 16 };
@@ -72,6 +73,8 @@ void pack_site(struct buf *b, const struct site *site)
         pack_u64(b, site->epoch);
         pack_u64(b, site->pid);
         pack_string(b, site->host);
+        pack_string(b, site->signer);
+        pack_u64(b, site->restored);
         pack_u64(b, site->n_runs);
         for (uint32_t i = 0; i < site->n_runs; i++)
                 pack_site_run(b, site->runs[i]);
@@ -109,6 +112,7 @@ static int unpack_site_run(struct unpack *u, struct site *site)
         run->ended_ms = unpack_i64(u);
         run->n_drift = unpack_u32(u);
         run->settled_seq = unpack_u64(u);
+        run->compacted = unpack_max(u, 1);
         run->closed = run_status_ended(run->status);
         if (u->bad || !run->name || !run->stream || strmap_get(&site->run_by_id, run->id_text) ||
             add_run(site, run)) {
@@ -172,6 +176,8 @@ int unpack_site(struct unpack *u, struct site *site)
         site->epoch = unpack_u64(u);
         site->pid = unpack_u32(u);
         site->host = unpack_string(u);
+        site->signer = unpack_string(u);
+        site->restored = unpack_max(u, 1);
         for (n = unpack_u64(u); n > 0 && q == 0; n--)
                 q = unpack_site_run(u, site);
         n = q ? 0 : unpack_u64(u);

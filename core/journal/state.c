@@ -108,19 +108,19 @@ struct resource *inventory_entry(struct inventory *inv, struct span key)
 
         if (r && strncmp(r->key, key.p, key.n) == 0 && !r->key[key.n])
                 return r;
-        e = strmap_find(&inv->by_key, key.p, key.n);
-        if (e)
+        e = strmap_add(&inv->by_key, key.p, key.n);
+        if (!e)
+                return NULL;
+        if (e->value.pointer)
                 return e->value.pointer;
         r = calloc(1, sizeof(*r) + key.n + 1);
-        if (!r)
-                return NULL;
-        r->key = (char *)(r + 1);
-        memcpy(r->key, key.p, key.n);
-        e = strmap_add(&inv->by_key, r->key, key.n);
-        if (!e) {
-                free(r);
+        if (!r) {
+                strmap_remove(&inv->by_key, key.p, key.n);
                 return NULL;
         }
+        r->key = (char *)(r + 1);
+        memcpy(r->key, key.p, key.n);
+        e->key = r->key;
         e->value.pointer = r;
         return r;
 }
@@ -186,8 +186,8 @@ static bool stands_on(const struct resource *r, struct span key)
         return false;
 }
 
-/* What stands on a resource is gone with it: the taskservs of a server. By their keys, because what
- * stands on one of them may be another of them. */
+/* What stands on a server is gone with it: its taskservs. By their keys, because what stands on one of
+ * them may be another of them. A server is not gone with its network: it stands there, unreachable. */
 static int gone_with(struct inventory *inv, const struct resource *r)
 {
         _cleanup_(cleanup_buf) struct buf keys = BUF_NULL;
@@ -216,7 +216,7 @@ int inventory_gone(struct inventory *inv, struct span key)
                 return 0;
         count_on(inv, r, -1);
         put_texts(r); /* from here on it is not there: a circle ends */
-        if (r->n_on > 0 && gone_with(inv, r))
+        if (r->n_on > 0 && startswith(r->key, "server.") && gone_with(inv, r))
                 return error_origin(-ENOMEM);
         inventory_tidy(inv, r);
         return 0;
@@ -268,6 +268,7 @@ void site_deinit(struct site *s)
         free(s->runs);
         strmap_deinit(&s->run_by_id);
         free(s->host);
+        free(s->signer);
         *s = SITE_NULL;
 }
 
@@ -329,6 +330,15 @@ static int claim_parsed(struct site *s, struct run *run, struct span list, struc
         return 0;
 }
 
+static size_t count_commas(struct span text)
+{
+        size_t n = 0;
+
+        for (size_t i = 0; i < text.n; i++)
+                n += text.p[i] == ',';
+        return n;
+}
+
 static int apply_claims(struct site *s, struct run *run, const struct record *r)
 {
         const char *p = r->claims.p, *end = p + r->claims.n, *from;
@@ -337,6 +347,7 @@ static int apply_claims(struct site *s, struct run *run, const struct record *r)
 
         while (*last)
                 last = &(*last)->next_claim;
+        strmap_reserve(&s->inventory.by_key, s->inventory.by_key.n + count_commas(r->claims));
         if (r->claims.n && memchr(p, '\\', r->claims.n))
                 return claim_parsed(s, run, r->claims, &last);
         while (q == 0 && p < end && (p = memchr(p, '"', (size_t)(end - p)))) {
@@ -416,6 +427,24 @@ static int apply_ended(struct site *s, const struct record *r)
         return 0;
 }
 
+static int apply_compacted(struct site *s, const struct record *r)
+{
+        struct run *run = run_of(s, &r->run);
+
+        if (!run || !run_status_ended(run->status))
+                return error_origin(-EBADMSG);
+        run->compacted = true;
+        return 0;
+}
+
+static int apply_migrated(struct site *s, const struct record *r)
+{
+        for (uint32_t i = 0; i < s->n_runs; i++)
+                if (span_eq(r->from, s->runs[i]->store) && set_string(&s->runs[i]->store, r->to))
+                        return error_origin(-ENOMEM);
+        return 0;
+}
+
 int site_apply(struct site *s, const struct record *r)
 {
         static const struct uid none;
@@ -431,6 +460,7 @@ int site_apply(struct site *s, const struct record *r)
         case RECORD_ENGINE:
                 s->epoch = r->epoch;
                 s->pid = r->pid;
+                s->restored = false;
                 q = set_string(&s->host, r->host);
                 break;
         case RECORD_ACCEPTED:
@@ -462,6 +492,18 @@ int site_apply(struct site *s, const struct record *r)
         case RECORD_REOPENED:
         case RECORD_CLAIM:
                 q = apply_again(s, r);
+                break;
+        case RECORD_SIGNER:
+                q = set_string(&s->signer, r->public);
+                break;
+        case RECORD_COMPACTED:
+                q = apply_compacted(s, r);
+                break;
+        case RECORD_RESTORED:
+                s->restored = true;
+                break;
+        case RECORD_MIGRATED:
+                q = apply_migrated(s, r);
                 break;
         default:
                 return error_origin(-EBADMSG);

@@ -61,6 +61,7 @@ struct attempt {
         struct uid op_id;
         uint8_t role;        /* enum role */
         uint8_t verb;        /* of the request; enum plan_verb */
+        uint8_t outer;       /* ROLE_SURPLUS: the role of what made it twice */
         bool again;          /* begun more than once: it may have acted twice */
         uint32_t number;     /* from 1 */
         int32_t answer;      /* of the last attempt that ended */
@@ -94,6 +95,7 @@ struct task {
         uint8_t in_flight : 1; /* the engine's: a call is under way; not part of the fold */
         uint8_t undo : 1;      /* the rollback under way shall undo it */
         uint8_t redo : 1;      /* what a failed attempt left is undone before the next one */
+        uint8_t caused : 1;    /* made by this run, not undone, and to be done again: UNCHANGED is its own */
         uint16_t checkpoint;   /* how many checkpoints the run had when it ended */
         uint32_t whole;        /* in run->wholes: the document that its own is like */
         struct attempt *attempt; /* NULL before the intent and after the result */
@@ -104,6 +106,7 @@ struct task {
 struct whole_doc {
         uint32_t text; /* offset in run->text */
         uint32_t n;
+        uint32_t spec; /* offset in it: where its spec begins; n: it has none */
 };
 
 struct operation {
@@ -205,6 +208,7 @@ struct run {
         struct resource *next_claim; /* of the next task, while the plan is read */
         bool closed;      /* the site stream says that it ended */
         bool loaded;      /* the run's own stream was read; else only what the site stream says */
+        bool compacted;   /* its stream is gone; a signed record of the site's stream stands for it */
         void *userdata;   /* the engine's */
 };
 
@@ -218,6 +222,8 @@ struct site {
         struct run **runs; /* in order of acceptance */
         uint32_t n_runs, cap_runs;
         struct strmap run_by_id; /* struct run * by id_text */
+        bool restored;    /* from a backup, and no engine ran since */
+        char *signer;     /* public key of the site, hex; or NULL */
         uint64_t seq;
 };
 

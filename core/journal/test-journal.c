@@ -49,6 +49,16 @@ static void teardown(void)
 
 TestSuite(journal, .init = setup, .fini = teardown);
 
+/* Numbers the records it is given, and looks whether each is its own. */
+static int number(void *userdata, const struct record *r, const char *line, size_t n_line)
+{
+        uint64_t *n = userdata;
+
+        cr_assert_eq(r->seq, ++*n);
+        cr_assert_eq(r->task, (uint32_t)*n);
+        return 0;
+}
+
 static struct journal *opened(bool read_only)
 {
         _cleanup_(cleanup_free) char *message = NULL;
@@ -199,6 +209,54 @@ Test(journal, refuses_damage_in_the_middle)
         }
 }
 
+Test(journal, writes_a_large_plan_in_several_segments)
+{
+        struct journal *j = opened(false);
+        struct stream *s;
+        uint64_t n = 0;
+
+        cr_assert_eq(stream_open(j, "plan", NULL, NULL, &s), 0);
+        while (s->pending.n < 3u * JOURNAL_SEGMENT_MAX)
+                stream_append(s, &(struct record){.type = RECORD_BEGIN, .task = (uint32_t)s->seq + 1,
+                                                  .attempt = 1});
+        cr_assert_eq(stream_commit(s), 0);
+        cr_assert_eq(s->n_pending, 0);
+        stream_append(s, &(struct record){.type = RECORD_BEGIN, .task = (uint32_t)s->seq + 1});
+        cr_assert_eq(stream_commit(s), 0);
+        cr_assert_geq(s->segment, 3);
+        cr_assert_eq(journal_read(j, "plan", number, &n), 0, "%s", j->message);
+        cr_assert_eq(n, s->seq);
+        stream_close(s);
+        journal_close(j);
+}
+
+/* Damage in one of them is found, and names its segment. */
+Test(journal, finds_damage_in_a_large_plan)
+{
+        _cleanup_(cleanup_free) char *path = NULL;
+        struct journal *j = opened(false);
+        struct stream *s;
+        uint64_t n = 0;
+        int fd;
+
+        cr_assert_eq(stream_open(j, "plan", NULL, NULL, &s), 0);
+        while (s->pending.n < 2u * JOURNAL_SEGMENT_MAX)
+                stream_append(s, &(struct record){.type = RECORD_BEGIN, .task = (uint32_t)s->seq + 1,
+                                                  .attempt = 1});
+        cr_assert_eq(stream_commit(s), 0);
+        stream_close(s);
+        cr_assert_gt(asprintf(&path, "%s/streams/plan/00000001.jsonl", folder), 0);
+        fd = open(path, O_WRONLY | O_CLOEXEC);
+        cr_assert_geq(fd, 0);
+        cr_assert_eq(pwrite(fd, "7", 1, 9 << 20), 1); /* in the third batch */
+        close(fd);
+        cr_assert_eq(journal_read(j, "plan", number, &n), JOURNAL_E_DAMAGED);
+        cr_assert(strstr(j->message, "segment 1,"), "%s", j->message);
+        cr_assert_gt(n, 0, "what stands before it was given");
+        cr_assert_lt(n, 9u << 20);
+        journal_close(j);
+}
+
 Test(journal, one_writer_only)
 {
         _cleanup_(cleanup_free) char *message = NULL;
@@ -232,7 +290,7 @@ Test(record, round_trip_of_all_types)
 
                 /* Fill every span that a table could use with text that needs escapes where strings
                  * are allowed; JSON members get valid JSON. */
-                for (struct span *s = &r.id; s <= &r.token; s++)
+                for (struct span *s = &r.id; s <= &r.signature; s++)
                         *s = span_of("a \"b\" \\ \n \t \x01 ü");
                 for (struct span *s = &r.who; s <= &r.notices; s++)
                         *s = span_of("{\"x\":[1,{\"y\":\"}],\\\"\"}],\"z\":null}");
@@ -480,4 +538,34 @@ Test(journal, appends_to_more_streams_than_it_keeps_open)
                 stream_close(s[i]);
         }
         journal_close(j);
+}
+
+/* What a site went through that no run did: moved to another store, restored, a run compacted. */
+Test(fold, what_happened_to_the_site)
+{
+        struct record records[] = {
+                {.type = RECORD_SITE, .format = 2},
+                {.type = RECORD_ACCEPTED, .name = span_of("w"), .kind = span_of("batch"),
+                 .store = span_of("file"), .stream = span_of("run-x"), .who = span_of("{}"),
+                 .claims = span_of("[\"server.a\"]")},
+                {.type = RECORD_MIGRATED, .from = span_of("rkvs"), .to = span_of("postgres")},
+                {.type = RECORD_MIGRATED, .from = span_of("file"), .to = span_of("rkvs")},
+                {.type = RECORD_RESTORED, .file = span_of("b"), .who = span_of("{}")},
+        };
+        struct record compacted = {.type = RECORD_COMPACTED, .upto = 9};
+        struct record ended = {.type = RECORD_ENDED, .status = span_of("failed")};
+        struct record engine = {.type = RECORD_ENGINE, .epoch = 3};
+        struct site site = SITE_NULL;
+
+        for (size_t i = 0; i < N_ELEMENTS(records); i++)
+                cr_assert_eq(site_apply(&site, &records[i]), 0, "%zu", i);
+        cr_assert_str_eq(site.runs[0]->store, "rkvs");
+        cr_assert(site.restored);
+        cr_assert_eq(site_apply(&site, &engine), 0);
+        cr_assert(!site.restored, "an engine took over, and has paused what was in flight");
+        cr_assert_lt(site_apply(&site, &compacted), 0, "the run has not ended");
+        cr_assert_eq(site_apply(&site, &ended), 0);
+        cr_assert_eq(site_apply(&site, &compacted), 0);
+        cr_assert(site.runs[0]->compacted);
+        site_deinit(&site);
 }

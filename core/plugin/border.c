@@ -33,6 +33,10 @@ const char *op_class_name(int32_t answer)
 
 bool op_class_from_name(const char *name, size_t n_name, int32_t *ret_answer)
 {
+        if (_likely_(n_name == 4 && memcmp(name, "DONE", 4) == 0)) {
+                *ret_answer = PRVNG_DONE;
+                return true;
+        }
         for (int32_t c = PRVNG_TOKEN_REJECTED; c <= PRVNG_UNCHANGED; c++) {
                 const char *known = op_class_name(c);
 

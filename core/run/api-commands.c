@@ -9,10 +9,10 @@
  */
 #include "run/api.h"
 
+#include "journal/snapshot.h"
+
 #include "base/clock.h"
 #include "base/json.h"
-
-#include <stdarg.h>
 
 struct command {
         struct engine_process *p;
@@ -20,23 +20,13 @@ struct command {
         json_t *body;    /* an object */
         struct run *run;
         struct buf who;  /* JSON object */
+        int64_t ended_ms; /* of the run, and its drifts: as the site stream says */
+        uint32_t n_drift;
 };
 
 /* Answers */
 
-static void refuse(struct command *c, int status, const char *format, ...) _printf_(3, 4);
-
-static void refuse(struct command *c, int status, const char *format, ...)
-{
-        _cleanup_(cleanup_free) char *message = NULL;
-        va_list ap;
-
-        va_start(ap, format);
-        if (vasprintf(&message, format, ap) < 0)
-                message = NULL;
-        va_end(ap);
-        api_problems(c->q, status, message ?: "out of memory", NULL);
-}
+#define refuse(c, ...) api_refuse((c)->q, __VA_ARGS__)
 
 static void answer(struct command *c, bool changed)
 {
@@ -67,11 +57,6 @@ static void answer_result(struct command *c, int r)
 
 /* Runs that have ended */
 
-static int fold_alone(void *userdata, const struct record *r, const char *line, size_t n_line)
-{
-        return run_apply(userdata, NULL, r);
-}
-
 /* Reads the stream of a run that has ended and opens it for appending. False: the answer says why. */
 static bool load_ended(struct command *c)
 {
@@ -83,14 +68,27 @@ static bool load_ended(struct command *c)
         struct stream *stream = NULL;
         int r;
 
+        if (run->compacted) {
+                refuse(c, 409,
+                       "run %s was compacted: what it did in detail, which this needs, is not kept any more. "
+                       "What its workflow owns can be deleted: prvng batch destroy %s", run->id_text,
+                       run->name);
+                return false;
+        }
         if (driver_commit(p)) { /* it may have ended in this very round: closes its stream */
                 refuse(c, 500, "%s", p->message);
                 return false;
         }
+        c->ended_ms = run->ended_ms;
+        c->n_drift = run->n_drift;
         run_unload(run);
-        run->n_drift = 0; /* its tasks count theirs once more */
         r = journals_of_run(p->journals, run, &journal, &message);
-        r = r ?: stream_open(journal, run->stream, fold_alone, run, &stream);
+        r = r ?: run_open_stream(journal, NULL, run, &stream);
+        if (r == JOURNAL_E_SHORTCUT) {
+                journals_read_in_full(p->journals);
+                run_unload(run);
+                r = run_open_stream(journal, NULL, run, &stream);
+        }
         r = r ?: driver_open_run(p, run, stream);
         if (r == 0) {
                 run->loaded = true;
@@ -112,6 +110,8 @@ static void unload_ended(struct command *c)
         for (uint32_t i = 0; i < c->p->n_streams; i++)
                 if (c->p->streams[i].run == c->run)
                         c->p->streams[i].ended = true;
+        c->run->ended_ms = c->ended_ms;
+        c->run->n_drift = c->n_drift;
 }
 
 /* Claims what the run is about, durably. False: the answer says why. */
@@ -401,17 +401,6 @@ static bool read_body(struct command *c, const char *members, const char *accept
         return true;
 }
 
-static bool find_run(struct command *c, const char *name, size_t n)
-{
-        _cleanup_(cleanup_free) char *copy = strndup(name, n);
-
-        c->run = copy ? site_run(&c->p->site, copy) : NULL;
-        if (!c->run)
-                refuse(c, 404, "there is no run or workflow \"%s\"; prvng batch list shows all",
-                       copy ?: "");
-        return c->run != NULL;
-}
-
 void api_command(struct engine_process *p, struct request *q, const char *run, const char *command)
 {
         struct command c = {.p = p, .q = q};
@@ -420,8 +409,8 @@ void api_command(struct engine_process *p, struct request *q, const char *run, c
                 if (!streq(command, commands[i].name))
                         continue;
                 engine_time(p->engine, clock_boot_ms(), clock_wall_ms());
-                if (find_run(&c, run, (size_t)(command - run)) &&
-                    read_body(&c, commands[i].members, commands[i].accepted))
+                c.run = api_find_run(p, q, run, (size_t)(command - run));
+                if (c.run && read_body(&c, commands[i].members, commands[i].accepted))
                         commands[i].carry_out(&c);
                 json_decref(c.body);
                 buf_deinit(&c.who);

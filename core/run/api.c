@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The half of the API that changes something: submitting. Commands stand in api-commands.c, what is only
- * asked for in query.c.
+ * The half of the API that changes something: submitting. The definition in a body stands in
+ * api-definition.c, commands in api-commands.c and api-replan.c, what is only asked for in query.c.
  */
 #include "run/api.h"
 
 #include "base/clock.h"
 #include "base/json.h"
-#include "definition/definition.h"
-#include "plan/plan.h"
+
+#include <stdarg.h>
 
 void api_problems(struct request *q, int status, const char *message,
                   const struct problems *problems)
@@ -19,6 +19,29 @@ void api_problems(struct request *q, int status, const char *message,
         body = json_pack("{s:{s:s, s:O*}}", "error", "message", message, "problems", list);
         buf_clear(&q->answer);
         q->status = body && json_append(&q->answer, body) == 0 ? status : 500;
+}
+
+void api_refuse(struct request *q, int status, const char *format, ...)
+{
+        _cleanup_(cleanup_free) char *message = NULL;
+        va_list ap;
+
+        va_start(ap, format);
+        if (vasprintf(&message, format, ap) < 0)
+                message = NULL;
+        va_end(ap);
+        api_problems(q, status, message ?: "out of memory", NULL);
+}
+
+struct run *api_find_run(struct engine_process *p, struct request *q, const char *name, size_t n)
+{
+        _cleanup_(cleanup_free) char *copy = strndup(name, n);
+        struct run *run = copy ? site_run(&p->site, copy) : NULL;
+
+        if (!run)
+                api_refuse(q, 404, "there is no run or workflow \"%s\"; prvng batch list shows all",
+                           copy ?: "");
+        return run;
 }
 
 static void answer_run(struct request *q, const struct run *run)
@@ -84,148 +107,14 @@ static void start(struct engine_process *p, struct request *q, struct submission
 
 /* Submitting a definition */
 
-struct body {
-        const struct document *d;
-        uint32_t root;
-};
-
-static const char *text(const struct body *b, const char *key)
-{
-        uint32_t node = document_get(b->d, b->root, key);
-
-        if (node == DOC_NONE || document_node(b->d, node)->type != DOC_STRING)
-                return NULL;
-        return document_string(b->d, node);
-}
-
-/* The ids of --only, ending with NULL; caller frees the array. */
-static const char **only(const struct body *b)
-{
-        uint32_t list = document_get(b->d, b->root, "only"), n = 0;
-        const struct doc_node *node;
-        const char **ids;
-
-        if (list == DOC_NONE || document_node(b->d, list)->type != DOC_LIST)
-                return NULL;
-        node = document_node(b->d, list);
-        ids = calloc(node->v.children.n + 1, sizeof(*ids));
-        for (uint32_t c = node->v.children.first; ids && c != DOC_NONE;
-             c = document_node(b->d, c)->next)
-                if (document_node(b->d, c)->type == DOC_STRING)
-                        ids[n++] = document_string(b->d, c);
-        return ids;
-}
-
-static const char *const types[] = {"batch", "sequential", "parallel"};
-
-static void describe_logging(const struct definition *d, struct buf *b)
-{
-        BUF_LIT(b, "{\"level\":");
-        buf_json(b, d->logging.level);
-        BUF_LIT(b, ",\"path\":");
-        buf_json(b, d->logging.path);
-        BUF_LIT(b, ",\"format\":");
-        buf_json(b, d->logging.format);
-        buf_printf(b, ",\"retention_days\":%u,\"destinations\":[", d->logging.retention_days);
-        for (uint32_t i = 0; i < d->logging.destinations.n; i++) {
-                if (i)
-                        buf_putc(b, ',');
-                buf_json(b, d->logging.destinations.list[i]);
-        }
-        BUF_LIT(b, "]}");
-}
-
-static void start_definition(struct engine_process *p, struct request *q, const struct body *b,
-                             const struct definition *d, const struct plan *plan,
-                             const struct uid *run)
-{
-        _cleanup_(cleanup_buf) struct buf canonical = BUF_NULL, who = BUF_NULL, logging = BUF_NULL;
-        uint32_t who_node = document_get(b->d, b->root, "who");
-        struct submission s = {
-                .run = *run,
-                .kind = types[d->type],
-                .folder = d->folder,
-                .file = text(b, "file"),
-                .max_attempts = d->retry.max_attempts,
-                .initial_delay_s = d->retry.initial_delay_s,
-                .max_delay_s = d->retry.max_delay_s,
-                .backoff = d->retry.backoff == BACKOFF_LINEAR ? "linear" : "exponential",
-                .rollback = d->rollback.enabled,
-                .on_partial = d->rollback.on_partial_failure,
-                .preserve = d->rollback.preserve_successful,
-                .checkpoint_interval = d->rollback.checkpoint_interval,
-                .snapshot_every_s = d->monitoring.checkpoint_frequency_s,
-        };
-        int r;
-
-        r = definition_canonical(d, &canonical);
-        if (r == 0 && who_node != DOC_NONE)
-                r = document_json(b->d, who_node, &who);
-        if (!who.n)
-                BUF_LIT(&who, "{}");
-        describe_logging(d, &logging);
-        if (r || buf_error(&logging)) {
-                api_problems(q, 500, "out of memory", NULL);
-                return;
-        }
-        s.definition = canonical.data;
-        s.n_definition = canonical.n;
-        s.who = buf_str(&who);
-        s.logging = buf_str(&logging);
-        start(p, q, &s, plan);
-}
-
-static void submit_checked(struct engine_process *p, struct request *q, const struct body *b,
-                           struct document *d, uint32_t top, struct problems *problems)
-{
-        _cleanup_(cleanup_definition) struct definition *definition = NULL;
-        _cleanup_(cleanup_plan) struct plan *plan = NULL;
-        _cleanup_(cleanup_free) const char **ids = only(b);
-        struct plan_request request = {
-                .config = p->context->config,
-                .plugins = p->context->plugins,
-                .inventory = &p->site.inventory,
-                .site = p->site.id_text,
-                .only = ids && ids[0] ? ids : NULL,
-        };
-        struct uid run;
-        int r;
-
-        if (known_id(p, q, text(b, "id"), &run))
-                return;
-        r = definition_check(d, top, text(b, "folder") ?: "", problems, &definition);
-        request.definition = definition;
-        if (r == 0 && definition)
-                r = plan_make(&request, problems, &plan);
-        if (problems->n || r || !plan)
-                api_problems(q, r ? 500 : 422, r ? strerror(-r) : "the definition is not valid",
-                                problems);
-        else
-                start_definition(p, q, b, definition, plan, &run);
-}
-
 static void submit(struct engine_process *p, struct request *q)
 {
-        _cleanup_(cleanup_problems) struct problems problems = PROBLEMS_NULL;
-        _cleanup_(cleanup_document) struct document *d = NULL;
-        struct body b = {0};
-        uint32_t top;
-        int r;
+        _cleanup_(cleanup_api_definition) struct api_definition a = {0};
+        struct uid run;
 
-        r = definition_load_json(p->context->plugins, "request", q->body, q->n_body, &problems, &d);
-        if (r || !d) {
-                api_problems(q, r ? 500 : 422, r ? strerror(-r) : "the body is not JSON", &problems);
-                return;
-        }
-        b.d = d;
-        b.root = document_root(d);
-        top = document_get(d, b.root, "operations") != DOC_NONE
-                      ? b.root
-                      : document_get(d, b.root, "definition");
-        if (top == DOC_NONE)
-                api_problems(q, 422, "the body has no \"definition\"", NULL);
-        else
-                submit_checked(p, q, &b, d, top, &problems);
+        if (api_definition_read(p, q, &a) && !known_id(p, q, api_definition_text(&a, "id"), &run) &&
+            api_definition_plan(p, q, &a, NULL) && api_definition_submission(q, &a, &run))
+                start(p, q, &a.submission, a.plan);
 }
 
 /* Plans made from what a workflow owns */
@@ -282,7 +171,8 @@ static void post(struct engine_process *p, struct request *q)
         else if (streq(q->path, "/workflows/check"))
                 submit_owned(p, q, "check", plan_check);
         else if ((run = startswith(q->path, "/workflows/")) && (command = strchr(run, '/')))
-                api_command(p, q, run, command);
+                streq(command, "/replan") ? api_replan(p, q, run, (size_t)(command - run))
+                                          : api_command(p, q, run, command);
         else
                 api_problems(q, 404, "there is no such page", NULL);
 }

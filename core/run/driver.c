@@ -206,7 +206,7 @@ static struct job *job_new(struct engine_process *p, const struct engine_call *c
         if (c->attempt)
                 uid_text(&c->op_id, job->op_id);
         op_call_init(&job->call, c->plugin, job->op_id, c->attempt, c->deadline_ms,
-                     p->journal->epoch, c->run, c->task);
+                     p->epoch, c->run, c->task);
         set_trace(job, c);
         job->call.on_progress = on_progress;
         job->call.userdata = p;
@@ -258,7 +258,7 @@ static void prepare(void *userdata, const struct engine_call *c, struct op_reply
         struct engine_process *p = userdata;
         struct op_call op;
 
-        op_call_init(&op, c->plugin, "", 1, c->deadline_ms, p->journal->epoch, c->run, c->task);
+        op_call_init(&op, c->plugin, "", 1, c->deadline_ms, p->epoch, c->run, c->task);
         op_prepare(&op, c->verb, c->request, c->n_request, reply);
         op_call_deinit(&op);
 }

@@ -23,6 +23,9 @@ struct run_log {
         char trace[33];
         char time[CLOCK_TEXT]; /* text of time_ms: many lines share a millisecond */
         int64_t time_ms;
+        char head[200];        /* and their level: the line's start for both */
+        size_t n_head;
+        enum level head_level;
         bool complained;
 };
 
@@ -147,12 +150,16 @@ static void line(struct run_log *l, const struct run *run, enum level level, int
 
         if (level < l->level)
                 return;
-        if (at != l->time_ms) {
+        if (at != l->time_ms || level != l->head_level || !l->n_head) {
                 clock_text(at, l->time);
                 l->time_ms = at;
+                l->head_level = level;
+                l->n_head = (size_t)snprintf(
+                        l->head, sizeof(l->head),
+                        "{\"at\":\"%s\",\"level\":\"%s\",\"trace_id\":\"%s\",\"run\":\"%s\"", time,
+                        levels[level], l->trace, run->id_text);
         }
-        buf_printf(&l->json, "{\"at\":\"%s\",\"level\":\"%s\",\"trace_id\":\"%s\",\"run\":\"%s\"", time,
-                   levels[level], l->trace, run->id_text);
+        buf_append(&l->json, l->head, l->n_head);
         if (task) {
                 BUF_LIT(&l->json, ",\"task\":");
                 buf_json(&l->json, task);

@@ -25,6 +25,15 @@ static int store_failed(struct engine_process *p, int r, const char *message)
         return r;
 }
 
+/* The journal is older than the world: what this run made since then nobody knows here. */
+static int hold(struct engine_process *p, struct run *run)
+{
+        fprintf(stderr, "prvng: this site was restored from a backup: run %s of %s is paused. Look for what "
+                        "was made since (prvng resource orphans), then: prvng batch resume %s\n",
+                run->id_text, run->name, run->id_text);
+        return engine_hold(p->engine, run, "{\"user\":\"prvngd\",\"reason\":\"restored from a backup\"}");
+}
+
 /* Reads the stream of a run in flight and goes on with it. */
 static int take_up(struct engine_process *p, struct run *run)
 {
@@ -47,8 +56,10 @@ static int take_up(struct engine_process *p, struct run *run)
         run->loaded = true;
         if (!run->planned)
                 return error_origin(-EBADMSG);
-        return run_status_ended(run->status) ? engine_finish(p->engine, run)
-                                             : engine_adopt(p->engine, run);
+        if (run_status_ended(run->status))
+                return engine_finish(p->engine, run);
+        r = p->restored ? hold(p, run) : 0;
+        return r ?: engine_adopt(p->engine, run);
 }
 
 /* Only after a plugin was asked can it have answered. */
@@ -81,7 +92,7 @@ static int remove_orphan(struct engine_process *p, struct journal *j, const char
 }
 
 /* Streams of runs that were never accepted: the engine died between the two commits. Nobody was told
- * of them, and nothing was called for them. */
+ * of them, and nothing was called for them. And those that were to be removed: a record stands for them. */
 static int remove_orphans(struct engine_process *p, struct journal *j)
 {
         char **names;
@@ -93,26 +104,15 @@ static int remove_orphans(struct engine_process *p, struct journal *j)
                 return store_failed(p, r, j->message);
         for (size_t i = 0; i < n; i++) {
                 const char *id = startswith(names[i], "run-");
+                const struct run *run = id ? strmap_get(&p->site.run_by_id, id) : NULL;
 
-                if (r == 0 && id && !strmap_get(&p->site.run_by_id, id))
+                if (r == 0 && id && !run)
                         r = remove_orphan(p, j, names[i]);
+                else if (r == 0 && id && run->compacted) /* the engine died in between */
+                        r = journal_remove(j, names[i]);
                 free(names[i]);
         }
         free(names);
-        return r;
-}
-
-int process_journal(struct engine_process *p, const char *store, struct journal **ret_journal,
-                    char **ret_message)
-{
-        bool fresh = !journals_find(p->journals, store);
-        int r = journals_get(p->journals, store, ret_journal, ret_message);
-
-        if (r || !fresh)
-                return r;
-        r = remove_orphans(p, *ret_journal);
-        if (r && p->message)
-                *ret_message = strdup(p->message);
         return r;
 }
 
@@ -136,6 +136,21 @@ static int refuse_other_home(struct engine_process *p, struct journal *other)
         return store_failed(p, JOURNAL_E_FAILED, message);
 }
 
+int process_journal(struct engine_process *p, const char *store, struct journal **ret_journal,
+                    char **ret_message)
+{
+        bool fresh = !journals_find(p->journals, store);
+        int r = journals_get(p->journals, store, ret_journal, ret_message);
+
+        if (r || !fresh)
+                return r;
+        r = refuse_other_home(p, *ret_journal); /* before streams that nothing names are removed */
+        r = r ?: remove_orphans(p, *ret_journal);
+        if (r && p->message)
+                *ret_message = strdup(p->message);
+        return r;
+}
+
 /* What cannot be opened now may be needed by nobody. */
 static int open_other(void *userdata, const char *store)
 {
@@ -144,9 +159,7 @@ static int open_other(void *userdata, const char *store)
         struct journal *journal;
         int r = process_journal(p, store, &journal, &message);
 
-        if (r == 0)
-                return refuse_other_home(p, journal);
-        if (p->error)
+        if (r == 0 || p->error)
                 return r;
         if (p->hooks.on_notice && message &&
             asprintf(&notice, "%s; runs that are kept in it cannot be read", message) >= 0)
@@ -156,7 +169,7 @@ static int open_other(void *userdata, const char *store)
 
 static void first_records(struct engine_process *p)
 {
-        struct record r = {.type = RECORD_ENGINE, .epoch = p->journal->epoch,
+        struct record r = {.type = RECORD_ENGINE, .epoch = p->epoch,
                            .pid = (uint32_t)getpid(), .version = span_of(PRVNG_VERSION)};
         char host[65] = "";
 
@@ -180,6 +193,8 @@ static int replay(struct engine_process *p)
         r = r ?: engine_new(&driver_ops, p, &p->site, p->context->plugins, &p->engine);
         if (r)
                 return r;
+        p->epoch = MAX(p->journal->epoch, p->site.epoch + 1);
+        p->restored = p->site.restored; /* until the first record of this engine is applied */
         engine_time(p->engine, clock_boot_ms(), clock_wall_ms());
         r = remove_orphans(p, p->journal);
         r = r ?: journals_others(p->context, open_other, p);

@@ -45,6 +45,8 @@ struct engine_process {
         struct journals *journals;
         struct journal *journal;       /* the home store's, one of them */
         struct site site;
+        uint64_t epoch;                /* the home store's; after a restore what follows the last one */
+        bool restored;                 /* no engine ran since the site came out of a backup */
         struct stream *site_stream;
         struct pace site_pace;
         bool snapshot_failed;          /* and it was said */
@@ -87,6 +89,7 @@ void driver_drop_jobs(struct engine_process *p);
 void process_fail(struct engine_process *p, int condition, const char *message);
 
 /* snapshots.c. Both after a commit. */
+extern uint64_t snapshot_worth; /* bytes of journal; less is read in a moment. Tests make it small */
 void driver_snapshot(struct engine_process *p); /* one, if one is due */
 void driver_last_snapshots(struct engine_process *p);
 

@@ -19,8 +19,9 @@
 #define EVERY_S  10            /* as the definition's default */
 #define SHARE    4
 #define REST     50
-#define WORTH    (256u << 10)  /* so few bytes are read in a moment */
 #define LAST_MAX (64u << 20)   /* at the end, which has to be prompt (promise 10) */
+
+uint64_t snapshot_worth = 256u << 10;
 
 static void say_failed(struct engine_process *p, struct journal *j)
 {
@@ -59,7 +60,7 @@ static void write_snapshot(struct engine_process *p, struct stream *s, struct ru
 
 static bool is_due(const struct engine_process *p, const struct stream *s, const struct pace *pace)
 {
-        return s->n_bytes - pace->n_before >= MAX(SHARE * pace->size, (uint64_t)WORTH) &&
+        return s->n_bytes - pace->n_before >= MAX(SHARE * pace->size, snapshot_worth) &&
                p->engine->boot_ms >= pace->next_ms;
 }
 
@@ -94,10 +95,10 @@ void driver_last_snapshots(struct engine_process *p)
                 struct run_stream *s = &p->streams[i];
                 uint64_t behind = s->stream->n_bytes - s->pace.n_before;
 
-                if (is_ready(s) && behind >= MAX(s->pace.size / 4, (uint64_t)WORTH / 4))
+                if (is_ready(s) && behind >= MAX(s->pace.size / 4, snapshot_worth / 4))
                         write_snapshot(p, s->stream, s->run, &s->pace, 1, LAST_MAX);
         }
         if (p->site_stream->n_bytes - p->site_pace.n_before >=
-            MAX(p->site_pace.size / 4, (uint64_t)WORTH / 4))
+            MAX(p->site_pace.size / 4, snapshot_worth / 4))
                 write_snapshot(p, p->site_stream, NULL, &p->site_pace, 1, LAST_MAX);
 }

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -73,6 +75,24 @@ int32_t store_refuse_name(const struct prvng_host *host, struct prvng_call *call
         return store_refuse(host, call, PRVNG_PERMANENT, message);
 }
 
+/* Who holds the lock, as the holder wrote it: the first line of the file. It does so right after it got the
+ * lock, so that for a moment the file is empty or names one that is gone. */
+static void read_holder(int fd, char *ret_line, size_t n_line)
+{
+        long pid;
+
+        for (int i = 0; i < 20; i++) {
+                ssize_t n = pread(fd, ret_line, n_line - 1, 0);
+
+                ret_line[n > 0 ? n : 0] = 0;
+                ret_line[strcspn(ret_line, "\n")] = 0;
+                if (sscanf(ret_line, "pid %ld", &pid) == 1 && pid > 0 &&
+                    (kill((pid_t)pid, 0) == 0 || errno == EPERM))
+                        return;
+                poll(NULL, 0, 5);
+        }
+}
+
 int32_t store_lock(const struct prvng_host *host, struct prvng_call *call, int folder,
                    const char *location, int *ret_fd)
 {
@@ -84,9 +104,7 @@ int32_t store_lock(const struct prvng_host *host, struct prvng_call *call, int f
         if (fd < 0)
                 return store_fail(host, call, -errno, "open the file lock of", location);
         if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-                n = pread(fd, line, sizeof(line) - 1, 0);
-                line[n > 0 ? n : 0] = 0;
-                line[strcspn(line, "\n")] = 0;
+                read_holder(fd, line, sizeof(line));
                 close(fd);
                 snprintf(message, sizeof(message), "%s is in use by another engine (%s)", location,
                          *line ? line : "process unknown");
@@ -94,7 +112,7 @@ int32_t store_lock(const struct prvng_host *host, struct prvng_call *call, int f
         }
         gethostname(name, sizeof(name) - 1);
         n = snprintf(line, sizeof(line), "pid %ld on host %s\n", (long)getpid(), name);
-        if (ftruncate(fd, 0) < 0 || pwrite(fd, line, (size_t)n, 0) < 0) {
+        if (pwrite(fd, line, (size_t)n, 0) < 0 || ftruncate(fd, n) < 0) {
                 /* A full disk must not keep anyone from looking; who holds the lock is a courtesy. */
                 host->log(host, PRVNG_LOG_WARN, "store", "cannot write the lock file");
         }

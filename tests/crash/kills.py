@@ -6,9 +6,9 @@ Usage: kills.py STORE [KILLS]
 
 A site with the store STORE and two providers, each with a cloud process of its own (tests/cloud) that
 loses requests and replies, is slow, busy and limits rates: one keeps our op ids as keys, the other does
-not and shows what was made only later. A client runs one workflow after the other: make servers, change
-them, change and make and delete and then fail and roll back, delete all (but for every third workflow).
-Meanwhile prvngd is killed by SIGKILL and started again, KILLS times. The client is one that people would
+not and shows what was made only later. A client runs one workflow after the other. Of three, two make
+servers, change them, change and make and delete and then fail, which rolls back; one of these deletes all at
+the end. The third is paused over a kill, goes on, and is rolled back by a command. Meanwhile prvngd is killed by SIGKILL and started again, KILLS times. The client is one that people would
 write: it repeats what was not answered, under the run id that it chose. At the end (promises 1, 2, 4, 5, 8):
 
   - every run has ended, with the exit code that its definition leads to
@@ -68,6 +68,17 @@ class Cloud:
         self.process.stdout.close()
 
 
+def start(site):
+    """A prvngd, and the descriptor at which it says that it is ready."""
+    r, w = os.pipe()
+    with open(site.path("engine.err"), "ab") as err:
+        p = subprocess.Popen([PRVNGD, "--ready-fd", str(w)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                             stderr=err, env=site.env, cwd=site.folder, pass_fds=[w])
+    os.close(w)
+    site.spawned.append(p)
+    return p, r
+
+
 class Engine:
     """prvngd, killed again and again by a thread of its own."""
 
@@ -79,22 +90,13 @@ class Engine:
         self.thread = threading.Thread(target=self.run)
         self.thread.start()
 
-    def start(self):
-        r, w = os.pipe()
-        with open(self.site.path("engine.err"), "ab") as err:
-            p = subprocess.Popen([PRVNGD, "--ready-fd", str(w)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                 stderr=err, env=self.site.env, cwd=self.site.folder, pass_fds=[w])
-        os.close(w)
-        self.site.spawned.append(p)
-        return p, r
-
     def delay(self):
         """Mostly while it takes up its work or is in the midst of it, sometimes long after."""
         return self.rng.choice((self.rng.uniform(0.0, 0.15), self.rng.uniform(0.03, 0.35),
                                 self.rng.uniform(0.1, 0.9))) * SLOW
 
     def one(self):
-        p, r = self.start()
+        p, r = start(self.site)
         end = time.monotonic() + self.delay()
         ready = bool(select.select([r], [], [], max(0, end - time.monotonic()))[0])
         said = os.read(r, 4096) if ready else b""
@@ -117,7 +119,7 @@ class Engine:
             self.one()
             self.left -= 1
         if not self.wrong:
-            self.last, r = self.start()
+            self.last, r = start(self.site)
             os.close(r)
 
     def end(self):
@@ -147,30 +149,51 @@ class Client:
                 c.close()
         raise Failed(f"nobody answers {method} {path}")
 
-    def run(self, definition, code):
-        """Submits, and waits for the end. Returns the run's id."""
-        run, end = ulid(), time.monotonic() + STUCK
+    def submit(self, definition):
+        run = ulid()
         status, said = self.ask("/workflows/batch", "POST", {"id": run, "definition": definition})
         check(status == 202, f"the definition was refused: {status}", json.dumps(said)[:3000])
-        while True:
-            status, said = self.ask(f"/workflows/{run}/status")
-            check(status == 200, f"the run {run} was accepted and is forgotten: {status}", said)
-            if said["exit_code"] is not None:
-                break
+        return run
+
+    def status(self, run):
+        status, said = self.ask(f"/workflows/{run}/status")
+        check(status == 200, f"the run {run} was accepted and is forgotten: {status}", said)
+        return said
+
+    def wait(self, run, code):
+        """For the end of the run, which is to have that exit code."""
+        end = time.monotonic() + STUCK
+        while (said := self.status(run))["exit_code"] is None:
             check(time.monotonic() < end, f"the run {run} does not end", json.dumps(said)[:6000])
             time.sleep(0.01)
         check(said["exit_code"] == code, f"exit code {said['exit_code']} instead of {code}", json.dumps(said)[:6000])
-        return run
+
+    def command(self, run, name):
+        """True: it was taken. False: the run has ended, or it was taken before and the answer was lost."""
+        status, said = self.ask(f"/workflows/{run}/{name}", "POST", {"who": {"name": "kills.py"}})
+        check(status in (202, 409), f"{name}: {status}", said)
+        return status == 202
+
+    def pause(self, run):
+        """Holds the run until the engine was killed once more."""
+        n = len(self.engine.kills)
+        if not self.command(run, "pause"):
+            return
+        while len(self.engine.kills) == n and self.engine.left > 0:
+            time.sleep(0.01)
+        said = self.status(run)
+        check(said["status"] == "paused" or said["exit_code"] is not None, "it is not paused any more", said["status"])
+        self.command(run, "resume")
 
 
 class Life:
-    """The definitions of one workflow, one after the other, with the exit code of each."""
+    """What is done with one workflow."""
 
-    def __init__(self, number, rng):
+    def __init__(self, number):
         self.name = f"life-{number}"
-        self.rng = rng
-        self.keep = number % 3 == 2
+        self.kind = number % 3
         self.names = {p: [f"l{number}-{p[3]}{i}" for i in range(3)] for p in PROVIDERS}
+        self.n_runs = 0
 
     def definition(self, cpu, operations, more=(), failure="fail"):
         servers = [{"name": s, "provider": p, "cpu": cpu} for p in PROVIDERS for s in self.names[p]]
@@ -197,14 +220,26 @@ class Life:
                       {"id": "fail", "items": [bad["name"]], "depends_on": ["make", "delete"]}]
         return self.definition(4, operations, [*more, bad], "rollback")
 
-    def steps(self):
+    def run(self, client, definition, code=0):
+        run = client.submit(definition)
+        self.n_runs += 1
+        if self.kind == 1:
+            client.pause(run)
+        client.wait(run, code)
+        return run
+
+    def live(self, client):
         everything = [s for names in self.names.values() for s in names]
 
-        yield self.definition(1, self.making()), 0
-        yield self.definition(2, self.making()), 0
-        yield self.failing(), 4
-        if not self.keep:
-            yield self.definition(2, [{"id": "delete", "type": "delete", "items": everything}]), 0
+        run = self.run(client, self.definition(1, self.making()))
+        if self.kind == 1:
+            client.command(run, "rollback")
+            client.wait(run, 4)
+            return
+        self.run(client, self.definition(2, self.making()))
+        self.run(client, self.failing(), 4)
+        if self.kind == 0:
+            self.run(client, self.definition(2, [{"id": "delete", "type": "delete", "items": everything}]))
 
 
 # What is compared at the end
@@ -307,9 +342,9 @@ def main(store, kills):
             client = Client(site, engine)
             number, n_runs = 0, 0
             while engine.left > 0:
-                for definition, code in Life(number, rng).steps():
-                    client.run(definition, code)
-                    n_runs += 1
+                life = Life(number)
+                life.live(client)
+                n_runs += life.n_runs
                 number += 1
             engine.end()
             client.ask("/healthz")
@@ -329,6 +364,6 @@ if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     try:
-        main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 100)
+        main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 25 if SANITIZED else 100)
     except Failed as error:
         sys.exit(f"FAILED  {error}")

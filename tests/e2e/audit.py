@@ -11,8 +11,11 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from live import Site, check, main  # noqa: E402
-from commands import run_until, status, submit, workflow  # noqa: E402
+from live import BUILD, SANITIZED, Site, check, main  # noqa: E402
+from commands import run_until, status, statuses, submit, workflow  # noqa: E402
+
+
+STEPS = int(os.environ.get("PRVNG_TEST_SHARE") or 1)  # each Nth step only
 
 
 def segments(site, stream, store=None):
@@ -132,5 +135,163 @@ def audit_after_a_crash():
         verify(site, "--anchor", anchor)
 
 
+# Backups
+
+
+def listing(site):
+    return [(w["name"], w["id"], w["status"]) for w in
+            site.prvng("batch", "list", "--format", "json").expect(0).json()["workflows"]]
+
+
+def inventory(site):
+    return site.prvng("resource", "list", "--format", "json").expect(0).json()["resources"]
+
+
+def aside(site):
+    return sorted(glob.glob(os.path.join(site.state, "stores.*")))
+
+
+def backup_and_restore():
+    """A backup taken beside an engine at work; restored, runs in flight wait for the operator."""
+    with Site() as site:
+        submit(site, workflow())
+        p = run_until(site, workflow(name="late", servers=("l-0", "l-1"),
+                                     scripts={"l-0": {"pending_ms": 4000}}),
+                      "effects", lambda: len(site.servers()) > 2)
+        backup = site.path("b.prvng")
+        anchor = anchor_of(site.prvng("store", "export", backup).expect(0))
+        site.prvng("store", "export", backup).expect(1, "exists")
+        site.prvng("store", "import", backup, "--replace").expect(7, "in use", "stop that engine")
+        site.finish(p).expect(0)
+        site.kill_engine(15)
+        verify(site, "--anchor", anchor)
+        before = inventory(site)
+        check(len(before) == 8, "the inventory", before)
+
+        site.prvng("store", "import", backup).expect(1, "--replace")
+        with open(backup, "rb") as f:
+            whole = f.read()
+        for broken in (whole[:-30], whole[:2000] + bytes([whole[2000] ^ 1]) + whole[2001:], whole + b"x", b"", b"{}\n"):
+            spit(site.path("broken"), broken)
+            site.prvng("store", "import", site.path("broken"), "--replace").expect(7, "broken, byte")
+        check(not aside(site), "something was left behind", aside(site))
+        site.prvng("store", "import", backup, "--replace").expect(0, "resource orphans", "stores.replaced-")
+        check(len(aside(site)) == 1, "the old stores are not beside it", aside(site))
+        verify(site, "--anchor", anchor)
+        check([w[2] for w in listing(site)] == ["succeeded", "running"], "runs", listing(site))
+
+        calls = os.path.getsize(os.path.join(site.world, "calls.log"))
+        site.start_engine()
+        check([w[2] for w in listing(site)] == ["succeeded", "paused"], "not paused", listing(site))
+        check("restored from a backup" in site.log(), "it does not say so", site.log())
+        log = open(os.path.join(site.world, "calls.log"), encoding="utf-8").read()[calls:]
+        check("begin" not in log, "something was begun before anybody said so", log)
+        site.prvng("batch", "resume", "late").expect(0)
+        site.prvng("batch", "attach", "late").expect(0)
+        check([(r["key"], r["workflow"]) for r in inventory(site)] == [(r["key"], r["workflow"]) for r in before],
+              "the inventory is not what it was", inventory(site))
+        check(not site.violations(), "something was done twice", site.violations())
+        types = [r for r in site.prvng("store", "cat").expect(0).out.splitlines() if '"type":"restored"' in r]
+        check(len(types) == 1 and '"who":{"user"' in types[0], "the record", types)
+
+
+def import_elsewhere():
+    """A backup makes a whole site out of nothing, and in another store than it came from."""
+    with Site() as site, Site(store="rkvs", plugins=("rkvs",)) as other:
+        submit(site, workflow())
+        backup = site.path("b.prvng")
+        anchor = anchor_of(site.prvng("store", "export", backup).expect(0))
+        other.prvng("store", "import", backup).expect(0)
+        check(not aside(other), "an empty store was kept", aside(other))
+        verify(other, "--anchor", anchor)
+        check(listing(other) == listing(site) and inventory(other) == inventory(site), "not the same")
+        check(statuses(other, "shop") == statuses(site, "shop"), "the run cannot be read")
+        other.start_engine()
+        verify(other, "--anchor", anchor)
+
+
+def migrate():
+    """To another store and back: nothing is lost; with the wrong configuration no engine starts."""
+    with Site(plugins=("rkvs",)) as site:
+        submit(site, workflow())
+        site.prvng("store", "migrate", "rkvs").expect(7, "in use")
+        site.kill_engine(15)
+        before = (listing(site), inventory(site), statuses(site, "shop"))
+        site.prvng("store", "migrate", "file").expect(1, "already")
+        site.prvng("store", "migrate", "nowhere").expect(7, "nowhere")
+        check(not aside(site), "something was left behind", aside(site))
+        anchor = anchor_of(verify(site))
+        for store in ("rkvs", "file"):
+            site.prvng("store", "migrate", store).expect(0, f'store = "{store}"')
+            engine = site.start_engine(expect_ready=False)
+            check(engine.wait(20) == 7 and f'store = "{store}"' in engine.said, "it starts on the old store", engine.said)
+            conf = open(site.path("config/prvng/prvng.conf"), encoding="utf-8").read()
+            site.write("config/prvng/prvng.conf", conf.replace(f'store = "{site.store}"', f'store = "{store}"'))
+            site.store = store
+            verify(site, "--anchor", anchor)
+            check((listing(site), inventory(site), statuses(site, "shop")) == before, "not the same", listing(site))
+            submit(site, workflow())
+            check(set(statuses(site, "shop").values()) == {"unchanged"}, "it does not know what it made")
+            before = (listing(site), inventory(site), statuses(site, "shop"))
+            site.kill_engine(15)
+            anchor = anchor_of(verify(site, "--anchor", anchor))
+        site.prvng("batch", "destroy", "shop", "--watch").expect(0)
+        check(not site.servers(), "what is left", site.servers())
+        site.prvng("store", "check").expect(0)
+
+
+def die_at_each_step(command, store_after):
+    """Kills `prvng store ...` in front of each step on the disk: the site is whole, the old or the new one, and
+    asking again carries it out."""
+    with Site(plugins=("rkvs",)) as site:
+        submit(site, workflow(servers=("web-0",), taskservs=()))
+        backup = site.path("b.prvng")
+        site.prvng("store", "export", backup).expect(0)
+        submit(site, workflow(name="late", servers=("l-0",), taskservs=()))
+        site.kill_engine(15)
+        now, then = anchor_of(verify(site)), ["shop"]
+        conf = site.path("config/prvng/prvng.conf")
+        text = open(conf, encoding="utf-8").read()
+        shutil.copytree(site.state, site.path("kept"))
+        env = {"LD_PRELOAD": os.path.join(BUILD, "tests", "support", "steps.so"), "PRVNG_TEST_STEPS": site.path("steps")}
+        site.prvng("store", *command, *([backup, "--replace"] if command == ("import",) else []), env=env).expect(0)
+        n = int(open(site.path("steps"), encoding="ascii").read())
+        check(n > 15, "hardly a step", n)
+        seen = set()
+        for at in range(1, n + 1, STEPS):
+            shutil.rmtree(site.state)
+            shutil.copytree(site.path("kept"), site.state)
+            spit(conf, text.encode())
+            more = [backup, "--replace"] if command == ("import",) else []
+            r = site.prvng("store", *command, *more, env={**env, "PRVNG_TEST_STEP": str(at)})
+            check(r.code == -9, f"it lived through step {at}", r)
+            old = os.path.isdir(os.path.join(site.state, "stores", "file")) and \
+                [w[0] for w in listing(site)] == ["shop", "late"]
+            seen.add(old)
+            if old:
+                verify(site, "--anchor", now)
+                site.prvng("store", *command, *more).expect(0)
+            if store_after:
+                spit(conf, text.replace('store = "file"', f'store = "{store_after}"').encode())
+                verify(site, "--anchor", now)
+                check([w[0] for w in listing(site)] == ["shop", "late"], f"not all of it after step {at}", listing(site))
+            else:
+                verify(site)
+                check([w[0] for w in listing(site)] == then, f"not the backup after step {at}", listing(site))
+            check(not os.path.exists(os.path.join(site.state, "stores.building")), "a leftover was not removed")
+        check(seen == {True, False} or STEPS > 1, "it never died behind the exchange", seen)
+
+
+def import_dies():
+    """An import that is killed at any step leaves the old journal or the new one, whole."""
+    die_at_each_step(("import",), None)
+
+
+def migrate_dies():
+    """So does a move to another store."""
+    die_at_each_step(("migrate", "rkvs"), "rkvs")
+
+
 if __name__ == "__main__":
-    main([audit_verify, audit_beside_an_engine, audit_after_a_crash])
+    main([audit_verify, audit_beside_an_engine, audit_after_a_crash, backup_and_restore, import_elsewhere,
+          migrate] + ([] if SANITIZED else [import_dies, migrate_dies]))

@@ -9,10 +9,15 @@ import json
 import os
 import re
 import sys
+from functools import partial
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from commands import status, statuses, submit, workflow  # noqa: E402
-from live import Site, alive, check, main, wait_for  # noqa: E402
+from live import Site as AnySite  # noqa: E402
+from live import alive, check, main, wait_for  # noqa: E402
+
+# The store of the sites: what a run that ended left is read again from it.
+Site = partial(AnySite, store=os.environ.get("PRVNG_TEST_SITE_STORE", "file"))
 
 BROKEN = {"fail": [{"class": "PERMANENT", "effect": "NONE", "message": "no such version"}]}
 KEPT = {"fail": [{"verb": "delete", "unless": "mended", "class": "PERMANENT", "effect": "NONE",

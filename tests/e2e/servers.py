@@ -17,6 +17,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from live import BUILD, SOURCE, Failed, Site, Skip, alive, check, main, wait_for  # noqa: E402
 
 EXAMPLE = os.path.join(SOURCE, "examples", "klab", "wuji")
+ORDERS = os.path.join(SOURCE, "examples", "klab", "orders")
 NAME = "wuji-full-deployment"
 SERVERS = ("wuji-cp-0", "wuji-strg-0", "wuji-worker-0")
 TASKSERVS = ("os", "resolv", "containerd")
@@ -100,6 +101,9 @@ def kcl_equals_json():
         check(plans["yaml"] == plans["json"], "YAML and JSON differ")
         if "k" in plans:
             check(plans["k"] == plans["json"], "KCL and JSON differ", json.dumps(plans["k"]), json.dumps(plans["json"]))
+            both = [s.prvng("batch", "submit", os.path.join(ORDERS, f"workflows.{form}"), "--dry-run", "--format",
+                            "json", timeout=120).expect(0).json() for form in ("k", "json")]
+            check(both[0] == both[1], "KCL and JSON of the second example differ", *map(json.dumps, both))
 
 
 def killed_in_the_middle():
@@ -231,12 +235,12 @@ def drift_is_seen():
     inside(SERVERS[2], "systemctl", "-q", "is-active", "containerd")
 
 
-def nothing_left():
-    """destroy removes all: no server, process, mount, cgroup, link or table is left."""
-    need_site()
+def take_down(destroy=None):
+    """Ends the site: nothing may be left of it on the machine."""
     global site
     try:
-        site.prvng("batch", "destroy", NAME, "--watch", timeout=180).expect(0)
+        if destroy:
+            site.prvng("batch", "destroy", destroy, "--watch", timeout=180).expect(0)
         check(not site.prvng("resource", "list", "--format", "json").json()["resources"], "the inventory")
         if site.engine():
             site.kill_engine(signal.SIGTERM)
@@ -254,6 +258,75 @@ def nothing_left():
         site = None
 
 
+def nothing_left():
+    """destroy removes all: no server, process, mount, cgroup, link or table is left."""
+    need_site()
+    take_down(NAME)
+
+
+def second_site():
+    global site, hash_
+    if os.geteuid() != 0:
+        raise Skip("real servers with limits need root")
+    cache = os.environ.get("PRVNG_TEST_CACHE") or os.path.join(BUILD, "test-cache")
+    site = Site(f'provider = "local";\ncache = "{cache}";\n', plugins=("local",) + TASKSERVS, idle=300)
+    hash_ = None
+
+
+def read_hash():
+    global hash_
+    with open(os.path.join(site.state, "plugins", "local", "site.json"), encoding="utf-8") as f:
+        hash_ = json.load(f)["hash"][:6]
+
+
+def undone_for_real():
+    """What a failing run made is undone, though the engine is killed meanwhile: nothing is left."""
+    second_site()
+    try:
+        p = site.popen("batch", "submit", os.path.join(ORDERS, "workflows.json"), "--watch")
+
+        def undo_under_way():
+            r = site.prvng("batch", "status", "orders", "--format", "json")
+            found = [t for t in r.json()["tasks"] if t["status"] == "undoing"] if r.code == 0 else []
+            check(found or p.poll() is None, "the run is over already", r)
+            return found
+        undoing = wait_for("an undo", undo_under_way, 5 * MINUTES)
+        read_hash()
+        pid = site.kill_engine()
+        print(f"# killed engine {pid} during the undo of {', '.join(t['id'] for t in undoing)}", flush=True)
+        r = site.finish(p, 3 * MINUTES).expect(4, "rolled back", "postgresql-99")
+        run = site.prvng("batch", "status", "orders", "--format", "json").expect(0).json()["id"]
+        lines = [json.loads(x) for x in site.prvng("store", "cat", f"run-{run}").expect(0).out.splitlines()]
+        undos = [x["task"] for x in lines if x["type"] == "undo"]
+        check(len(undos) == 5 and len(set(undos)) == 5, "undos", undos, r)
+        check(monitors() == {}, "a server is left", monitors())
+        site.prvng("store", "check").expect(0)
+    finally:
+        take_down()
+
+
+def restored_for_real():
+    """A rollback gives a real server the memory back that it had before, and leaves the rest alone."""
+    second_site()
+    try:
+        def shop(memory):
+            return site.write("w.json", {"shop": {
+                "name": "shop", "servers": [{"name": "shop-0", "cpu": 1, "memory": memory, "disk": 4}],
+                "operations": [{"id": "make", "type": "create", "target": "server", "items": ["shop-0"]}]}})
+        site.prvng("batch", "submit", shop(512), "--watch", timeout=5 * MINUTES).expect(0)
+        read_hash()
+        before = monitors()
+        site.prvng("batch", "submit", shop(768), "--watch", timeout=180).expect(0)
+        site.prvng("batch", "rollback", "shop", "--dry-run").expect(0, "memory: 768 -> 512")
+        site.prvng("batch", "rollback", "shop", "--watch", timeout=180).expect(4)
+        there = site.prvng("resource", "show", "server.shop-0", "--format", "json").expect(0).json()
+        check(there["spec"]["memory"] == 512, "the inventory", there)
+        site.prvng("batch", "check", "shop", timeout=180).expect(0)
+        check(monitors() == before, "the server was made again", before, monitors())
+    finally:
+        take_down("shop")
+
+
 if __name__ == "__main__":
     main([kcl_equals_json, killed_in_the_middle, made_once, services_answer, limits_hold, again_unchanged,
-          drift_is_seen, nothing_left])
+          drift_is_seen, nothing_left, undone_for_real, restored_for_real])

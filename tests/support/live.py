@@ -111,7 +111,8 @@ class UnixConnection(http.client.HTTPConnection):
 
 class Site:
     def __init__(self, conf="", plugins=(), store="file", folder=None, idle=20, dropins=None):
-        """`plugins`: beside store, loaders and test plugins; `conf`: more text of prvng.conf;
+        """`store`: what the configuration names, None: nothing; `plugins`: beside store file, loaders and test
+        plugins; `conf`: more text of prvng.conf;
         `dropins`: name -> text of `config: { }` or a whole drop-in text starting with "plugin:"."""
         self.own = folder is None
         self.folder = folder or tempfile.mkdtemp(prefix="prvng-live-")
@@ -122,14 +123,14 @@ class Site:
         for name in ("config/prvng/plugins.d", "packaged"):
             os.makedirs(os.path.join(self.folder, name), exist_ok=True)
         self.write("config/prvng/prvng.conf",
-                   f'idle_timeout = {idle};\nstore = "{store}";\nworkers = 4;\n' +
+                   f'idle_timeout = {idle};\nworkers = 4;\n' + (f'store = "{store}";\n' if store else "") +
                    ("" if "provider =" in conf else 'provider = "testcloud";\n') + conf)
         for name, file in SHIPPED.items():
             self.dropin(name, os.path.join(BUILD, "plugins", file + ".so"))
         for name in TESTING:
             self.dropin(name, os.path.join(BUILD, "tests", "plugins", name + ".so"),
                         f'folder = "{self.world}";' if name.startswith("test") else "")
-        for name in plugins:
+        for name in dict.fromkeys([*plugins, *(["rkvs"] if store == "rkvs" else [])]):
             self.dropin(name, os.path.join(BUILD, "plugins", name + ".so"))
         for name, text in (dropins or {}).items():
             self.write(f"packaged/{name}.conf", text)
@@ -215,21 +216,18 @@ class Site:
 
     # The engine
 
-    def lock(self):
-        return os.path.join(self.state, "stores", self.store, "lock")
-
     def engine(self):
-        """The pid of the site's living engine, or 0."""
-        try:
-            with open(self.lock(), encoding="ascii") as f:
-                pid = int(f.read().split()[1])
-        except (OSError, ValueError, IndexError):
-            return 0
-        try:
-            with open(f"/proc/{pid}/comm", encoding="ascii") as f:
-                return pid if f.read().startswith(("prvngd", "prvng")) and alive(pid) else 0
-        except OSError:
-            return 0
+        """The pid of the site's living engine, or 0: who holds the home store holds all."""
+        for lock in glob.glob(os.path.join(self.state, "stores", self.store or "*", "lock")):
+            try:
+                with open(lock, encoding="ascii") as f:
+                    pid = int(f.read().split()[1])
+                with open(f"/proc/{pid}/comm", encoding="ascii") as f:
+                    if f.read().startswith(("prvngd", "prvng")) and alive(pid):
+                        return pid
+            except (OSError, ValueError, IndexError):
+                continue
+        return 0
 
     def start_engine(self, *args, env=None, expect_ready=True):
         """A prvngd of our own. Returns the Popen; with expect_ready its ready line was "ok"."""
