@@ -134,9 +134,11 @@ static void end(struct engine *e, struct run *run, enum run_status status)
 
 void run_check_end(struct engine *e, struct run *run)
 {
+        bool cancelled = run->rollback ? run->stopped : run->cancelled;
+
         if (run_status_ended(run->status) || engine_run_flights(run) > 0)
                 return;
-        if (run->status == RUN_PAUSED && (run->rollback || run->unsettled > 0))
+        if (run->status == RUN_PAUSED && !cancelled && (run->rollback || run->unsettled > 0))
                 return;
         if (!run->rollback && run->unsettled > 0 && !run->halted)
                 return;

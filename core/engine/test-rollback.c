@@ -423,6 +423,45 @@ Test(pause, holds_a_rollback)
         fake_deinit(&f);
 }
 
+/* It need not be resumed for that: nobody would expect it to start anything then. */
+Test(pause, a_paused_run_that_is_cancelled_ends)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 3, true, ON_FAILURE_FAIL, 0);
+        engine_pause(f.engine, f.run, "{}");
+        cr_assert_eq(engine_cancel(f.engine, f.run, "{}"), 0);
+        cr_assert_eq(f.run->status, RUN_PAUSED, "what is in flight comes to its end");
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_CANCELLED);
+        cr_assert_eq(f.n_calls, 0);
+        cr_assert_eq(f.n_ended, 1);
+        fake_deinit(&f);
+}
+
+Test(pause, a_paused_rollback_that_is_cancelled_ends_incomplete)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 3, true, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(engine_rollback(f.engine, f.run, 0, "{}"), 0);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        engine_schedule(f.engine);
+        engine_pause(f.engine, f.run, "{}");
+        answer(&f, CALL_BEGIN, PRVNG_DONE); /* the first undo */
+        cr_assert_eq(f.run->status, RUN_PAUSED);
+        crash(&f);
+        cr_assert_eq(engine_cancel(f.engine, f.run, "{}"), 0);
+        engine_schedule(f.engine);
+        cr_assert_eq(f.run->status, RUN_ROLLBACK_INCOMPLETE);
+        cr_assert_eq(f.n_calls, 0);
+        fake_deinit(&f);
+}
+
 Test(retry, does_again_what_failed_and_what_was_skipped)
 {
         struct engine_call first, again;
@@ -911,5 +950,152 @@ Test(questions, end_a_task_if_none_is_answered)
                          "the plugin did not come back from a call that was cancelled");
         f.calls[f.n_calls++] = late[1];
         answer(&f, CALL_READ, PRVNG_DONE);
+        fake_deinit(&f);
+}
+
+/* The simulator found the bugs behind the tests of this name. */
+Test(simulated, a_rollback_that_never_began_is_incomplete)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 2, false, ON_FAILURE_ROLLBACK, 0);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        engine_rollback(f.engine, f.run, 0, "{}");
+        engine_cancel(f.engine, f.run, "{}");
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_ROLLBACK_INCOMPLETE);
+        cr_assert(inventory_get(&f.site.inventory, "server.t0"));
+        fake_deinit(&f);
+}
+
+Test(simulated, what_could_not_be_undone_and_is_found_again_is_still_undone)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 2, true, ON_FAILURE_ROLLBACK, 0);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, FAILS);
+        answer(&f, CALL_BEGIN, FAILS); /* the undo */
+        cr_assert_eq(f.run->status, RUN_ROLLBACK_INCOMPLETE);
+        reopen(&f);
+        engine_retry(f.engine, f.run, NULL, "{}");
+        engine_schedule(f.engine);
+        answer(&f, CALL_BEGIN, PRVNG_UNCHANGED);
+        crash(&f);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_FAILED, PRVNG_EFFECT_NONE, 0, 0, NULL, "no", PRVNG_AUTH);
+        cr_assert_eq(verb_of(answer(&f, CALL_BEGIN, PRVNG_DONE)), PLAN_DELETE);
+        cr_assert_eq(f.run->status, RUN_ROLLED_BACK);
+        cr_assert_null(inventory_get(&f.site.inventory, "server.t0"));
+        fake_deinit(&f);
+}
+
+/* Its part is removed for the next attempt, which is not made: the site stream must know. */
+Test(simulated, what_a_retry_removed_is_gone_for_the_site_stream)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_PERMANENT, PRVNG_EFFECT_PARTIAL, 0, 0, NULL, "half");
+        reopen(&f);
+        engine_retry(f.engine, f.run, NULL, "{}");
+        engine_schedule(f.engine);
+        engine_cancel(f.engine, f.run, "{}");
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_CANCELLED);
+        cr_assert_null(inventory_get(&f.site.inventory, "server.t0"));
+        cr_assert(strstr(strstr(buf_str(&f.site_lines), "\"reopened\""),
+                         "\"type\":\"gone\",\"key\":\"server.t0\""));
+        fake_deinit(&f);
+}
+
+Test(simulated, what_a_retry_could_not_remove_is_not_forgotten)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_PERMANENT, PRVNG_EFFECT_PARTIAL, 0, 0, NULL, "half");
+        reopen(&f);
+        engine_retry(f.engine, f.run, NULL, "{}");
+        engine_schedule(f.engine);
+        answer(&f, CALL_BEGIN, FAILS); /* the undo */
+        cr_assert_eq(f.run->status, RUN_FAILED);
+        reopen(&f);
+        cr_assert_eq(engine_rollback(f.engine, f.run, 0, "{}"), 0);
+        engine_schedule(f.engine);
+        cr_assert_eq(verb_of(answer(&f, CALL_BEGIN, PRVNG_DONE)), PLAN_DELETE);
+        cr_assert_eq(f.run->status, RUN_ROLLED_BACK);
+        fake_deinit(&f);
+}
+
+Test(simulated, a_retry_that_leaves_tasks_undone_is_no_success)
+{
+        struct fake f;
+
+        fake_init(&f);
+        f.n_per_operation = 1;
+        submit(&f, 2, true, ON_FAILURE_ROLLBACK, 0);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, FAILS);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_ROLLED_BACK);
+        reopen(&f);
+        engine_retry(f.engine, f.run, "op2", "{}");
+        engine_schedule(f.engine);
+        cr_assert_eq(f.n_calls, 0, "it depends on what was undone");
+        cr_assert_eq(f.run->status, RUN_FAILED);
+        fake_deinit(&f);
+}
+
+Test(simulated, a_resume_does_not_cut_patience_short)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, 60000);
+        engine_pause(f.engine, f.run, "{}");
+        engine_resume(f.engine, f.run, "{}");
+        tick(&f, 59999);
+        cr_assert_eq(f.n_calls, 0);
+        tick(&f, 1);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+Test(simulated, a_pause_holds_what_is_being_read)
+{
+        struct fake f;
+
+        fake_init(&f);
+        f.verb = PLAN_UPDATE;
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        engine_pause(f.engine, f.run, "{}");
+        answer(&f, CALL_READ, PRVNG_UNSUPPORTED);
+        cr_assert_eq(f.n_calls, 0);
+        engine_resume(f.engine, f.run, "{}");
+        tick(&f, 0);
+        answer(&f, CALL_READ, PRVNG_UNSUPPORTED);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+Test(simulated, a_paused_run_that_is_cancelled_ends)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 2, true, ON_FAILURE_FAIL, 0);
+        engine_pause(f.engine, f.run, "{}");
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_PAUSED);
+        engine_cancel(f.engine, f.run, "{}");
+        engine_schedule(f.engine);
+        cr_assert_eq(f.run->status, RUN_CANCELLED);
         fake_deinit(&f);
 }

@@ -8,6 +8,7 @@
  */
 #include "journal/journal.h"
 
+#include "journal/batches.h"
 #include "journal/seal.h"
 
 struct reader {
@@ -16,6 +17,7 @@ struct reader {
         journal_record_f f;
         void *userdata;
         struct record_scratch scratch;
+        struct batches batches;
         const struct shortcut *by; /* or NULL */
         uint64_t until; /* where to stop in the segment under way; UINT64_MAX: at its end */
         uint32_t last;  /* number of the last segment */
@@ -84,20 +86,6 @@ static int check_format(struct reader *r, const char *p, const char *end, uint8_
         return 0;
 }
 
-/* The seal that closes the batch at `p`: its line, or NULL. Counts the lines before it. */
-static const char *find_seal(const char *p, const char *end, struct seal *ret_seal,
-                             uint64_t *ret_lines)
-{
-        uint64_t n = 0;
-
-        for (const char *nl; p < end && (nl = line_end(p, end)); p = nl + 1, n++)
-                if (nl - p > 8 && memcmp(p, "{\"seal\":", 8) == 0) {
-                        *ret_lines = n;
-                        return seal_read(p, (size_t)(nl - p), ret_seal) ? p : NULL;
-                }
-        return NULL;
-}
-
 /* A segment whose first line cannot be read has no salt to check seals with: two of them prove that its
  * first batch was durable once. */
 static bool two_seals(const char *p, const char *end)
@@ -128,40 +116,35 @@ static int read_batches(struct reader *r, const char *data, uint64_t base, const
                         const char *end)
 {
         struct stream *s = r->stream;
-        uint8_t digest[32];
-        int q;
+        struct batch b;
+        int q = BATCHES_E_END, stop = 0;
 
-        while (p < end && r->valid < r->until) {
-                struct seal seal;
-                uint64_t n_lines;
-                const char *line = find_seal(p, end, &seal, &n_lines);
-
-                if (!line || seal.number != s->seal + 1 || memcmp(seal.after, s->digest, 32) != 0)
-                        break;
-                q = seal_digest(s->digest, s->salt, s->segment, seal.number, p,
-                                (size_t)(line - p), digest);
-                if (q)
-                        return error_fold(q);
-                if (memcmp(digest, seal.digest, 32) != 0 ||
-                    n_lines - (startswith(p, "{\"segment\":") != NULL) != seal.n_records)
+        batches_begin(&r->batches, s->salt, s->segment, p, (size_t)(end - p));
+        while (r->valid < r->until && (q = batches_next(&r->batches, &b)) == 0) {
+                if (b.seal.number != s->seal + 1 || memcmp(b.seal.after, s->digest, 32) != 0 ||
+                    b.n_lines - (startswith(b.lines, "{\"segment\":") != NULL) != b.seal.n_records)
                         break;
                 if (r->f) {
-                        q = deliver(r, p, line);
-                        if (q)
-                                return q;
+                        stop = deliver(r, b.lines, b.line);
+                        if (stop)
+                                break;
                 } else {
-                        s->seq += seal.n_records;
+                        s->seq += b.seal.n_records;
                 }
-                r->line += n_lines + 1;
-                p = line_end(line, end) + 1;
-                stream_sealed(s, r->valid, base + (uint64_t)(p - data), seal.number, digest);
+                r->line += b.n_lines + 1;
+                p = b.end;
+                stream_sealed(s, r->valid, base + (uint64_t)(p - data), b.seal.number, b.seal.digest);
                 r->valid = s->last.end;
         }
+        batches_end(&r->batches);
+        if (stop || q < 0)
+                return stop ?: q;
         if (p == end || r->valid >= r->until)
                 return 0;
         if (s->segment < r->last) /* J3 */
                 return damaged(r, "bytes were changed or lost: another segment follows");
-        if (r->valid == 0 ? two_seals(p, end) : seal_follows(s->salt, s->segment, p, end)) /* the salt may be changed */
+        if (r->valid == 0 ? two_seals(p, end)
+                          : seal_follows(s->salt, s->segment, p, end)) /* the salt may be changed */
                 return damaged(r, "bytes were changed: a valid seal follows");
         return 0;
 }
@@ -226,23 +209,20 @@ static int read_segments(struct reader *r, uint32_t from, uint32_t to, uint64_t 
 }
 
 /* Is the batch there that the shortcut starts from? `data` is what was read from its first byte on. */
-static bool stands(const struct shortcut *by, const struct buf *data)
+static bool stands(struct reader *r, const struct buf *data)
 {
-        const struct mark *at = &by->at;
-        uint64_t n = at->end - at->from;
-        const char *p = buf_str(data), *line;
-        uint8_t digest[32];
-        uint64_t n_lines;
-        struct seal seal;
+        const struct mark *at = &r->by->at;
+        struct batch b;
+        bool good;
 
-        if (at->end <= at->from || n > data->n || p[n - 1] != '\n')
+        if (at->end <= at->from || at->end - at->from > data->n)
                 return false;
-        line = find_seal(p, p + n, &seal, &n_lines);
-        return line && line_end(line, p + n) + 1 == p + n && seal.number == at->seal &&
-               memcmp(seal.after, at->after, 32) == 0 && memcmp(seal.digest, at->digest, 32) == 0 &&
-               seal_digest(at->after, at->salt, at->segment, at->seal, p, (size_t)(line - p),
-                           digest) == 0 &&
-               memcmp(digest, at->digest, 32) == 0;
+        batches_begin(&r->batches, at->salt, at->segment, data->data, (size_t)(at->end - at->from));
+        good = batches_next(&r->batches, &b) == 0 &&
+               b.end == data->data + (at->end - at->from) && b.seal.number == at->seal &&
+               memcmp(b.seal.after, at->after, 32) == 0 && memcmp(b.seal.digest, at->digest, 32) == 0;
+        batches_end(&r->batches);
+        return good;
 }
 
 static int read_by(struct reader *r)
@@ -257,7 +237,7 @@ static int read_by(struct reader *r)
         q = load_segment(r->journal, s->name, by->at.segment, by->at.from, UINT64_MAX, &data);
         if (q)
                 return q < 0 ? error_fold(q) : JOURNAL_E_SHORTCUT;
-        if (!stands(by, &data))
+        if (!stands(r, &data))
                 return JOURNAL_E_SHORTCUT;
         if (by->plan.segment) {
                 q = read_segments(r, 1, by->plan.segment, by->plan.end);

@@ -180,12 +180,18 @@ static void choose(struct run *run, uint32_t operation)
 {
         for (uint32_t i = 0; i < run->n_tasks; i++) {
                 struct task *t = &run->tasks[i];
-                bool follows = false, again;
+                bool follows = false, undone = false, again;
 
-                for (uint32_t k = run->first_prev[i]; k < run->first_prev[i + 1]; k++)
-                        follows |= run->tasks[run->prev[k] & ~SOFT].status == TASK_WAITING;
+                for (uint32_t k = run->first_prev[i]; k < run->first_prev[i + 1]; k++) {
+                        const struct task *on = &run->tasks[run->prev[k] & ~SOFT];
+
+                        follows |= on->status == TASK_WAITING;
+                        undone |= !(run->prev[k] & SOFT) && !task_status_good(on->status);
+                }
+                if (task_is_join(t) && !follows && undone) /* reached before a rollback, and no longer */
+                        set_status(run, t, TASK_SKIPPED);
                 if (task_is_join(t))
-                        again = follows || t->status == TASK_SKIPPED;
+                        again = follows;
                 else
                         again = to_do_again(t) &&
                                 (operation == TASK_NONE || t->operation == operation ||

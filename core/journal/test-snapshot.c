@@ -696,3 +696,194 @@ Test(snapshot, is_worth_its_records_at_every_record)
                 cr_assert_gt(n[expected[i]], 0, "no history has a record %s",
                              record_type_name(expected[i]));
 }
+
+/* What does not fit is passed over. Leaves a site with a run, whose snapshots are of its last record. */
+static void live_a_little(struct world *w)
+{
+        world_init(w, 3);
+        while (w->n_runs == 0 || !w->old_runs[0].n)
+                live(w, 20);
+        choose_snapshots(w, true);
+}
+
+static void same_as_all_records(const char *what)
+{
+        _cleanup_(cleanup_buf) struct buf full = BUF_NULL, by = BUF_NULL;
+
+        told(true, &full);
+        told(false, &by);
+        same(&full, &by, what);
+}
+
+/* Can the snapshot be used at all? Then nothing of the stream before its place is looked at. */
+static bool is_used(const char *stream)
+{
+        struct memory_stream *s = stream_named(stream, false);
+        struct journal *j = opened(true);
+        struct site site = SITE_NULL;
+        char *records = strchr(s->segments[1].data, '\n') + 1;
+        int q;
+
+        records[2] ^= 1;
+        q = site_replay(j, &site);
+        records[2] ^= 1;
+        site_deinit(&site);
+        journal_close(j);
+        return q == 0;
+}
+
+Test(snapshot, that_is_damaged_is_passed_over)
+{
+        static struct world w;
+        struct buf *b;
+
+        live_a_little(&w);
+        cr_assert(is_used("site"));
+        for (unsigned run = 0; run < 2; run++) {
+                b = &stream_named(run ? w.runs[0]->stream : "site", false)->snapshot;
+                for (size_t i = 0; i < b->n; i += 1 + b->n / 97) {
+                        b->data[i] ^= 0x10;
+                        same_as_all_records("a changed byte");
+                        cr_assert(run || !is_used("site"));
+                        b->data[i] ^= 0x10;
+                }
+                for (size_t n = b->n; b->n > 0; b->n -= 1 + n / 31 < b->n ? 1 + n / 31 : b->n)
+                        same_as_all_records("cut");
+        }
+        world_deinit(&w);
+}
+
+Test(snapshot, of_another_chain_is_passed_over)
+{
+        static struct world a, b;
+        static struct buf site, run;
+
+        live_a_little(&a);
+        buf_append(&site, a.old_site.list[a.old_site.n - 1].data, a.old_site.list[a.old_site.n - 1].n);
+        buf_append(&run, a.old_runs[0].list[0].data, a.old_runs[0].list[0].n);
+        world_deinit(&a);
+        live_a_little(&b); /* the same records under other salts */
+        place_snapshot("site", &site);
+        place_snapshot(b.runs[0]->stream, &run);
+        cr_assert(!is_used("site"));
+        same_as_all_records("another chain");
+        world_deinit(&b);
+        buf_deinit(&site);
+        buf_deinit(&run);
+}
+
+/* An older copy of the store, or a tail that was lost. */
+Test(snapshot, that_is_ahead_of_the_journal_is_passed_over)
+{
+        static struct world w;
+        struct memory_stream *site;
+        size_t seal;
+
+        live_a_little(&w);
+        site = stream_named("site", false);
+        for (seal = site->segments[1].n - 1; site->segments[1].data[seal - 1] != '\n';)
+                seal--;
+        site->segments[1].n = seal;
+        same_as_all_records("ahead");
+        world_deinit(&w);
+}
+
+/* Of a run whose records end before those that the site's snapshot has in its inventory. */
+Test(snapshot, of_a_site_does_not_outlive_records_of_its_runs)
+{
+        static struct world w;
+        struct journal *j;
+        struct site site = SITE_NULL;
+        struct buf *b;
+        size_t n;
+
+        live_a_little(&w);
+        cr_assert(!w.runs[0]->closed);
+        place_snapshot(w.runs[0]->stream, NULL);
+        b = &stream_named(w.runs[0]->stream, false)->segments[1];
+        for (n = b->n - 1; b->data[n - 1] != '\n';)
+                n--;
+        b->n = n;
+        j = opened(true);
+        cr_assert_eq(read_all(j, &site), JOURNAL_E_SHORTCUT);
+        site_deinit(&site);
+        j->in_full = true;
+        cr_assert_eq(read_all(j, &site), 0);
+        site_deinit(&site);
+        journal_close(j);
+        world_deinit(&w);
+}
+
+/* Promise 2 behind a snapshot: a torn tail is cut, damage is refused, with its place. */
+Test(snapshot, hides_no_damage_behind_it)
+{
+        static struct world w;
+        struct site site = SITE_NULL;
+        struct stream *s = NULL;
+        struct journal *j;
+        struct buf *b;
+        size_t at;
+
+        live_a_little(&w);
+        place_snapshot("site", &w.old_site.list[0]);
+        b = &stream_named("site", false)->segments[1];
+        at = (size_t)(strstr(b->data, "\"type\":\"accepted\"") - b->data);
+        b->data[at + 1] ^= 1;
+        j = opened(true);
+        cr_assert_eq(site_replay(j, &site), JOURNAL_E_SHORTCUT);
+        site_deinit(&site);
+        j->in_full = true;
+        cr_assert_eq(site_replay(j, &site), JOURNAL_E_DAMAGED);
+        cr_assert(strstr(j->message, "stream site, segment 1, byte "), "%s", j->message);
+        site_deinit(&site);
+        journal_close(j);
+        b->data[at + 1] ^= 1;
+        buf_append(b, "{\"seq\":9", 8);
+        j = opened(false);
+        cr_assert_eq(site_open_stream(j, &site, &s), 0);
+        cr_assert_eq(s->seq, w.site_stream->seq);
+        cr_assert_eq(memcmp(s->digest, w.site_stream->digest, 32), 0);
+        cr_assert_eq(b->n, w.site_stream->n_segment);
+        stream_close(s);
+        site_deinit(&site);
+        journal_close(j);
+        world_deinit(&w);
+}
+
+Test(snapshot, is_not_needed)
+{
+        static struct world w;
+        struct buf b = BUF_NULL;
+
+        live_a_little(&w);
+        memory.snapshots = PRVNG_UNSUPPORTED;
+        same_as_all_records("a store without snapshots");
+        cr_assert_eq(snapshot_of_site(w.site_stream, &w.site, &b), 0);
+        cr_assert_gt(snapshot_put(w.site_stream, &b), 0);
+        buf_deinit(&b);
+        memory.snapshots = 0;
+        world_deinit(&w);
+}
+
+/* One stream is not found by listing all of them. */
+Test(snapshot, journals_list_their_streams_once)
+{
+        static struct world w;
+        struct journal *j;
+        struct site site = SITE_NULL;
+        struct stream *s[N_RUNS + 1] = {NULL};
+        unsigned n = 0;
+
+        live_a_little(&w);
+        j = opened(false);
+        memory.n_lists = 0;
+        cr_assert_eq(site_open_stream(j, &site, &s[n++]), 0);
+        for (uint32_t i = 0; i < site.n_runs; i++)
+                cr_assert_eq(run_open_stream(j, &site, site.runs[i], &s[n++]), 0);
+        cr_assert_eq(memory.n_lists, 1);
+        while (n > 0)
+                stream_close(s[--n]);
+        site_deinit(&site);
+        journal_close(j);
+        world_deinit(&w);
+}
