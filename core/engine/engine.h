@@ -121,6 +121,7 @@ struct submission {
         size_t n_definition;
         uint32_t max_attempts, initial_delay_s, max_delay_s;
         const char *backoff;    /* "linear", "exponential" */
+        uint32_t snapshot_every_s; /* at the most often; 0: the default */
         const char *logging;    /* JSON object */
         /* RollbackStrategy; all false: a failure of an operation with on_failure = rollback only halts. */
         bool rollback, on_partial, preserve;

@@ -48,6 +48,7 @@ static void append_run(struct engine *e, struct run *run, const struct submissio
                 .initial_delay = s->initial_delay_s,
                 .max_delay = s->max_delay_s,
                 .logging = span_of(s->logging),
+                .snapshot_every = s->snapshot_every_s,
                 .options = span_of("{}"),
                 .rollback = s->rollback,
                 .on_partial = s->on_partial,

@@ -64,7 +64,7 @@ uint8_t run_undo_verb(const struct task *t)
 }
 
 /* What each task depends on, from what depends on each. The soft bit goes along. */
-static int build_prev(struct run *run)
+int build_prev(struct run *run)
 {
         uint32_t *first = calloc(run->n_tasks + (size_t)2, sizeof(*first));
         uint32_t *prev = malloc(MAX(run->n_deps, 1u) * sizeof(*prev));

@@ -154,6 +154,7 @@ struct run {
         char *logging, *options, *notices; /* JSON */
         char *backoff;
         uint32_t max_attempts, initial_delay_s, max_delay_s;
+        uint32_t snapshot_every_s; /* 0: the default */
         enum run_status status;
         bool planned;     /* the plan is complete: tasks may be looked at */
         bool halted;      /* nothing more starts */
@@ -205,6 +206,7 @@ struct run {
         uint32_t unsettled; /* tasks of the plan that have not ended, joins included */
         struct resource *claims; /* what it claims, in the order of its tasks, by next_claim */
         struct resource *next_claim; /* of the next task, while the plan is read */
+        bool closed;      /* the site stream says that it ended */
         bool loaded;      /* the run's own stream was read; else only what the site stream says */
         bool compacted;   /* its stream is gone; a signed record of the site's stream stands for it */
         void *userdata;   /* the engine's */
