@@ -45,28 +45,23 @@ static void journal_resource(struct engine *e, struct run *run, struct resource 
                 free(copies[i]);
 }
 
-/* What the run did to the inventory, into the site stream: the run's own stream need not be read for
- * it any more. */
-static void journal_changes(struct engine *e, struct run *run)
+void journal_change(struct engine *e, struct run *run, struct task *t)
 {
-        for (uint32_t i = 0; i < run->n_tasks && !e->error; i++) {
-                struct task *t = &run->tasks[i];
-                struct resource *r;
-                struct record record = {.run = run->id, .key = span_n(task_key(run, t), t->n_key)};
+        struct record record = {.run = run->id, .key = span_n(task_key(run, t), t->n_key)};
+        struct resource *r;
 
-                if (!t->n_key || t->verb == PLAN_CHECK)
-                        continue;
-                r = run_resource(e->site, run, t);
-                if ((t->status == TASK_SKIPPED || (t->status == TASK_FAILED && !left_something(run, r))) &&
-                    !redo_removed(run, t, r))
-                        continue;
-                if (r && r->workflow) {
-                        journal_resource(e, run, r, &record,
-                                         t->verb == PLAN_DELETE && t->status == TASK_UNDONE);
-                } else {
-                        record.type = RECORD_GONE;
-                        engine_append(e, NULL, &record);
-                }
+        if (!t->n_key || t->verb == PLAN_CHECK)
+                return;
+        r = run_resource(e->site, run, t);
+        if ((t->status == TASK_SKIPPED || (t->status == TASK_FAILED && !left_something(run, r))) &&
+            !redo_removed(run, t, r))
+                return;
+        if (r && r->workflow) {
+                journal_resource(e, run, r, &record,
+                                 t->verb == PLAN_DELETE && t->status == TASK_UNDONE);
+        } else {
+                record.type = RECORD_GONE;
+                engine_append(e, NULL, &record);
         }
 }
 
@@ -87,7 +82,8 @@ static void journal_end(struct engine *e, struct run *run)
         char head[65];
 
         e->ops->head(e->userdata, run, head);
-        journal_changes(e, run);
+        for (uint32_t i = 0; i < run->n_tasks && !e->error; i++)
+                journal_change(e, run, &run->tasks[i]);
         if (!e->error)
                 engine_append(e, NULL,
                               &(struct record){.type = RECORD_ENDED,
@@ -119,9 +115,11 @@ static void end(struct engine *e, struct run *run, enum run_status status)
 
 void run_check_end(struct engine *e, struct run *run)
 {
+        bool cancelled = run->rollback ? run->stopped : run->cancelled;
+
         if (run_status_ended(run->status) || engine_run_flights(run) > 0)
                 return;
-        if (run->status == RUN_PAUSED && (run->rollback || run->unsettled > 0))
+        if (run->status == RUN_PAUSED && !cancelled && (run->rollback || run->unsettled > 0))
                 return;
         if (!run->rollback && run->unsettled > 0 && !run->halted)
                 return;

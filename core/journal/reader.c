@@ -8,6 +8,7 @@
  */
 #include "journal/journal.h"
 
+#include "journal/batches.h"
 #include "journal/seal.h"
 
 struct reader {
@@ -16,7 +17,9 @@ struct reader {
         journal_record_f f;
         void *userdata;
         struct record_scratch scratch;
+        struct batches batches;
         uint32_t last;  /* number of the last segment */
+        uint32_t format; /* of the segment that was read last */
         uint64_t valid; /* bytes of the segment that valid seals cover */
         uint64_t line;  /* lines in them, for messages */
 };
@@ -73,26 +76,13 @@ static int check_format(struct reader *r, const char *p, const char *end, uint8_
         if (!nl || !segment_read(p, (size_t)(nl - p), r->stream->name, r->stream->segment, &format,
                                  salt))
                 return SEGMENT_E_UNREADABLE;
+        r->format = format;
         if (format > JOURNAL_FORMAT)
                 return journal_fail(r->journal, JOURNAL_E_DAMAGED,
                                     "stream %s, segment %u is of format %u; this version reads "
                                     "up to %u: install the version that wrote it",
                                     r->stream->name, r->stream->segment, format, JOURNAL_FORMAT);
         return 0;
-}
-
-/* The seal that closes the batch at `p`: its line, or NULL. Counts the lines before it. */
-static const char *find_seal(const char *p, const char *end, struct seal *ret_seal,
-                             uint64_t *ret_lines)
-{
-        uint64_t n = 0;
-
-        for (const char *nl; p < end && (nl = line_end(p, end)); p = nl + 1, n++)
-                if (nl - p > 8 && memcmp(p, "{\"seal\":", 8) == 0) {
-                        *ret_lines = n;
-                        return seal_read(p, (size_t)(nl - p), ret_seal) ? p : NULL;
-                }
-        return NULL;
 }
 
 /* A segment whose first line cannot be read has no salt to check seals with: two of them prove that its
@@ -124,8 +114,8 @@ static int read_segment(struct reader *r, const char *data, size_t n)
 {
         struct stream *s = r->stream;
         const char *p = data, *end = data + n;
-        uint8_t digest[32];
-        int q;
+        struct batch b;
+        int q, stop = 0;
 
         r->valid = r->line = 0;
         if (n == 0)
@@ -137,33 +127,27 @@ static int read_segment(struct reader *r, const char *data, size_t n)
                                : 0;
         if (q)
                 return q;
-        while (p < end) {
-                struct seal seal;
-                uint64_t n_lines;
-                const char *line = find_seal(p, end, &seal, &n_lines);
-
-                if (!line || seal.number != s->seal + 1 || memcmp(seal.after, s->digest, 32) != 0)
-                        break;
-                q = seal_digest(s->digest, s->salt, s->segment, seal.number, p,
-                                (size_t)(line - p), digest);
-                if (q)
-                        return error_fold(q);
-                if (memcmp(digest, seal.digest, 32) != 0 ||
-                    n_lines - (startswith(p, "{\"segment\":") != NULL) != seal.n_records)
+        batches_begin(&r->batches, s->salt, s->segment, data, n);
+        while ((q = batches_next(&r->batches, &b)) == 0) {
+                if (b.seal.number != s->seal + 1 || memcmp(b.seal.after, s->digest, 32) != 0 ||
+                    b.n_lines - (startswith(b.lines, "{\"segment\":") != NULL) != b.seal.n_records)
                         break;
                 if (r->f) {
-                        q = deliver(r, p, line);
-                        if (q)
-                                return q;
+                        stop = deliver(r, b.lines, b.line);
+                        if (stop)
+                                break;
                 } else {
-                        s->seq += seal.n_records;
+                        s->seq += b.seal.n_records;
                 }
-                r->line += n_lines + 1;
-                p = line_end(line, end) + 1;
+                r->line += b.n_lines + 1;
+                p = b.end;
                 r->valid = (uint64_t)(p - data);
-                s->seal = seal.number;
-                memcpy(s->digest, digest, 32);
+                s->seal = b.seal.number;
+                memcpy(s->digest, b.seal.digest, 32);
         }
+        batches_end(&r->batches);
+        if (stop || q < 0)
+                return stop ?: q;
         if (p == end)
                 return 0;
         if (s->segment < r->last) /* J3 */
@@ -257,7 +241,8 @@ int stream_open(struct journal *j, const char *name, journal_record_f f, void *u
                 stream_close(r.stream);
                 return q;
         }
-        if (r.stream->segment < r.last) /* that segment is empty now; the one before it is full */
+        if (r.stream->segment < r.last || /* that segment is empty now; the one before it is full */
+            r.format < JOURNAL_FORMAT) /* what an older version reads holds nothing it does not know */
                 r.stream->n_segment = JOURNAL_SEGMENT_MAX;
         *ret_stream = r.stream;
         return 0;

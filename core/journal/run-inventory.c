@@ -36,6 +36,7 @@ struct resource *run_resource(const struct site *site, const struct run *run, st
 static int put(struct run *run, struct site *site, struct task *t, const struct record *r,
                struct span spec)
 {
+        const struct task_note *made = task_made(run, t); /* the attempt deleted what was made twice */
         const char *uses = task_uses(run, t);
         char builds_on[2048], op_id[UID_TEXT] = "";
         struct resource *old;
@@ -57,7 +58,7 @@ static int put(struct run *run, struct site *site, struct task *t, const struct 
                 c.run = span_of(old->run);
                 c.changed_ms = old->changed_ms;
         } else if (r->answer != PRVNG_UNCHANGED && t->attempt) {
-                uid_text(&t->attempt->op_id, op_id);
+                uid_text(made ? &made->made_by : &t->attempt->op_id, op_id);
         }
         c.op_id = span_of(op_id);
         c.builds_on = span_n(builds_on, keys_of(uses, builds_on, sizeof(builds_on)));

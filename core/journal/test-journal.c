@@ -460,6 +460,20 @@ Test(fold, what_stands_on_a_server_is_gone_with_it)
         site_deinit(&site);
 }
 
+/* Found by the simulator: a workflow that was destroyed took the servers of others along. */
+Test(fold, a_server_is_not_gone_with_its_network)
+{
+        struct site site = SITE_NULL;
+        struct record gone = {.type = RECORD_GONE, .key = span_of("network.private@p")};
+
+        made(&site, "network.private@p", "");
+        made(&site, "server.a", "network.private@p");
+        cr_assert_eq(site_apply(&site, &gone), 0);
+        cr_assert_null(inventory_get(&site.inventory, "network.private@p"));
+        cr_assert(inventory_get(&site.inventory, "server.a"));
+        site_deinit(&site);
+}
+
 /* Promise 5: only what an op id caused is ever undone. */
 Test(fold, what_was_found_has_no_op_id)
 {

@@ -235,8 +235,11 @@ void __wrap_op_call_cancel(struct op_call *op)
         if (!c || c->phase != CALL_RUNNING || sim->dead)
                 return;
         HISTORY("end early", c->number, c->deaf, "#%llu", (unsigned long long)c->number);
-        if (c->deaf)
+        if (c->deaf) { /* a question that never comes back is asked once more, and need not hold its task */
+                if (c->kind == CALL_READ || c->kind == CALL_LIST || c->kind == CALL_EVALUATE)
+                        witness_call_given_up(c);
                 return;
+        }
         if (c->returns_at > sim->now + 1000) {
                 int64_t after = random_between(&sim->random, 1, 1000);
 

@@ -25,6 +25,7 @@ struct call {
         int64_t arrives_at;
         enum way way;
         bool twice;               /* it arrives together with an earlier one */
+        bool question;            /* takes no place */
         bool dropped;             /* nobody waits for the answer any more */
         bool withdrawn;           /* the plugin was never asked */
         bool might_begin;         /* op->may_begin before the call */
@@ -57,5 +58,6 @@ void plan_last_arrival(struct call *c); /* its engine is gone, the request is no
 /* witness.c */
 void witness_call(struct call *c, const struct job *job); /* it leaves */
 void witness_call_ended(struct call *c);                  /* the engine gets its answer */
+void witness_call_given_up(struct call *c); /* the engine does not wait for it any more */
 
 #endif

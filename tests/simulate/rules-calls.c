@@ -95,8 +95,19 @@ void witness_call(struct call *c, const struct job *job)
                 check_request(c, job, t);
         t->begun |= c->kind == CALL_BEGIN;
         t->n_calls++;
-        t->n_questions += is_question(c, t);
+        c->question = is_question(c, t);
+        t->n_questions += c->question;
         w_occupy(t);
+}
+
+void witness_call_given_up(struct call *c)
+{
+        if (!c->task)
+                return;
+        c->task->n_calls--;
+        c->task->n_questions -= c->question;
+        w_occupy(c->task);
+        c->task = NULL;
 }
 
 void witness_call_ended(struct call *c)
@@ -104,10 +115,7 @@ void witness_call_ended(struct call *c)
         const struct op_reply *r = &c->job->reply;
         struct cloud_op *op = c->op;
 
-        if (c->task) {
-                c->task->n_calls = c->task->n_questions = 0;
-                w_occupy(c->task);
-        }
+        witness_call_given_up(c);
         if (!op)
                 return;
         if (c->kind == CALL_OBSERVE)

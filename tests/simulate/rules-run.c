@@ -149,7 +149,7 @@ static void runs_again(struct w_run *run, const struct record *r)
                 for (uint32_t k = 0; k < t->n_deps; k++)
                         follows |= run->tasks[t->deps[k]]->status == W_WAITING;
                 if (w_is_join(t))
-                        again = follows || t->status == W_SKIPPED;
+                        again = follows;
                 else
                         again = t->status != W_DONE &&
                                 (!*id || w_operation_is(run, t->operation, id) ||
