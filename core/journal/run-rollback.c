@@ -33,7 +33,7 @@ bool run_undoable(const struct run *run, uint32_t task)
 
         if (task_is_join(t) || t->verb == VERB_CHECK)
                 return false;
-        return t->caused || t->status == TASK_SUCCEEDED || t->status == TASK_UNDO_FAILED ||
+        return t->caused || t->redo || t->status == TASK_SUCCEEDED || t->status == TASK_UNDO_FAILED ||
                failed_and_left(run, t);
 }
 
@@ -152,6 +152,9 @@ int apply_unwind(struct run *run, const struct record *r)
                 struct task *t = &run->tasks[i];
 
                 t->undo = run_in_rollback(run, i, run->to_checkpoint, run->preserve);
+                if (t->redo) /* it was to be done again */
+                        set_status(run, t, TASK_FAILED);
+                t->redo = 0;
                 t->n_unmet = (t + 1)->first_next - t->first_next;
                 count += t->undo;
         }

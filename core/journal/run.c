@@ -348,6 +348,7 @@ static int apply_redo(struct run *run, struct task *t, const struct record *r)
         t->redo = 0;
         free_attempt(run, t);
         if (r->type == RECORD_UNDONE) {
+                t->caused = 0;
                 set_status(run, t, TASK_READY);
                 return enqueue(run, r->task);
         }
