@@ -182,6 +182,7 @@ static void store(const char *stream, const struct bytes *segments, uint32_t n)
                                                      segments[i].p, segments[i].n, j->epoch),
                              PRVNG_DONE, "%s", reply.message);
         op_call_deinit(&c);
+        j->listed = false; /* its list of streams knows nothing of that */
 }
 
 static int journal_of(void *userdata, const char *name, struct journal **ret, char **ret_message)

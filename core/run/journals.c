@@ -63,6 +63,7 @@ static int add(struct journals *js, struct journal *j)
                 return error_origin(-ENOMEM);
         js->list = list;
         js->list[js->n++] = j;
+        j->in_full = js->in_full;
         return 0;
 }
 
@@ -93,6 +94,13 @@ int journals_open(const struct context *c, bool read_only, struct journals **ret
         }
         *ret_journals = js;
         return 0;
+}
+
+void journals_read_in_full(struct journals *js)
+{
+        js->in_full = true;
+        for (uint32_t i = 0; i < js->n; i++)
+                js->list[i]->in_full = true;
 }
 
 struct journal *journals_find(const struct journals *js, const char *store)
