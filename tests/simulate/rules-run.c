@@ -56,8 +56,14 @@ static void rolls_back(struct w_run *run, const struct record *r)
 
 static void unwinds(struct w_run *run, const struct record *r)
 {
-        uint32_t n = choose_undos(run, run->to, run->preserving, true);
+        uint32_t n;
 
+        for (uint32_t i = 0; i < run->n_tasks; i++)
+                if (run->tasks[i]->redo) { /* what was to be done again */
+                        run->tasks[i]->status = W_FAILED;
+                        run->tasks[i]->redo = false;
+                }
+        n = choose_undos(run, run->to, run->preserving, true);
         if (count_going(run))
                 violated("drain", "run %s undoes while %u of its tasks go on", run->id, count_going(run));
         if (n != r->count)
