@@ -37,6 +37,8 @@ void bench_fail(const char *format, ...)
         exit(1);
 }
 
+#define RATE(name) name ".tasks_per_s", name ".tasks_per_fdatasync"
+
 /* What each prints. */
 static const struct {
         void (*run)(void);
@@ -49,14 +51,14 @@ static const struct {
         {bench_chain,
          {"disk.fdatasyncs_per_s", "engine.file.chain.tasks_per_s",
           "engine.file.chain.ratio_to_fdatasync"}},
-        {bench_inflight_64, {"engine.file.inflight_64.tasks_per_s"}},
-        {bench_inflight_1024, {"engine.file.inflight_1024.tasks_per_s"}},
+        {bench_inflight_64, {RATE("engine.file.inflight_64")}},
+        {bench_inflight_1024, {RATE("engine.file.inflight_1024")}},
         {bench_ack,
          {"disk.fdatasync_p50_us", "engine.file.ack_p50_us",
           "engine.file.ack_p50_over_fdatasync_p50"}},
-        {bench_rkvs_chain, {"engine.rkvs.chain.tasks_per_s"}},
-        {bench_rkvs_inflight_64, {"engine.rkvs.inflight_64.tasks_per_s"}},
-        {bench_rkvs_inflight_1024, {"engine.rkvs.inflight_1024.tasks_per_s"}},
+        {bench_rkvs_chain, {RATE("engine.rkvs.chain")}},
+        {bench_rkvs_inflight_64, {RATE("engine.rkvs.inflight_64")}},
+        {bench_rkvs_inflight_1024, {RATE("engine.rkvs.inflight_1024")}},
         {bench_decision,
          {"engine.decision_ns_per_task", "engine.bare_drain_ns_per_task",
           "engine.decision_over_bare_drain"}},

@@ -8,66 +8,89 @@ static bool left_something(const struct run *run, const struct resource *r)
         return r && r->workflow && streq(r->run, run->id_text);
 }
 
-/* What a failed attempt left was removed, so that the task could be done again; then it was not. */
-static bool redo_removed(const struct run *run, const struct task *t, const struct resource *r)
+enum change { CHANGE_NONE, CHANGE_GONE, CHANGE_RESTORED, CHANGE_THERE };
+
+/* What the task did to the inventory. What is not there is told also of what failed, now or before it was
+ * skipped: it may have been there in between, and in a snapshot or in what an earlier end told. */
+static enum change change_of(const struct run *run, const struct task *t, const struct resource *r)
 {
-        return run->settled_seq && t->verb == PLAN_CREATE && !(r && r->workflow);
+        bool there = r && r->workflow;
+
+        if (!t->n_key || t->verb == PLAN_CHECK)
+                return CHANGE_NONE;
+        if (t->status == TASK_SKIPPED && (there || !t->note))
+                return CHANGE_NONE;
+        if (t->status == TASK_FAILED && there && !left_something(run, r))
+                return CHANGE_NONE;
+        if (!there)
+                return CHANGE_GONE;
+        return t->verb == PLAN_DELETE && t->status == TASK_UNDONE ? CHANGE_RESTORED : CHANGE_THERE;
 }
 
 /* The record of a resource as it is. A server that was deleted and restored is another one: what stood on
  * it is gone. That is said first, and takes the texts along. */
-static void journal_resource(struct engine *e, struct run *run, struct resource *r, struct record *record,
-                             bool restored)
+static void journal_resource(struct engine *e, struct run *run, const struct task *t,
+                             struct resource *r, bool restored)
 {
         const char *const texts[] = {r->workflow, r->plugin, r->spec, r->outputs, r->builds_on};
-        struct span *const members[] = {&record->workflow, &record->plugin, &record->spec,
-                                        &record->outputs, &record->builds_on};
+        struct record record = {.type = RECORD_RESOURCE, .run = run->id, .changed = r->changed_ms,
+                                .key = span_n(task_key(run, t), t->n_key)};
+        struct span *const members[] = {&record.workflow, &record.plugin, &record.spec,
+                                        &record.outputs, &record.builds_on};
         char *copies[N_ELEMENTS(texts)] = {NULL};
 
-        record->type = RECORD_RESOURCE;
-        record->changed = r->changed_ms;
         if (*r->op_id)
-                uid_parse(r->op_id, strlen(r->op_id), &record->op_id);
+                uid_parse(r->op_id, strlen(r->op_id), &record.op_id);
         if (*r->run) /* may be another one: what was found, or changed since */
-                uid_parse(r->run, strlen(r->run), &record->run);
+                uid_parse(r->run, strlen(r->run), &record.run);
         for (size_t i = 0; i < N_ELEMENTS(texts); i++) {
                 if (restored && !(copies[i] = strdup(texts[i])))
                         e->error = error_origin(-ENOMEM);
                 *members[i] = span_of(restored ? copies[i] : texts[i]);
         }
         if (restored)
-                engine_append(e, NULL, &(struct record){.type = RECORD_GONE, .key = record->key,
+                engine_append(e, NULL, &(struct record){.type = RECORD_GONE, .key = record.key,
                                                         .run = run->id});
         else
                 e->site->inventory.next = r;
-        engine_append(e, NULL, record);
+        engine_append(e, NULL, &record);
         for (size_t i = 0; i < N_ELEMENTS(texts); i++)
                 free(copies[i]);
 }
 
+static void journal_change_if(struct engine *e, struct run *run, struct task *t, enum change wanted)
+{
+        struct resource *r = t->n_key ? run_resource(e->site, run, t) : NULL;
+
+        if (change_of(run, t, r) != wanted)
+                return;
+        if (wanted == CHANGE_GONE)
+                engine_append(e, NULL,
+                              &(struct record){.type = RECORD_GONE, .run = run->id,
+                                               .key = span_n(task_key(run, t), t->n_key)});
+        else
+                journal_resource(e, run, t, r, wanted == CHANGE_RESTORED);
+}
+
+void journal_change(struct engine *e, struct run *run, struct task *t)
+{
+        enum change change = change_of(run, t, t->n_key ? run_resource(e->site, run, t) : NULL);
+
+        if (change != CHANGE_NONE)
+                journal_change_if(e, run, t, change);
+}
+
 /* What the run did to the inventory, into the site stream: the run's own stream need not be read for
- * it any more. */
+ * it any more. What went comes first, because what stood on it went along; then what was restored, in the
+ * order in which that was done: against that of the tasks. */
 static void journal_changes(struct engine *e, struct run *run)
 {
-        for (uint32_t i = 0; i < run->n_tasks && !e->error; i++) {
-                struct task *t = &run->tasks[i];
-                struct resource *r;
-                struct record record = {.run = run->id, .key = span_n(task_key(run, t), t->n_key)};
-
-                if (!t->n_key || t->verb == PLAN_CHECK)
-                        continue;
-                r = run_resource(e->site, run, t);
-                if ((t->status == TASK_SKIPPED || (t->status == TASK_FAILED && !left_something(run, r))) &&
-                    !redo_removed(run, t, r))
-                        continue;
-                if (r && r->workflow) {
-                        journal_resource(e, run, r, &record,
-                                         t->verb == PLAN_DELETE && t->status == TASK_UNDONE);
-                } else {
-                        record.type = RECORD_GONE;
-                        engine_append(e, NULL, &record);
-                }
-        }
+        for (uint32_t i = 0; i < run->n_tasks && !e->error; i++)
+                journal_change_if(e, run, &run->tasks[i], CHANGE_GONE);
+        for (uint32_t i = run->n_by_status[TASK_UNDONE] ? run->n_tasks : 0; i-- > 0 && !e->error;)
+                journal_change_if(e, run, &run->tasks[i], CHANGE_RESTORED);
+        for (uint32_t i = 0; i < run->n_tasks && !e->error; i++)
+                journal_change_if(e, run, &run->tasks[i], CHANGE_THERE);
 }
 
 static enum run_status final_status(const struct run *run)
@@ -119,10 +142,11 @@ static void end(struct engine *e, struct run *run, enum run_status status)
 
 void run_check_end(struct engine *e, struct run *run)
 {
+        bool cancelled = run->rollback ? run->stopped : run->cancelled;
+
         if (run_status_ended(run->status) || engine_run_flights(run) > 0)
                 return;
-        if (run->status == RUN_PAUSED && (run->rollback || run->unsettled > 0) &&
-            !(run->rollback ? run->stopped : run->cancelled))
+        if (run->status == RUN_PAUSED && !cancelled && (run->rollback || run->unsettled > 0))
                 return;
         if (!run->rollback && run->unsettled > 0 && !run->halted)
                 return;

@@ -10,10 +10,16 @@ struct resource_change {
         int64_t changed_ms;
 };
 
+/* The resource becomes that, without a look at what stands on what. */
+int resource_set(struct inventory *inv, struct resource *r, const struct resource_change *c);
 int inventory_put(struct inventory *inv, struct resource *r, const struct resource_change *c);
 struct resource *inventory_entry(struct inventory *inv, struct span key);
 /* With all that stands on it. -ENOMEM. */
 int inventory_gone(struct inventory *inv, struct span key);
+
+/* Adds to the end of the run's claims, where *last points; -EBADMSG if another run has it. */
+int claim(struct site *s, struct run *run, struct span key, struct resource ***last);
+int add_run(struct site *s, struct run *run);
 
 bool run_status_from_span(struct span name, enum run_status *ret);
 int set_string(char **target, struct span value); /* "" for an empty span */
@@ -46,6 +52,11 @@ int run_add_text(struct run *run, struct span s, uint32_t *ret_offset); /* with 
 int find_verb(struct span name, uint8_t *ret);
 int apply_to_plan(struct run *run, const struct record *r);
 
+/* run.c */
+int note_get(struct run *run, struct task *t, struct task_note **ret_note);
+/* Back to how a run starts: no attempts, notes, checkpoints, queues. */
+void forget_progress(struct run *run);
+
 /* run-doc.c */
 struct doc_part {
         uint32_t whole;      /* the document kept whole that it is most like */
@@ -56,6 +67,11 @@ int doc_split(struct run *run, struct span key, struct span doc, struct doc_part
 int doc_add(struct run *run, const struct doc_part *part); /* behind the task's other texts */
 
 /* run-graph.c */
+/* Would the engine start the task, seeing it in a queue? */
+static inline bool startable(const struct run *run, const struct task *t)
+{
+        return !t->attempt && (run->unwinding ? t->undo : t->status == TASK_READY);
+}
 void set_status(struct run *run, struct task *t, enum task_status status);
 int enqueue(struct run *run, uint32_t number);
 int settle(struct run *run, uint32_t number);
@@ -71,6 +87,7 @@ int apply_unwind(struct run *run, const struct record *r);
 int apply_rerun(struct run *run, const struct record *r);
 int settle_undo(struct run *run, uint32_t number);
 int start_ready(struct run *run); /* what waits for nothing, when a plan starts */
+int build_prev(struct run *run);
 void free_prev(struct run *run);
 int plan_again(struct run *run); /* counters and queues, from what has ended */
 
@@ -84,6 +101,8 @@ void free_attempt(struct run *run, struct task *t);
 void free_plan(struct run *run); /* without text and tasks */
 
 /* run-inventory.c */
+#define BUILDS_ON_MAX 2048
+size_t builds_on_of(const struct run *run, const struct task *t, char *ret, size_t n_ret);
 int change_inventory(struct run *run, struct site *site, struct task *t, const struct record *r);
 int left_behind(struct run *run, struct site *site, struct task *t, const struct record *r);
 int undo_inventory(struct run *run, struct site *site, struct task *t, const struct record *r);

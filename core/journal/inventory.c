@@ -14,8 +14,12 @@ int inventory_sorted(const struct inventory *i, const struct resource ***ret_lis
 
         if (!list)
                 return error_origin(-ENOMEM);
-        strmap_foreach (e, &i->by_key)
-                list[n++] = e->value.pointer;
+        strmap_foreach (e, &i->by_key) {
+                const struct resource *r = e->value.pointer;
+
+                if (r->workflow || r->claim)
+                        list[n++] = r;
+        }
         qsort(list, n, sizeof(*list), compare);
         *ret_list = list;
         *ret_n = n;

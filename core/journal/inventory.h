@@ -27,17 +27,20 @@ struct resource {
 };
 
 struct inventory {
-        struct strmap by_key; /* struct resource * */
+        struct strmap by_key; /* struct resource *; also some that are only built on */
         struct texts texts;   /* of the resources: what they have in common */
         struct resource *next; /* the one that the next change is likely about, or NULL */
 };
 
+/* One that is there or claimed, or NULL. */
 static inline const struct resource *inventory_get(const struct inventory *i, const char *key)
 {
-        return strmap_get(&i->by_key, key);
+        const struct resource *r = strmap_get(&i->by_key, key);
+
+        return r && (r->workflow || r->claim) ? r : NULL;
 }
 
-/* Keys in strcmp order; the caller frees the array, not the keys. -ENOMEM. */
+/* What is there or claimed. Keys in strcmp order; the caller frees the array, not the keys. -ENOMEM. */
 int inventory_sorted(const struct inventory *i, const struct resource ***ret_list, size_t *ret_n);
 
 #endif

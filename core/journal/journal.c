@@ -77,9 +77,18 @@ int journal_open(struct plugin *store, const char *location, bool read_only,
         return 0;
 }
 
+static void forget_list(struct journal *j)
+{
+        strmap_foreach (e, &j->last)
+                free((char *)(uintptr_t)e->key);
+        strmap_deinit(&j->last);
+        j->listed = false;
+}
+
 struct journal *journal_close(struct journal *j)
 {
         if (j) {
+                forget_list(j);
                 j->plugin->store.close(j->plugin->instance);
                 free(j->message);
                 free(j);
@@ -97,11 +106,36 @@ struct stream *stream_close(struct stream *s)
         return NULL;
 }
 
-static int store_list(struct journal *j, json_t **ret_list)
+/* Which streams there are. Asked for once: listing all of them for each would make a restart with ten
+ * thousand runs quadratic. A writer is alone and keeps its list up to date; who only reads asks again
+ * when a stream is not in it. */
+
+static int list_put(struct journal *j, const char *name, uint32_t last)
 {
+        size_t n = strlen(name);
+        struct strmap_entry *e = strmap_find(&j->last, name, n);
+        char *key;
+
+        if (!e) {
+                key = strdup(name);
+                e = key ? strmap_add(&j->last, key, n) : NULL;
+                if (!e) {
+                        free(key);
+                        return error_origin(-ENOMEM);
+                }
+        }
+        e->value.number = last;
+        return 0;
+}
+
+static int list(struct journal *j)
+{
+        _cleanup_(cleanup_json_decref) json_t *all = NULL;
         _cleanup_(cleanup_buf) struct buf text = BUF_NULL;
         struct prvng_sink sink = SINK(&text, 1u << 30);
         struct store_call c;
+        json_t *s;
+        size_t i;
         int r;
 
         store_call_begin(j, &c);
@@ -109,64 +143,71 @@ static int store_list(struct journal *j, json_t **ret_list)
                            j->plugin->store.streams(j->plugin->instance, &c.call.pub, &sink));
         if (r)
                 return r;
-        r = json_parse(buf_str(&text), text.n, ret_list, NULL);
-        return r ? journal_fail(j, JOURNAL_E_FAILED, "store %s: its list of streams is no JSON",
-                                j->plugin->name)
-                 : 0;
+        if (json_parse(buf_str(&text), text.n, &all, NULL))
+                return journal_fail(j, JOURNAL_E_FAILED, "store %s: its list of streams is no JSON",
+                                    j->plugin->name);
+        forget_list(j);
+        json_array_foreach (json_object_get(all, "streams"), i, s) {
+                r = list_put(j, json_get_string(s, "name", ""), (uint32_t)json_get_int(s, "last", 0));
+                if (r)
+                        return error_fold(r);
+        }
+        j->listed = true;
+        return 0;
 }
 
 int journal_streams(struct journal *j, char ***ret_names, size_t *ret_n)
 {
-        _cleanup_(cleanup_json_decref) json_t *list = NULL;
-        const json_t *streams;
         char **names;
-        json_t *s;
-        size_t i;
+        size_t n = 0;
         int r;
 
-        r = store_list(j, &list);
+        r = j->listed && !j->read_only ? 0 : list(j);
         if (r)
                 return r;
-        streams = json_object_get(list, "streams");
-        names = calloc(json_array_size(streams) + 1, sizeof(*names));
+        names = calloc(j->last.n + 1, sizeof(*names));
         if (!names)
                 return error_origin(-ENOMEM);
-        json_array_foreach (streams, i, s) {
-                names[i] = strdup(json_get_string(s, "name", ""));
-                if (!names[i]) {
-                        while (i-- > 0)
-                                free(names[i]);
+        strmap_foreach (e, &j->last) {
+                names[n] = strdup(e->key);
+                if (!names[n++]) {
+                        while (n-- > 0)
+                                free(names[n]);
                         free(names);
                         return error_origin(-ENOMEM);
                 }
         }
         *ret_names = names;
-        *ret_n = json_array_size(streams);
+        *ret_n = n;
         return 0;
 }
 
 int journal_last_segment(struct journal *j, const char *name, uint32_t *ret_segment)
 {
-        _cleanup_(cleanup_json_decref) json_t *list = NULL;
-        uint32_t last = 0;
-        json_t *s;
-        size_t i;
-        int r;
+        const struct strmap_entry *e = strmap_find(&j->last, name, strlen(name));
+        int r = 0;
 
-        r = store_list(j, &list);
+        if (!e && (!j->listed || j->read_only)) {
+                r = list(j);
+                e = strmap_find(&j->last, name, strlen(name));
+        }
         if (r)
                 return r;
-        json_array_foreach (json_object_get(list, "streams"), i, s)
-                if (streq(json_get_string(s, "name", ""), name))
-                        last = (uint32_t)json_get_int(s, "last", 0);
-        *ret_segment = last;
+        *ret_segment = e ? (uint32_t)e->value.number : 0;
         return 0;
 }
 
 int journal_remove(struct journal *j, const char *name)
 {
+        struct strmap_entry *e = strmap_find(&j->last, name, strlen(name));
         struct store_call c;
 
+        if (e) {
+                char *key = (char *)(uintptr_t)e->key;
+
+                strmap_remove(&j->last, name, strlen(name));
+                free(key);
+        }
         store_call_begin(j, &c);
         return store_call_end(
                 j, &c, "remove",
@@ -179,6 +220,7 @@ void stream_append(struct stream *s, struct record *r)
         r->seq = ++s->seq; /* J1 */
         record_write(&s->pending, r);
         s->n_pending++;
+        s->plan_pending |= r->type == RECORD_PLANNED;
 }
 
 /* Puts a new segment's first line in front of the pending batch. */
@@ -203,7 +245,7 @@ static int open_segment(struct stream *s)
         memcpy(s->salt, salt, sizeof(salt));
         s->segment++;
         s->n_segment = 0;
-        return 0;
+        return s->journal->listed ? list_put(s->journal, s->name, s->segment) : 0;
 }
 
 static int append(struct stream *s)
@@ -220,6 +262,24 @@ static int append(struct stream *s)
                                                    j->epoch));
         j->failed = r != 0;
         return r;
+}
+
+void stream_sealed(struct stream *s, uint64_t from, uint64_t end, uint64_t seal,
+                   const uint8_t digest[32])
+{
+        s->last = (struct mark){.segment = s->segment, .from = from, .end = end, .seal = seal,
+                                .seq = s->seq};
+        memcpy(s->last.salt, s->salt, sizeof(s->salt));
+        memcpy(s->last.after, s->digest, 32);
+        memcpy(s->last.digest, digest, 32);
+        memcpy(s->digest, digest, 32);
+        s->seal = seal;
+        s->n_bytes += end - from;
+        if (s->plan_pending) {
+                s->plan = s->last;
+                s->n_bytes = 0;
+        }
+        s->plan_pending = false;
 }
 
 static int commit_batch(struct stream *s)
@@ -250,9 +310,8 @@ static int commit_batch(struct stream *s)
         r = append(s);
         if (r)
                 return r;
+        stream_sealed(s, s->n_segment, s->n_segment + s->pending.n, s->seal + 1, digest);
         s->n_segment += s->pending.n;
-        s->seal++;
-        memcpy(s->digest, digest, sizeof(digest));
         s->n_pending = 0;
         buf_clear(&s->pending);
         if (s->pending.cap > 4u << 20) /* a plan was written: give its memory back */
@@ -281,14 +340,19 @@ static int commit_plan(struct stream *s)
 {
         _cleanup_(cleanup_buf) struct buf plan = s->pending;
         const char *p = plan.data, *end = p + plan.n, *next;
+        bool planned = s->plan_pending;
+        uint64_t seq = s->seq;
         int r = 0;
 
         s->pending = BUF_NULL;
         for (; p < end && r == 0; p = next) {
                 next = cut(p, end, PLAN_BATCH, &s->n_pending);
                 buf_append(&s->pending, p, (size_t)(next - p));
+                s->seq = s->last.seq + s->n_pending;
+                s->plan_pending = planned && next == end;
                 r = commit_batch(s);
         }
+        s->seq = seq;
         return r;
 }
 

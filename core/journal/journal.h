@@ -28,6 +28,7 @@
 #ifndef PRVNG_JOURNAL_JOURNAL_H
 #define PRVNG_JOURNAL_JOURNAL_H
 
+#include "base/strmap.h"
 #include "journal/record.h"
 #include "plugin/plugin.h"
 
@@ -39,6 +40,7 @@ enum {
         JOURNAL_E_DAMAGED,  /* the message names stream, segment, byte and line */
         JOURNAL_E_FULL,     /* no room; nothing acknowledged is lost */
         JOURNAL_E_FAILED,   /* the store failed */
+        JOURNAL_E_SHORTCUT, /* what a shortcut promised does not hold: begin anew, without */
 };
 
 struct journal {
@@ -46,7 +48,19 @@ struct journal {
         uint64_t epoch;
         bool read_only;
         bool failed;        /* J4 */
+        bool in_full;       /* snapshots are not used: everything is read (journal/snapshot.h) */
+        bool listed;
+        struct strmap last; /* number of the last segment by name of stream; a writer's is always right */
         char *message;      /* of the last condition */
+};
+
+/* A batch of a stream: a place where reading may begin. */
+struct mark {
+        uint32_t segment;     /* 0: none */
+        uint64_t from, end;   /* bytes of the segment: where it begins, and ends behind its seal */
+        uint64_t seal, seq;   /* number of its seal, of its last record */
+        uint8_t salt[16];     /* of the segment */
+        uint8_t after[32], digest[32]; /* of the seal before it, and of its own */
 };
 
 struct stream {
@@ -60,6 +74,10 @@ struct stream {
         uint8_t digest[32];    /* of the last seal */
         struct buf pending;    /* lines that are not sealed yet */
         uint64_t n_pending;    /* records among them */
+        uint64_t n_bytes;      /* sealed behind the plan, or behind where a shortcut led */
+        bool plan_pending;     /* `planned` is among them */
+        struct mark last;     /* the last batch */
+        struct mark plan;     /* the batch with the last `planned` */
 };
 
 /* Opens the store below `location`. 0, a condition, or -errno. */
@@ -77,6 +95,24 @@ typedef int (*journal_record_f)(void *userdata, const struct record *r, const ch
 int stream_open(struct journal *j, const char *name, journal_record_f f, void *userdata,
                 struct stream **ret_stream);
 struct stream *stream_close(struct stream *s);
+
+/*
+ * The short way through a stream: the batches up to the one with the plan are read (if there is one),
+ * then arrive() is called, and what stands behind the batch `at` is read. What lies between was read
+ * when it was made the state that arrive() brings.
+ */
+struct shortcut {
+        struct mark at, plan;
+        int (*arrive)(void *userdata);
+};
+
+/* The same two by a shortcut. JOURNAL_E_SHORTCUT where its batches are not there as it says, or
+ * anything behind them is not as it should be: then nobody knows more until all of it was read.
+ * Before arrive() was called nothing but the plan was read. */
+int stream_open_by(struct journal *j, const char *name, const struct shortcut *by, journal_record_f f,
+                   void *userdata, struct stream **ret_stream);
+int journal_read_by(struct journal *j, const char *name, const struct shortcut *by,
+                    journal_record_f f, void *userdata);
 
 /* Reads a stream without changing anything. `f` may be NULL: seals only. */
 int journal_read(struct journal *j, const char *name, journal_record_f f, void *userdata);

@@ -118,6 +118,7 @@ struct record {
         uint32_t implied, irreversible; /* 0 or 1 */
         uint32_t checkpoint;    /* number, from 1; 0: the start of the run */
         uint32_t rollback, on_partial, preserve; /* 0 or 1, of the rollback strategy */
+        uint32_t snapshot_every; /* seconds */
         uint32_t interval;      /* operations between two checkpoints; 0: none */
         uint64_t upto;          /* seq of a run's stream */
         uint32_t soft;          /* how many of deps, at their end, need only have ended */

@@ -11,16 +11,27 @@ void set_status(struct run *run, struct task *t, enum task_status status)
         t->status = status;
 }
 
+/* Drops what was started. What was taken from the queue and has no intent yet (it is being read, or
+ * waits for a condition) stays: it is the fold's until then, and in a snapshot. */
+static void forget_started(const struct run *run, struct lane *lane)
+{
+        uint32_t n = 0;
+
+        for (uint32_t i = 0; i < lane->next_ready; i++)
+                if (startable(run, &run->tasks[lane->ready[i]]))
+                        lane->ready[n++] = lane->ready[i];
+        memmove(lane->ready + n, lane->ready + lane->next_ready,
+                (lane->n_ready - lane->next_ready) * sizeof(*lane->ready));
+        lane->n_ready -= lane->next_ready - n;
+        lane->next_ready = n;
+}
+
 int enqueue(struct run *run, uint32_t number)
 {
         struct lane *lane = &run->lanes[run->tasks[number].lane];
 
-        if (lane->next_ready > 4096 && lane->next_ready > lane->n_ready / 2) {
-                lane->n_ready -= lane->next_ready;
-                memmove(lane->ready, lane->ready + lane->next_ready,
-                        lane->n_ready * sizeof(*lane->ready));
-                lane->next_ready = 0;
-        }
+        if (lane->next_ready > 4096 && lane->next_ready > lane->n_ready / 2)
+                forget_started(run, lane);
         if (GROW(lane->ready, lane->n_ready, lane->cap_ready))
                 return error_origin(-ENOMEM);
         lane->ready[lane->n_ready++] = number;

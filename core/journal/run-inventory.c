@@ -33,11 +33,16 @@ struct resource *run_resource(const struct site *site, const struct run *run, st
         return r;
 }
 
+size_t builds_on_of(const struct run *run, const struct task *t, char *ret, size_t n_ret)
+{
+        return keys_of(task_uses(run, t), ret, n_ret);
+}
+
 static int put(struct run *run, struct site *site, struct task *t, const struct record *r,
                struct span spec)
 {
-        const char *uses = task_uses(run, t);
-        char builds_on[2048], op_id[UID_TEXT] = "";
+        const struct task_note *made = task_made(run, t); /* the attempt deleted what was made twice */
+        char builds_on[BUILDS_ON_MAX], op_id[UID_TEXT] = "";
         struct resource *old;
         struct resource_change c = {
                 .workflow = span_of(run->name),
@@ -57,10 +62,10 @@ static int put(struct run *run, struct site *site, struct task *t, const struct 
                 c.run = span_of(old->run);
                 c.changed_ms = old->changed_ms;
         } else if (r->answer != PRVNG_UNCHANGED && t->attempt) {
-                uid_text(&t->attempt->op_id, op_id);
+                uid_text(made ? &made->made_by : &t->attempt->op_id, op_id);
         }
         c.op_id = span_of(op_id);
-        c.builds_on = span_n(builds_on, keys_of(uses, builds_on, sizeof(builds_on)));
+        c.builds_on = span_n(builds_on, builds_on_of(run, t, builds_on, sizeof(builds_on)));
         return inventory_put(&site->inventory, old, &c);
 }
 

@@ -65,6 +65,7 @@ static int apply_run(struct run *run, const struct record *r)
         run->strategy.on_partial = r->on_partial != 0;
         run->strategy.preserve = r->preserve != 0;
         run->strategy.interval = r->interval;
+        run->snapshot_every_s = r->snapshot_every;
         run->halted_by = TASK_NONE;
         run->next_claim = run->claims;
         if ((!run->name && set_string(&run->name, r->name)) || set_string(&run->kind, r->kind) ||
@@ -251,6 +252,7 @@ static int apply_planned(struct run *run, const struct record *r)
         run->status = RUN_RUNNING;
         run->started_ms = r->at;
         run->unsettled = run->n_tasks;
+        run->n_drift = 0; /* the tasks count theirs, which the site stream may have told already */
         return start_ready(run);
 }
 

@@ -54,22 +54,32 @@ void free_plan(struct run *run)
         memset(run->n_by_status, 0, sizeof(run->n_by_status));
 }
 
-void run_unload(struct run *run)
+void forget_progress(struct run *run)
 {
-        for (uint32_t i = 0; i < run->n_tasks; i++)
+        for (uint32_t i = 0; i < run->n_tasks; i++) {
                 free_attempt(run, &run->tasks[i]);
-        free_replaced(run);
-        free_plan(run);
+                run->tasks[i].note = 0;
+        }
+        for (uint32_t i = 0; i < run->n_lanes; i++)
+                run->lanes[i].n_ready = run->lanes[i].next_ready = 0;
         for (uint32_t i = 0; i < run->n_notes; i++)
                 free_note(&run->notes[i]);
+        run->n_notes = run->n_checkpoints = 0;
+        free_prev(run);
+        memset(run->n_by_status, 0, sizeof(run->n_by_status));
+}
+
+void run_unload(struct run *run)
+{
+        forget_progress(run);
+        free_replaced(run);
+        free_plan(run);
         free(steal(&run->text));
         free(steal(&run->tasks));
         free(steal(&run->notes));
         free(steal(&run->checkpoints));
         buf_deinit(run->doc);
-        free_prev(run);
-        run->n_notes = run->cap_notes = 0;
-        run->n_checkpoints = run->cap_checkpoints = 0;
+        run->cap_notes = run->cap_checkpoints = 0;
         run->n_completed = run->n_attempts = 0;
         run->unsettled = 0;
         run->seq = 0;
@@ -98,7 +108,7 @@ struct run *run_free(struct run *run)
         free(run);
         return NULL;
 }
-static int note_get(struct run *run, struct task *t, struct task_note **ret_note)
+int note_get(struct run *run, struct task *t, struct task_note **ret_note)
 {
         if (!t->note) {
                 if (GROW(run->notes, run->n_notes, run->cap_notes))
@@ -174,7 +184,7 @@ static int apply_intent(struct run *run, struct task *t, const struct record *r)
         if (n && n->message) /* what it waited for has come, or what failed before is done again */
                 *n->message = 0;
         q = new_attempt(run, t, r, ROLE_TASK, t->verb);
-        if (q == 0 && r->former.n)
+        if (q == 0 && r->former.n && !(t->caused && task_former(run, t))) /* the one before all of it */
                 q = keep_former(run, t, r);
         if (q)
                 return error_fold(q);
@@ -378,13 +388,13 @@ static int apply_end_of_undo(struct run *run, struct site *site, struct task *t,
                 free(steal(&run->notes[t->note - 1].made));
         if (t->redo)
                 return apply_redo(run, t, r);
+        t->caused &= r->type != RECORD_UNDONE;
         if (!t->undo) {
                 set_status(run, t, TASK_UNDONE);
                 return 0;
         }
         t->undo = 0;
         free_attempt(run, t);
-        t->caused &= r->type != RECORD_UNDONE;
         set_status(run, t, r->type == RECORD_UNDONE ? TASK_UNDONE : TASK_UNDO_FAILED);
         return settle_undo(run, r->task);
 }

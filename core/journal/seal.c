@@ -52,6 +52,15 @@ int seal_digest(const uint8_t after[32], const uint8_t salt[16], uint32_t segmen
         return 0;
 }
 
+int sha256(const void *data, size_t n, uint8_t ret_digest[32])
+{
+        EVP_MD_CTX *ctx = context();
+
+        if (!ctx || !EVP_DigestUpdate(ctx, data, n) || !EVP_DigestFinal_ex(ctx, ret_digest, NULL))
+                return error_origin(-EIO);
+        return 0;
+}
+
 void seal_write(struct buf *b, uint64_t number, uint64_t n_records, const uint8_t after[32],
                 const uint8_t digest[32])
 {

@@ -16,6 +16,8 @@ struct seal {
 /* The digest of a batch; see journal.h for what it covers. -EIO if OpenSSL fails. */
 int seal_digest(const uint8_t after[32], const uint8_t salt[16], uint32_t segment, uint64_t number,
                 const void *batch, size_t n_batch, uint8_t ret_digest[32]);
+/* SHA-256 of a piece of memory. -EIO if OpenSSL fails. */
+int sha256(const void *data, size_t n, uint8_t ret_digest[32]);
 void seal_write(struct buf *b, uint64_t number, uint64_t n_records, const uint8_t after[32],
                 const uint8_t digest[32]);
 
@@ -35,6 +37,9 @@ struct store_call {
 void store_call_begin(struct journal *j, struct store_call *c);
 int store_call_end(struct journal *j, struct store_call *c, const char *what, int32_t answer);
 int journal_fail(struct journal *j, int condition, const char *format, ...) _printf_(3, 4);
+/* The batch between these bytes of the stream's segment is its last one now. */
+void stream_sealed(struct stream *s, uint64_t from, uint64_t end, uint64_t seal,
+                   const uint8_t digest[32]);
 int journal_last_segment(struct journal *j, const char *name, uint32_t *ret_segment);
 
 #endif

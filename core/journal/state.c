@@ -60,21 +60,6 @@ int set_string(char **target, struct span value)
 
 /* The inventory */
 
-/* Counts in the resources that `r` builds on, that one more or one less stands on them. */
-static void count_on(struct inventory *inv, const struct resource *r, int delta)
-{
-        const char *p = r->workflow ? r->builds_on : "";
-
-        while (*p) {
-                size_t n = strcspn(p, " ");
-                struct strmap_entry *e = strmap_find(&inv->by_key, p, n);
-
-                if (e && (delta > 0 || ((struct resource *)e->value.pointer)->n_on > 0))
-                        ((struct resource *)e->value.pointer)->n_on += (uint32_t)delta;
-                p += n + (p[n] == ' ');
-        }
-}
-
 static void put_texts(struct resource *r)
 {
         texts_put(r->workflow);
@@ -86,7 +71,7 @@ static void put_texts(struct resource *r)
         r->workflow = r->plugin = r->spec = r->outputs = r->builds_on = r->run = NULL;
 }
 
-int inventory_put(struct inventory *inv, struct resource *r, const struct resource_change *c)
+int resource_set(struct inventory *inv, struct resource *r, const struct resource_change *c)
 {
         struct texts *t = &inv->texts;
         struct resource fresh = {
@@ -105,7 +90,6 @@ int inventory_put(struct inventory *inv, struct resource *r, const struct resour
         }
         memmove(r->op_id, c->op_id.n ? c->op_id.p : "", MIN(c->op_id.n, sizeof(r->op_id) - 1));
         r->op_id[MIN(c->op_id.n, sizeof(r->op_id) - 1)] = 0;
-        count_on(inv, r, -1);
         put_texts(r); /* now: the new ones may have been taken from the old ones */
         r->workflow = fresh.workflow;
         r->plugin = fresh.plugin;
@@ -114,7 +98,6 @@ int inventory_put(struct inventory *inv, struct resource *r, const struct resour
         r->builds_on = fresh.builds_on;
         r->run = fresh.run;
         r->changed_ms = c->changed_ms;
-        count_on(inv, r, 1);
         return 0;
 }
 
@@ -142,10 +125,46 @@ struct resource *inventory_entry(struct inventory *inv, struct span key)
         return r;
 }
 
-/* A resource that neither exists nor is claimed has no entry. */
+/* Counts in the resources that `r` builds on, that one more or one less stands on them. Also in one that
+ * is not there: if it comes, and goes, the count must not depend on the order of things. */
+static int count_on(struct inventory *inv, const struct resource *r, int delta)
+{
+        const char *p = r->workflow ? r->builds_on : "";
+
+        while (*p) {
+                size_t n = strcspn(p, " ");
+                struct strmap_entry *e;
+                struct resource *on;
+
+                if (delta > 0) {
+                        on = inventory_entry(inv, span_n(p, n));
+                        if (!on)
+                                return error_origin(-ENOMEM);
+                        on->n_on++;
+                } else {
+                        e = strmap_find(&inv->by_key, p, n);
+                        on = e ? e->value.pointer : NULL;
+                        if (on && on->n_on > 0)
+                                on->n_on--;
+                }
+                p += n + (p[n] == ' ');
+        }
+        return 0;
+}
+
+int inventory_put(struct inventory *inv, struct resource *r, const struct resource_change *c)
+{
+        int q;
+
+        count_on(inv, r, -1);
+        q = resource_set(inv, r, c);
+        return q ?: count_on(inv, r, 1);
+}
+
+/* A resource that neither exists nor is claimed, and that nothing stands on, has no entry. */
 static void inventory_tidy(struct inventory *inv, struct resource *r)
 {
-        if (r->workflow || r->claim)
+        if (r->workflow || r->claim || r->n_on)
                 return;
         strmap_remove(&inv->by_key, r->key, strlen(r->key));
         if (inv->next == r)
@@ -204,7 +223,7 @@ int inventory_gone(struct inventory *inv, struct span key)
 }
 
 /* The claims of a run are a list in the order of its plan. */
-static int claim(struct site *s, struct run *run, struct span key, struct resource ***last)
+int claim(struct site *s, struct run *run, struct span key, struct resource ***last)
 {
         struct resource *r = inventory_entry(&s->inventory, key);
 
@@ -271,7 +290,7 @@ static struct run *run_of(const struct site *s, const struct uid *id)
         return strmap_get(&s->run_by_id, text);
 }
 
-static int add_run(struct site *s, struct run *run)
+int add_run(struct site *s, struct run *run)
 {
         struct strmap_entry *e;
 
@@ -370,9 +389,11 @@ static int apply_again(struct site *s, const struct record *r)
         if (!run || run_status_ended(run->status) != (r->type == RECORD_REOPENED))
                 return error_origin(-EBADMSG);
         if (r->type == RECORD_REOPENED) {
-                if (!run->loaded) /* else its own stream says what it is */
+                if (!run->loaded) { /* else its own stream says what it is */
                         run->status = RUN_PENDING;
-                run->ended_ms = 0;
+                        run->ended_ms = 0;
+                }
+                run->closed = false;
                 run->settled_seq = r->upto;
         }
         return apply_claims(s, run, r);
@@ -399,6 +420,7 @@ static int apply_ended(struct site *s, const struct record *r)
         if (!run || !run_status_from_span(r->status, &status) || !run_status_ended(status))
                 return error_origin(-EBADMSG);
         run->status = status;
+        run->closed = true;
         run->ended_ms = r->at;
         run->n_drift = r->count;
         release_claims(s, run);

@@ -95,7 +95,7 @@ struct task {
         uint8_t in_flight : 1; /* the engine's: a call is under way; not part of the fold */
         uint8_t undo : 1;      /* the rollback under way shall undo it */
         uint8_t redo : 1;      /* what a failed attempt left is undone before the next one */
-        uint8_t caused : 1;    /* made by this run, not undone, and to be done again: UNCHANGED is its own */
+        uint8_t caused : 1;    /* what this run did of it is not undone, and it is to be done again */
         uint16_t checkpoint;   /* how many checkpoints the run had when it ended */
         uint32_t whole;        /* in run->wholes: the document that its own is like */
         struct attempt *attempt; /* NULL before the intent and after the result */
@@ -154,6 +154,7 @@ struct run {
         char *logging, *options, *notices; /* JSON */
         char *backoff;
         uint32_t max_attempts, initial_delay_s, max_delay_s;
+        uint32_t snapshot_every_s; /* 0: the default */
         enum run_status status;
         bool planned;     /* the plan is complete: tasks may be looked at */
         bool halted;      /* nothing more starts */
@@ -205,6 +206,7 @@ struct run {
         uint32_t unsettled; /* tasks of the plan that have not ended, joins included */
         struct resource *claims; /* what it claims, in the order of its tasks, by next_claim */
         struct resource *next_claim; /* of the next task, while the plan is read */
+        bool closed;      /* the site stream says that it ended */
         bool loaded;      /* the run's own stream was read; else only what the site stream says */
         bool compacted;   /* its stream is gone; a signed record of the site's stream stands for it */
         void *userdata;   /* the engine's */
@@ -253,7 +255,7 @@ struct resource *run_resource(const struct site *site, const struct run *run, st
 /* Could a rollback undo the task, as far as the run goes? It changed something, or may have. */
 bool run_undoable(const struct run *run, uint32_t task);
 
-/* Has it an attempt or a result? Then a changed definition must leave it as it is. */
+/* Has it an attempt, a result, or left something? Then a changed definition must leave it as it is. */
 bool task_has_started(const struct task *t);
 
 /* Would a rollback to that checkpoint (0: the start) undo it? */

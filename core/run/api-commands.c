@@ -9,6 +9,8 @@
  */
 #include "run/api.h"
 
+#include "journal/snapshot.h"
+
 #include "base/clock.h"
 #include "base/json.h"
 
@@ -18,6 +20,8 @@ struct command {
         json_t *body;    /* an object */
         struct run *run;
         struct buf who;  /* JSON object */
+        int64_t ended_ms; /* of the run, and its drifts: as the site stream says */
+        uint32_t n_drift;
 };
 
 /* Answers */
@@ -53,11 +57,6 @@ static void answer_result(struct command *c, int r)
 
 /* Runs that have ended */
 
-static int fold_alone(void *userdata, const struct record *r, const char *line, size_t n_line)
-{
-        return run_apply(userdata, NULL, r);
-}
-
 /* Reads the stream of a run that has ended and opens it for appending. False: the answer says why. */
 static bool load_ended(struct command *c)
 {
@@ -80,10 +79,22 @@ static bool load_ended(struct command *c)
                 refuse(c, 500, "%s", p->message);
                 return false;
         }
+        if (run->compacted) {
+                refuse(c, 410, "run %s was compacted: what it did is no longer in the journal, so it can be "
+                               "neither rolled back nor retried any more. What it made is there (prvng "
+                               "resource list); prvng batch destroy %s deletes it", run->id_text, run->name);
+                return false;
+        }
+        c->ended_ms = run->ended_ms;
+        c->n_drift = run->n_drift;
         run_unload(run);
-        run->n_drift = 0; /* its tasks count theirs once more */
         r = journals_of_run(p->journals, run, &journal, &message);
-        r = r ?: stream_open(journal, run->stream, fold_alone, run, &stream);
+        r = r ?: run_open_stream(journal, NULL, run, &stream);
+        if (r == JOURNAL_E_SHORTCUT) {
+                journals_read_in_full(p->journals);
+                run_unload(run);
+                r = run_open_stream(journal, NULL, run, &stream);
+        }
         r = r ?: driver_open_run(p, run, stream);
         if (r == 0) {
                 run->loaded = true;
@@ -105,6 +116,8 @@ static void unload_ended(struct command *c)
         for (uint32_t i = 0; i < c->p->n_streams; i++)
                 if (c->p->streams[i].run == c->run)
                         c->p->streams[i].ended = true;
+        c->run->ended_ms = c->ended_ms;
+        c->run->n_drift = c->n_drift;
 }
 
 /* Claims what the run is about, durably. False: the answer says why. */

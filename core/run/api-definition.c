@@ -136,6 +136,7 @@ bool api_definition_submission(struct request *q, struct api_definition *a, cons
                 .on_partial = d->rollback.on_partial_failure,
                 .preserve = d->rollback.preserve_successful,
                 .checkpoint_interval = d->rollback.checkpoint_interval,
+                .snapshot_every_s = d->monitoring.checkpoint_frequency_s,
         };
         return true;
 }

@@ -128,11 +128,25 @@ static void entropy(void *userdata, void *bytes, size_t n)
 
 /* Calls */
 
+/* https://www.w3.org/TR/trace-context/: "00-" trace "-" span "-01" */
+static void set_trace(struct job *job)
+{
+        char *p = mempcpy(job->trace, "00-", 3);
+
+        hex_text(job->run_id.bytes, 16, p);
+        p[32] = '-';
+        hex_text(job->request_id.bytes, 8, p + 33);
+        memcpy(p + 49, "-01", 4);
+}
+
 static void run_job(struct job *job)
 {
         struct op_call *c = &job->call;
         struct op_reply *r = &job->reply;
 
+        if (c->pub.attempt) /* here, and not on the loop's time */
+                uid_text(&job->request_id, job->op_id);
+        set_trace(job);
         switch ((enum engine_call_kind)job->kind) {
         case CALL_READ:
                 op_read(c, job->request, job->n_request, r);
@@ -166,18 +180,6 @@ static void on_progress(struct op_call *call, uint32_t permille, const char *mes
                 p->hooks.on_progress(p->hooks.userdata, call->run, call->task, permille, message);
 }
 
-/* https://www.w3.org/TR/trace-context/: "00-" trace "-" span "-01" */
-static void set_trace(struct job *job, const struct engine_call *c)
-{
-        char *p = mempcpy(job->trace, "00-", 3);
-
-        hex_text(c->run_id.bytes, 16, p);
-        p[32] = '-';
-        hex_text(c->op_id.bytes, 8, p + 33);
-        memcpy(p + 49, "-01", 4);
-        job->call.pub.trace_parent = job->trace;
-}
-
 static struct job *job_new(struct engine_process *p, const struct engine_call *c)
 {
         struct job *job = p->free_jobs;
@@ -202,12 +204,12 @@ static struct job *job_new(struct engine_process *p, const struct engine_call *c
                 .n_request = c->n_request,
                 .token = c->token,
                 .n_token = c->token ? strlen(c->token) : 0,
+                .run_id = c->run_id,
+                .request_id = c->op_id,
         };
-        if (c->attempt)
-                uid_text(&c->op_id, job->op_id);
         op_call_init(&job->call, c->plugin, job->op_id, c->attempt, c->deadline_ms,
                      p->epoch, c->run, c->task);
-        set_trace(job, c);
+        job->call.pub.trace_parent = job->trace;
         job->call.on_progress = on_progress;
         job->call.userdata = p;
         return job;

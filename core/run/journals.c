@@ -63,6 +63,7 @@ static int add(struct journals *js, struct journal *j)
                 return error_origin(-ENOMEM);
         js->list = list;
         js->list[js->n++] = j;
+        j->in_full = js->in_full;
         return 0;
 }
 
@@ -93,6 +94,13 @@ int journals_open(const struct context *c, bool read_only, struct journals **ret
         }
         *ret_journals = js;
         return 0;
+}
+
+void journals_read_in_full(struct journals *js)
+{
+        js->in_full = true;
+        for (uint32_t i = 0; i < js->n; i++)
+                js->list[i]->in_full = true;
 }
 
 struct journal *journals_find(const struct journals *js, const char *store)
@@ -137,6 +145,10 @@ int journals_of_run(struct journals *js, const struct run *run, struct journal *
         struct journal *j = js->home;
         int r = 0;
 
+        if (run->compacted)
+                return refuse(ret_message, JOURNAL_E_FAILED,
+                              "run %s of %s was compacted: what it did is no longer in the journal, only "
+                              "that it was, and what it made", run->id_text, run->name);
         if (run->store && *run->store && !streq(run->store, js->home->plugin->name)) {
                 r = journals_get(js, run->store, &j, &why);
                 if ((r || !has_stream(j, run->stream)) && has_stream(js->home, run->stream)) {

@@ -21,6 +21,7 @@ struct journals {
         struct journal *home;
         struct journal **list; /* all that are open, the home store's first */
         uint32_t n;
+        bool in_full; /* none uses snapshots */
 };
 
 /* Opens the home store's journal. For writing its folder is made; read only the site must have one. 0, or a
@@ -33,6 +34,9 @@ struct journals *journals_close(struct journals *js);
  * store, and what to do. */
 int journals_get(struct journals *js, const char *store, struct journal **ret_journal,
                  char **ret_message);
+
+/* From now on everything is read, since a snapshot did not fit. */
+void journals_read_in_full(struct journals *js);
 
 /* The one that is open, or NULL. */
 struct journal *journals_find(const struct journals *js, const char *store);

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "journal/seal.h"
+#include "journal/snapshot.h"
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -17,18 +18,6 @@
 #define SPIN_US 60 /* a wake-up costs about as much */
 
 /* Starting */
-
-struct replay {
-        struct engine_process *process;
-        struct run *run;
-};
-
-static int replay_run(void *userdata, const struct record *r, const char *line, size_t n_line)
-{
-        struct replay *replay = userdata;
-
-        return run_apply(replay->run, &replay->process->site, r);
-}
 
 static int store_failed(struct engine_process *p, int r, const char *message)
 {
@@ -48,7 +37,6 @@ static int hold(struct engine_process *p, struct run *run)
 /* Reads the stream of a run in flight and goes on with it. */
 static int take_up(struct engine_process *p, struct run *run)
 {
-        struct replay replay = {.process = p, .run = run};
         _cleanup_(cleanup_free) char *message = NULL;
         struct journal *journal;
         struct stream *stream;
@@ -57,7 +45,9 @@ static int take_up(struct engine_process *p, struct run *run)
         r = journals_of_run(p->journals, run, &journal, &message);
         if (r)
                 return store_failed(p, r, message);
-        r = stream_open(journal, run->stream, replay_run, &replay, &stream);
+        r = run_open_stream(journal, &p->site, run, &stream);
+        if (r == JOURNAL_E_SHORTCUT)
+                return r;
         if (r)
                 return store_failed(p, r, journal->message);
         r = driver_open_run(p, run, stream);
@@ -199,7 +189,7 @@ static int replay(struct engine_process *p)
 {
         int r;
 
-        r = stream_open(p->journal, "site", site_fold_stream, &p->site, &p->site_stream);
+        r = site_open_stream(p->journal, &p->site, &p->site_stream);
         r = r ?: engine_new(&driver_ops, p, &p->site, p->context->plugins, &p->engine);
         if (r)
                 return r;
@@ -215,6 +205,29 @@ static int replay(struct engine_process *p)
                 if (!run_status_ended(p->site.runs[i]->status))
                         r = take_up(p, p->site.runs[i]);
         return r ?: p->error;
+}
+
+static void close_streams(struct engine_process *p)
+{
+        for (uint32_t i = 0; i < p->n_streams; i++) {
+                stream_close(p->streams[i].stream);
+                run_log_close(p->streams[i].log);
+                buf_deinit(&p->streams[i].lines);
+        }
+        p->n_streams = 0;
+        p->site_stream = stream_close(p->site_stream);
+}
+
+/* What a snapshot said did not hold: all of it is forgotten, and everything is read. */
+static int replay_in_full(struct engine_process *p)
+{
+        p->engine = engine_free(p->engine);
+        driver_drop_jobs(p);
+        p->n_jobs = 0;
+        close_streams(p);
+        site_deinit(&p->site);
+        journals_read_in_full(p->journals);
+        return replay(p);
 }
 
 /* "critical" in a plugin's drop-in. */
@@ -280,6 +293,8 @@ int engine_process_new(const struct context *c, const struct engine_process_hook
         r = r ?: open_store(p, &message);
         r = r ?: open_loop(p);
         r = r ?: replay(p);
+        if (r == JOURNAL_E_SHORTCUT && !p->error)
+                r = replay_in_full(p);
         if (r) {
                 if (!message && (p->message || (p->journal && p->journal->message)))
                         message = strdup(p->message ?: p->journal->message);
@@ -316,13 +331,8 @@ struct engine_process *engine_process_free(struct engine_process *p)
         }
         engine_free(p->engine);
         driver_drop_jobs(p);
-        for (uint32_t i = 0; i < p->n_streams; i++) {
-                stream_close(p->streams[i].stream);
-                run_log_close(p->streams[i].log);
-                buf_deinit(&p->streams[i].lines);
-        }
+        close_streams(p);
         free(p->streams);
-        stream_close(p->site_stream);
         journals_close(p->journals);
         site_deinit(&p->site);
         if (p->epoll >= 0)
@@ -439,6 +449,7 @@ static bool round_of_work(struct engine_process *p)
                 process_fail(p, p->engine->error, NULL);
         if (driver_commit(p) == 0)
                 send_answers(p);
+        driver_snapshot(p);
         return any;
 }
 
@@ -490,6 +501,7 @@ int engine_process_run(struct engine_process *p, uint32_t idle_s, char **ret_mes
                 if (may_go_on(p, idle_s))
                         wait(p, idle_s);
         } while (may_go_on(p, idle_s));
+        driver_last_snapshots(p);
         if (!p->error)
                 return 0;
         *ret_message = steal(&p->message);

@@ -10,6 +10,13 @@
 
 #include <pthread.h>
 
+/* How much is behind the last snapshot of a stream. */
+struct pace {
+        uint64_t n_before; /* stream->n_bytes then */
+        uint64_t size;     /* of it */
+        int64_t next_ms;   /* boot-time clock: no other before */
+};
+
 /* The stream of a run that this engine appends to. */
 struct run_stream {
         struct run *run;
@@ -17,6 +24,7 @@ struct run_stream {
         struct run_log *log;
         struct buf lines;   /* being committed, for followers */
         uint64_t first_seq; /* of them */
+        struct pace pace;
         bool ended;         /* closed after the next commit */
 };
 
@@ -40,6 +48,8 @@ struct engine_process {
         uint64_t epoch;                /* the home store's; after a restore what follows the last one */
         bool restored;                 /* no engine ran since the site came out of a backup */
         struct stream *site_stream;
+        struct pace site_pace;
+        bool snapshot_failed;          /* and it was said */
         struct run_stream *streams;
         uint32_t n_streams, cap_streams;
         struct engine *engine;
@@ -77,6 +87,11 @@ int driver_commit(struct engine_process *p);
 bool driver_collect(struct engine_process *p); /* true if there were answers */
 void driver_drop_jobs(struct engine_process *p);
 void process_fail(struct engine_process *p, int condition, const char *message);
+
+/* snapshots.c. Both after a commit. */
+extern uint64_t snapshot_worth; /* bytes of journal; less is read in a moment. Tests make it small */
+void driver_snapshot(struct engine_process *p); /* one, if one is due */
+void driver_last_snapshots(struct engine_process *p);
 
 /* api.c */
 void api_handle(struct engine_process *p, struct request *q);

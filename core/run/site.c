@@ -4,7 +4,7 @@
 
 #include "definition/document.h"
 #include "host/host.h"
-#include "journal/journal.h"
+#include "journal/snapshot.h"
 
 #include <sys/stat.h>
 
@@ -46,40 +46,17 @@ void context_close(struct context *c)
 
 /* Folding */
 
-struct folding {
-        struct site *site;
-        struct run *run;
-};
-
-static int fold_site(void *userdata, const struct record *r, const char *line, size_t n_line)
+/* The run's own stream; `inventory` may be NULL. */
+static int load(struct journals *js, struct site *inventory, struct run *run, char **ret_message)
 {
-        return site_apply(((struct folding *)userdata)->site, r);
-}
-
-static int fold_run(void *userdata, const struct record *r, const char *line, size_t n_line)
-{
-        struct folding *f = userdata;
-
-        return run_apply(f->run, f->site, r);
-}
-
-int site_fold_stream(void *userdata, const struct record *r, const char *line, size_t n_line)
-{
-        return fold_site(&(struct folding){.site = userdata}, r, line, n_line);
-}
-
-static int load(struct journals *js, struct site *site, struct run *run, struct site *inventory,
-                char **ret_message)
-{
-        struct folding f = {.site = inventory, .run = run};
         struct journal *j;
         int r;
 
         r = journals_of_run(js, run, &j, ret_message);
         if (r)
                 return r;
-        r = journal_read(j, run->stream, fold_run, &f);
-        if (r > 0)
+        r = run_replay(j, inventory, run);
+        if (r > 0 && r != JOURNAL_E_SHORTCUT)
                 *ret_message = strdup(j->message ?: "");
         else if (r == 0)
                 run->loaded = true;
@@ -96,11 +73,26 @@ int site_load_run(struct journals *journals, struct site *site, struct run *run,
         if (run->loaded)
                 return 0;
         run_unload(run);
-        r = load(journals, site, run, NULL, ret_message);
+        r = load(journals, NULL, run, ret_message);
+        if (r == JOURNAL_E_SHORTCUT) {
+                journals_read_in_full(journals);
+                run_unload(run);
+                r = load(journals, NULL, run, ret_message);
+        }
         run->status = status;
         run->ended_ms = ended;
         if (run_status_ended(status)) /* the tasks counted theirs once more */
                 run->n_drift = n_drift;
+        return r;
+}
+
+static int replay(struct journals *journals, struct site *site, char **ret_message)
+{
+        int r = site_replay(journals->home, site);
+
+        for (uint32_t i = 0; i < site->n_runs && r == 0; i++)
+                if (!run_status_ended(site->runs[i]->status))
+                        r = load(journals, site, site->runs[i], ret_message);
         return r;
 }
 
@@ -135,10 +127,12 @@ int site_read(const struct context *c, struct journals **ret_journals, struct si
         }
         if (access(folder, F_OK) == 0) { /* else there never was an engine: an empty site */
                 r = journals_open(c, true, &journals, ret_message);
-                r = r ?: journal_read(journals->home, "site", site_fold_stream, site);
-                for (uint32_t i = 0; i < site->n_runs && r == 0; i++)
-                        if (!run_status_ended(site->runs[i]->status))
-                                r = load(journals, site, site->runs[i], site, ret_message);
+                r = r ?: replay(journals, site, ret_message);
+                if (r == JOURNAL_E_SHORTCUT) {
+                        journals_read_in_full(journals);
+                        site_deinit(site);
+                        r = replay(journals, site, ret_message);
+                }
                 if (r > 0 && !*ret_message && journals && journals->home->message)
                         *ret_message = strdup(journals->home->message);
         }

@@ -52,9 +52,6 @@ int run_exit_code(const struct run *run);
 /* Makes a folder of the site, and those above it. 0 or -errno. */
 int site_make_folder(const char *path);
 
-/* A journal_record_f that folds the site stream into the struct site behind `userdata`. */
-int site_fold_stream(void *userdata, const struct record *r, const char *line, size_t n_line);
-
 /* The records of a run as raw lines behind `from` (a seq; 0: all), each ending with a newline. */
 int site_events(struct journals *journals, const struct run *run, uint64_t from, struct buf *lines,
                 char **ret_message);

@@ -10,6 +10,8 @@
 
 #define SPIN_US   20
 #define EXPECT_US 500 /* the longest that a worker stays awake for jobs that were announced */
+#define TAKEN_US  100 /* a gap of that much while it does: somebody else needs the processor */
+#define REST_US   100000 /* nobody stays awake for so long then */
 
 struct workers {
         pthread_mutex_t lock;
@@ -22,6 +24,7 @@ struct workers {
         uint32_t n_running;   /* jobs being run */
         uint64_t n_taken, n_taken_seen;
         int64_t expect_us;    /* atomic: jobs were announced and have not come yet */
+        int64_t rest_until;   /* atomic: the processors are busy; by clock_tick_us() */
         int waits;            /* atomic: a worker stays awake for them */
         bool end;
         bool one_cpu;         /* nobody spins: the other side could not run meanwhile */
@@ -45,11 +48,12 @@ static bool spin_for_answers(struct job *const *done, int64_t us)
         return false;
 }
 
-/* A worker, for jobs; one of them longer if the loop said that some will come. */
+/* A worker, for jobs; one of them longer if the loop said that some will come. Whoever is put aside while
+ * he only waits should not wait like that: the processor is wanted. */
 static void spin_for_jobs(struct workers *w)
 {
         bool first = !__atomic_exchange_n(&w->waits, 1, __ATOMIC_RELAXED);
-        int64_t start = clock_tick_us(), us, most;
+        int64_t start = clock_tick_us(), now = start, before, most;
 
         do {
                 for (int i = 0; i < 50; i++) {
@@ -57,9 +61,14 @@ static void spin_for_jobs(struct workers *w)
                                 goto end;
                         __builtin_ia32_pause();
                 }
-                us = clock_tick_us() - start;
+                before = now;
+                now = clock_tick_us();
+                if (now - before > TAKEN_US) {
+                        __atomic_store_n(&w->rest_until, now + REST_US, __ATOMIC_RELAXED);
+                        goto end;
+                }
                 most = first ? __atomic_load_n(&w->expect_us, __ATOMIC_RELAXED) : 0;
-        } while (us < MAX(most, (int64_t)SPIN_US));
+        } while (now - start < MAX(most, (int64_t)SPIN_US));
 end:
         if (first)
                 __atomic_store_n(&w->waits, 0, __ATOMIC_RELAXED);
@@ -209,7 +218,8 @@ void workers_submit(struct workers *w, struct job *first)
 
 void workers_expect(struct workers *w, int64_t us)
 {
-        if (w->one_cpu || us > EXPECT_US)
+        if (w->one_cpu || us > EXPECT_US ||
+            clock_tick_us() < __atomic_load_n(&w->rest_until, __ATOMIC_RELAXED))
                 return;
         pthread_mutex_lock(&w->lock);
         __atomic_store_n(&w->expect_us, MIN(2 * us + SPIN_US, (int64_t)EXPECT_US), __ATOMIC_RELAXED);

@@ -6,7 +6,8 @@
  * are woken sparingly: one when there is work and none is awake, one more whenever the loop looks and
  * finds that nothing was taken from the queue since it looked last. A worker that runs dry spins for
  * some microseconds before it sleeps, and so does the loop. While the loop waits for the disk, it lets
- * a worker wake up for the calls that will leave afterwards.
+ * a worker wake up for the calls that will leave afterwards, unless the machine is busy: a worker that is put
+ * aside while it only waits tells.
  */
 #ifndef PRVNG_RUN_WORKERS_H
 #define PRVNG_RUN_WORKERS_H
@@ -24,7 +25,8 @@ struct job {
         int kind;
         struct op_call call;
         struct op_reply reply;
-        char op_id[UID_TEXT];
+        struct uid run_id, request_id;
+        char op_id[UID_TEXT]; /* text of request_id; "" if it is no request */
         char trace[56]; /* W3C traceparent: the run is the trace, the request the span */
         const char *verb;
         const void *request;

@@ -8,8 +8,10 @@ A site with the store STORE and two providers, each with a cloud process of its 
 loses requests and replies, is slow, busy and limits rates: one keeps our op ids as keys, the other does
 not and shows what was made only later. A client runs one workflow after the other. Of three, two make
 servers, change them, change and make and delete and then fail, which rolls back; one of these deletes all at
-the end. The third is paused over a kill, goes on, and is rolled back by a command. Meanwhile prvngd is killed by SIGKILL and started again, KILLS times. The client is one that people would
-write: it repeats what was not answered, under the run id that it chose. At the end (promises 1, 2, 4, 5, 8):
+the end. The third is paused over a kill, goes on, and is rolled back by a command. Every second one keeps its
+runs in the other store. Meanwhile prvngd is killed by SIGKILL and started again, KILLS times. The client is one
+that people would write: it repeats what was not answered, under the run id that it chose. At the end (promises
+1, 2, 4, 5, 8):
 
   - every run has ended, with the exit code that its definition leads to
   - no cloud did anything that the journal does not know the op id of
@@ -35,8 +37,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from live import BUILD, PRVNGD, SANITIZED, SOURCE, Failed, Site, UnixConnection, check  # noqa: E402
 
 CLOUD = os.path.join(SOURCE, "tests", "cloud", "cloud.py")
+STORES = ("file", "rkvs")
 PROVIDERS = {"simcloud": ("--keys",), "simtags": ("--settle", "120")}  # as in tests/plugins/meson.build
-SLOW = 6 if SANITIZED else 1
+SLOW = 3 if SANITIZED else 1
 STUCK = 120 * SLOW  # seconds for one run, kills included
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -189,9 +192,10 @@ class Client:
 class Life:
     """What is done with one workflow."""
 
-    def __init__(self, number):
+    def __init__(self, number, store):
         self.name = f"life-{number}"
         self.kind = number % 3
+        self.store = store
         self.names = {p: [f"l{number}-{p[3]}{i}" for i in range(3)] for p in PROVIDERS}
         self.n_runs = 0
 
@@ -202,6 +206,7 @@ class Life:
             o.setdefault("target", "server")
             o.setdefault("on_failure", failure)
         return {"name": self.name, "type": "parallel", "servers": servers + list(more), "operations": operations,
+                "monitoring": {"state_store": self.store},
                 "retry_policy": {"max_attempts": 100, "backoff": "linear", "initial_delay": 0, "max_delay": 0}}
 
     def making(self):
@@ -245,6 +250,19 @@ class Life:
 # What is compared at the end
 
 
+def records(site, run):
+    """Of a run's stream, in whatever store it is."""
+    c = UnixConnection(os.path.join(site.state, "prvngd.sock"))
+    try:
+        c.request("GET", f"/workflows/{run}/events?follow=0")
+        text = c.getresponse().read().decode()
+    finally:
+        c.close()
+    found = [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ")]
+    check([r["seq"] for r in found] == list(range(1, len(found) + 1)), "records are missing", text[-2000:])
+    return found
+
+
 def read_journal(site):
     """Of all runs: op id -> its record; the op ids that the journal says acted; op ids of surplus; rollbacks as
     (from, to) by the wall clock."""
@@ -253,8 +271,7 @@ def read_journal(site):
     for run in runs:
         last = {}
         begun = None
-        for line in site.prvng("store", "cat", f"run-{run['id']}").expect(0).out.splitlines():
-            r = json.loads(line)
+        for r in records(site, run["id"]):
             kind = r["type"]
             if kind in ("intent", "undo", "surplus"):
                 check(r["op_id"] not in known, "an op id was journaled twice", r)
@@ -332,7 +349,7 @@ def main(store, kills):
     print(f"{store}: seed {seed} (PRVNG_TEST_SEED={seed} plans the same)", flush=True)
     rng = random.Random(seed)
     start = time.monotonic()
-    with Site(store=store, plugins=("rkvs",) if store == "rkvs" else ()) as site:
+    with Site(store=store, plugins=("rkvs",)) as site:
         clouds = {name: Cloud(site, name, rng.randrange(1 << 31)) for name in PROVIDERS}
         engine = None
         try:
@@ -342,7 +359,8 @@ def main(store, kills):
             client = Client(site, engine)
             number, n_runs = 0, 0
             while engine.left > 0:
-                life = Life(number)
+                # every second one keeps its runs in another store than the site does
+                life = Life(number, store if number % 2 else next(s for s in STORES if s != store))
                 life.live(client)
                 n_runs += life.n_runs
                 number += 1

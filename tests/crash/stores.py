@@ -12,10 +12,8 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
-from kills import Client, Cloud, Life, check_all, start, ulid  # noqa: E402
+from kills import STORES, Client, Cloud, Life, check_all, start, ulid  # noqa: E402
 from live import BUILD, PATIENCE, Site, Skip, check, main, wait_for  # noqa: E402
-
-STORES = ("file", "rkvs")
 
 
 def for_each_store(test):
@@ -80,7 +78,7 @@ def submit_until_it_ends(site, engine):
     acknowledged."""
     acknowledged = []
     for i in range(2000):
-        life, run = Life(i), ulid()
+        life, run = Life(i, site.store), ulid()
         with contextlib.suppress(OSError, ValueError):
             status, said = site.get("/workflows/batch", "POST",
                                     {"id": run, "definition": life.definition(1, life.making())})
@@ -140,7 +138,7 @@ def two_engines(store):
             check(loser.wait(PATIENCE) == 7, f"exit code {loser.returncode}", said)
             check(f"pid {winner.pid}" in " ".join(said) and os.uname().nodename in " ".join(said),
                   "it does not name pid and host", said)
-            life = Life(i)
+            life = Life(i, store)
             client.wait(client.submit(life.definition(1, life.making())), 0)
             if i < 7:  # whoever starts while it dies waits for nobody, and gets the store or says why not
                 winner.kill()

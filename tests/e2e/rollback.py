@@ -8,6 +8,7 @@ Arguments: names of tests, to run only these.
 import json
 import os
 import re
+import signal
 import sys
 from functools import partial
 
@@ -208,6 +209,7 @@ def incomplete():
               s["rollback"]["left"][0]["message"] == "deletion protection is on", "left", s["rollback"])
         site.prvng("batch", "status", "shop").expect(0, "server.web-0", "deletion protection is on")
         mend(site)
+        site.kill_engine()
         r = site.prvng("batch", "resume", "shop", "--watch").expect(4)
         nothing_left(site)
         deletes = [e for e in site.effects() if e["verb"] == "delete"]
@@ -252,6 +254,9 @@ def former_state():
         submit(site, workflow(taskservs=(), cpu=2))
         submit(site, workflow(taskservs=(), cpu=4))
         site.prvng("batch", "rollback", "shop", "--dry-run").expect(0, "restore the former state", "cpu: 4 -> 2")
+        site.kill_engine(signal.SIGTERM)  # the next one knows of the run what the journal says
+        site.prvng("batch", "rollback", "shop", "--dry-run").expect(0, "cpu: 4 -> 2")
+        check(not site.engine(), "the dry run started an engine")
         rollback(site, "shop")
         resources = site.prvng("resource", "list", "--format", "json").expect(0).json()["resources"]
         check([r["spec"]["cpu"] for r in resources] == [2, 2], "the inventory", resources)
@@ -307,8 +312,8 @@ def cancelled_rollback():
     """Cancel during a rollback ends it after the undo that runs; resume goes on, nothing is undone twice."""
     with Site() as site:
         submit(site, steps(3, scripts={"s1": {"gate": {"verb": "delete", "unless": "go"}}}))
-        file = site.popen("batch", "rollback", "steps", "--watch")
-        wait_for("the undo of s1", lambda: file.poll() is not None or
+        p = site.popen("batch", "rollback", "steps", "--watch")
+        wait_for("the undo of s1", lambda: p.poll() is not None or
                  statuses(site, "steps").get("op-1/s1") == "undoing")
         s = status(site, "steps")
         check(s["status"] == "rolling_back" and s["rollback"]["undone"] == 1 and s["rollback"]["to_undo"] == 2,
@@ -316,7 +321,7 @@ def cancelled_rollback():
         site.prvng("batch", "status", "steps").expect(0, "rolling back: 1 of 3 undone")
         site.prvng("batch", "cancel", "steps").expect(0)
         mend(site, "go")
-        r = site.finish(file)
+        r = site.finish(p)
         check(r.code == 5 and "server.s0" in r.out and "prvng batch resume" in r.out, "what is left", r)
         check(site.servers() == ["server.s0"], "what is there", site.existing())
         site.prvng("batch", "resume", "steps", "--watch").expect(4)
@@ -431,6 +436,13 @@ def cancelled():
         site.prvng("batch", "retry", "shop", "--watch").expect(0)
         check(len(site.existing()) == 4, "retry goes on", site.existing())
         site.prvng("batch", "cancel", "shop").expect(1, "has ended")
+        w = workflow("other", ("c-0", "c-1"), ("testserv",), {"c-0": {"gate": {"unless": "later"}}})
+        p = site.popen("batch", "submit", site.write("v.json", w), "--watch")
+        wait_for("its first server", lambda: p.poll() is not None or "server.c-1" in site.servers())
+        site.prvng("batch", "pause", "other").expect(0)
+        site.prvng("batch", "cancel", "other").expect(0)
+        mend(site, "later")
+        site.finish(p).expect(6)  # though nobody resumed it
 
 
 def of_a_run_in_flight():

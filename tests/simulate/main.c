@@ -6,6 +6,7 @@
  *      simulate [--first-seed S] [--seeds N] [--minutes M] [--jobs J] [--no-shrink]
  *      simulate --seed S [--history] [--tasks N] [--runs N] [--off KIND,...] [--skip KIND:N,...]
  */
+#include "run/process.h"
 #include "simulate/shrink.h"
 
 #include <getopt.h>
@@ -277,6 +278,7 @@ int main(int argc, char **argv)
 
         strmap_add(&any, "", 0); /* draws the start of its hash now, the same for every seed */
         strmap_deinit(&any);
+        snapshot_worth = 1024; /* histories here are short */
         if (!parse(argc, argv, &a))
                 return usage();
         if (a.one)

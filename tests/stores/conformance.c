@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What every store promises (prvng/kind/store.h), asked of the store that PRVNG_TEST_STORE names. The
- * numbers S1 to S4 stand there. crashes.c asks the rest: what a crash leaves.
+ * numbers S1 to S4 stand there. failures.c and crashes.c ask the rest: what becomes of
+ * writes that fail, and what a crash leaves.
  */
 #include "support.h"
 
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
-#include <sys/mount.h>
 
 static struct store s;
 
@@ -322,6 +321,31 @@ Test(store, is_read_beside_a_writer)
         holds(&s, "site", 1, &all);
 }
 
+/* What children of the engine inherit they could write to, and keep open. */
+Test(store, keeps_its_files_from_children)
+{
+        bool before[256];
+        unsigned n = 0;
+
+        for (int fd = 0; fd < 256; fd++)
+                before[fd] = fcntl(fd, F_GETFD) >= 0;
+        for (int again = 0; again < 2; again++) {
+                ok(&s, store_open(&s, folder, again ? PRVNG_STORE_READ_ONLY : 0));
+                if (!again)
+                        ok(&s, store_append(&s, "site", 1, "x", 1));
+                for (int fd = 0; fd < 256; fd++) {
+                        int flags = fcntl(fd, F_GETFD);
+
+                        n += flags >= 0 && !before[fd];
+                        cr_assert(before[fd] || flags < 0 || flags & FD_CLOEXEC, "descriptor %d", fd);
+                }
+                store_close(&s);
+                for (int fd = 0; fd < 256; fd++)
+                        cr_assert(before[fd] || fcntl(fd, F_GETFD) < 0, "descriptor %d is left open", fd);
+        }
+        cr_assert_gt(n, 0, "it has opened nothing");
+}
+
 /* Recovery, snapshots, removal */
 
 Test(store, recovers_exactly_the_first_bytes)
@@ -424,160 +448,4 @@ Test(store, removes_a_stream_and_no_other)
         ok(&s, store_append(&s, "run-1", 1, "x", 1)); /* a new one of that name */
         holds(&s, "run-1", 1, &x);
         refused(&s, PRVNG_NOT_FOUND, "", store_get(&s, "run-1", &got));
-}
-
-/* What fails */
-
-/* S1. The disk says that a sync failed; then all is well again, but nobody knows what it holds. */
-Test(store, appends_nothing_after_a_failed_sync)
-{
-        for (unsigned at = 1;; at++) {
-                _cleanup_(cleanup_free) char *place = folder_new_number("sync", at);
-                _cleanup_(cleanup_buf) struct buf sure = BUF_NULL, more = BUF_NULL, got = BUF_NULL;
-                int32_t r;
-
-                batch_add(&sure, 3);
-                batch_add(&more, 9);
-                ok(&s, store_open(&s, place, 0));
-                ok(&s, store_append(&s, "site", 1, sure.data, sure.n));
-                faults_begin(FAULT_SYNC, at);
-                r = store_append(&s, "site", 1, more.data, more.n);
-                if (r == PRVNG_DONE) {
-                        cr_assert_lt(faults.n_steps, at, "a sync failed, and the append did not");
-                        cr_assert_gt(at, 2);
-                        break;
-                }
-                faults_begin(FAULT_NONE, 0);
-                refused(&s, PRVNG_PERMANENT, "", store_append(&s, "site", 1, "x", 1));
-                refused(&s, PRVNG_PERMANENT, "", store_append(&s, "site", 2, "x", 1));
-                refused(&s, PRVNG_PERMANENT, "", store_append(&s, "other", 1, "x", 1));
-                store_close(&s);
-                ok(&s, store_open(&s, place, 0));
-                ok(&s, store_read(&s, "site", 1, 0, &got));
-                torn(&got, &sure, &more);
-                ok(&s, store_recover(&s, "site", 1, sure.n));
-                ok(&s, store_append(&s, "site", 1, more.data, more.n));
-                buf_append(&sure, more.data, more.n);
-                holds(&s, "site", 1, &sure);
-                store_close(&s);
-        }
-}
-
-/* S1, S3, S4: what returns was synced. */
-Test(store, syncs_before_it_returns)
-{
-        _cleanup_(cleanup_buf) struct buf batch = BUF_NULL;
-
-        faults_begin(FAULT_NONE, 0);
-        ok(&s, store_open(&s, folder, 0));
-        cr_assert(faults.n_syncs && !faults.unsynced, "the epoch");
-        for (unsigned i = 0; i < 40; i++) {
-                batch.n = 0;
-                batch_add(&batch, i);
-                faults_begin(FAULT_NONE, 0);
-                ok(&s, store_append(&s, i % 3 ? "site" : "run", i / 10 + 1, batch.data, batch.n));
-                cr_assert(faults.n_syncs && !faults.unsynced, "append %u", i);
-                cr_assert_geq(faults.n_bytes, batch.n);
-        }
-        faults_begin(FAULT_NONE, 0);
-        ok(&s, store_put(&s, "site", batch.data, batch.n));
-        cr_assert(faults.n_syncs && !faults.unsynced, "a snapshot");
-        for (unsigned i = 0; i < 2; i++) { /* S4, also where nothing is to be cut */
-                uint64_t n = 0;
-                _cleanup_(cleanup_buf) struct buf all = BUF_NULL;
-
-                ok(&s, store_read(&s, "site", 4, 0, &all));
-                n = i ? all.n - 100 : all.n;
-                faults_begin(FAULT_NONE, 0);
-                ok(&s, store_recover(&s, "site", 4, n));
-                cr_assert(faults.n_syncs && !faults.unsynced, "a recovery");
-                cr_assert_geq(faults.n_bytes, n, "%llu of %llu bytes were written anew",
-                              (unsigned long long)faults.n_bytes, (unsigned long long)n);
-        }
-        faults_begin(FAULT_NONE, 0);
-        ok(&s, store_remove(&s, "run"));
-        cr_assert(faults.n_syncs && !faults.unsynced, "a removal");
-}
-
-/* Needs root, for a small tmpfs in a mount namespace of its own. */
-Test(store, says_that_the_disk_is_full_and_goes_on_with_room)
-{
-        _cleanup_(cleanup_free) char *place = folder_new("small"), *ballast = NULL;
-        _cleanup_(cleanup_buf) struct buf all = BUF_NULL, batch = BUF_NULL, got = BUF_NULL;
-        int32_t r;
-        int fd;
-
-        if (geteuid() != 0)
-                cr_skip_test("needs root, to mount a small tmpfs");
-        cr_assert_eq(unshare(CLONE_NEWNS), 0, "%s", strerror(errno));
-        cr_assert_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0, "%s", strerror(errno));
-        cr_assert_eq(mount("tmpfs", place, "tmpfs", 0, "size=9m"), 0, "%s", strerror(errno));
-        cr_assert_geq(asprintf(&ballast, "%s/ballast", place), 0);
-        fd = open(ballast, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-        cr_assert_eq(posix_fallocate(fd, 0, 5 << 20), 0);
-        close(fd);
-
-        ok(&s, store_open(&s, place, 0));
-        for (unsigned i = 0;; i++) {
-                batch.n = 0;
-                batch_add(&batch, i);
-                r = store_append(&s, "site", 1, batch.data, batch.n);
-                if (r)
-                        break;
-                buf_append(&all, batch.data, batch.n);
-                cr_assert_lt(all.n, 4 << 20, "that cannot fit");
-        }
-        cr_assert_eq(r, PRVNG_QUOTA, "%d: %s", r, s.message);
-        cr_assert(strstr(s.message, "room"), "what to do? %s", s.message);
-        cr_assert_gt(all.n, 1 << 20, "it was full at %zu bytes", all.n);
-        refused(&s, PRVNG_PERMANENT, "", store_append(&s, "site", 1, "x", 1)); /* S1 */
-        ok(&s, store_read(&s, "site", 1, 0, &got));
-        torn(&got, &all, &batch);
-        store_close(&s);
-
-        ok(&s, store_open(&s, place, PRVNG_STORE_READ_ONLY)); /* looking needs no room */
-        ok(&s, store_read(&s, "site", 1, 0, &got));
-        torn(&got, &all, &batch);
-        store_close(&s);
-        r = store_open(&s, place, 0); /* may do with what there is, but not die of it */
-        cr_assert(r == PRVNG_DONE || r == PRVNG_QUOTA, "%d: %s", r, s.message);
-        if (r == PRVNG_DONE)
-                store_close(&s);
-
-        cr_assert_eq(unlink(ballast), 0);
-        ok(&s, store_open(&s, place, 0));
-        ok(&s, store_recover(&s, "site", 1, all.n));
-        ok(&s, store_append(&s, "site", 1, batch.data, batch.n));
-        buf_append(&all, batch.data, batch.n);
-        holds(&s, "site", 1, &all);
-        store_close(&s);
-        cr_assert_eq(umount(place), 0);
-}
-
-/* A store that never was, on a disk without any room. */
-Test(store, is_not_made_on_a_full_disk)
-{
-        _cleanup_(cleanup_free) char *place = folder_new("small"), *ballast = NULL;
-        _cleanup_(cleanup_buf) struct buf zeros = BUF_NULL;
-        int fd;
-
-        if (geteuid() != 0)
-                cr_skip_test("needs root, to mount a small tmpfs");
-        cr_assert_eq(unshare(CLONE_NEWNS), 0, "%s", strerror(errno));
-        cr_assert_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0, "%s", strerror(errno));
-        cr_assert_eq(mount("tmpfs", place, "tmpfs", 0, "size=1m"), 0, "%s", strerror(errno));
-        cr_assert_geq(asprintf(&ballast, "%s/ballast", place), 0);
-        fd = open(ballast, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-        bytes_add(&zeros, 1, 4096);
-        while (write(fd, zeros.data, 4096) == 4096)
-                ;
-        close(fd);
-        refused(&s, PRVNG_QUOTA, "room", store_open(&s, place, 0));
-        ok(&s, store_open(&s, place, PRVNG_STORE_READ_ONLY));
-        store_close(&s);
-        cr_assert_eq(unlink(ballast), 0);
-        ok(&s, store_open(&s, place, 0));
-        ok(&s, store_append(&s, "site", 1, "x", 1));
-        store_close(&s);
-        cr_assert_eq(umount(place), 0);
 }

@@ -177,6 +177,15 @@ static int make_path(const char *location, const char *name, char **ret_path)
         return asprintf(ret_path, "%s/%s", location, name) < 0 ? ENOMEM : 0;
 }
 
+/* LMDB leaves its descriptor of the database to children. */
+static int keep_from_children(MDB_env *env)
+{
+        mdb_filehandle_t fd;
+        int r = mdb_env_get_fd(env, &fd);
+
+        return r ? r : fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? errno : 0;
+}
+
 static int open_env(const char *location, const char *name, unsigned flags, MDB_env **ret_env,
                     MDB_dbi *ret_dbi)
 {
@@ -188,6 +197,7 @@ static int open_env(const char *location, const char *name, unsigned flags, MDB_
         r = make_path(location, name, &path);
         r = r ? r : mdb_env_create(&env);
         r = r ? r : mdb_env_open(env, path, FLAGS | flags, 0600);
+        r = r ? r : keep_from_children(env);
         r = r ? r : begin_reading(env, &txn);
         if (r == 0) {
                 r = mdb_dbi_open(txn, NULL, 0, ret_dbi);
