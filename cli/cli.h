@@ -108,6 +108,7 @@ int store_compact(struct cli *cli);
 int store_export(struct cli *cli);
 int store_import(struct cli *cli);
 int store_migrate(struct cli *cli);
+int audit_log(struct cli *cli);
 int audit_verify(struct cli *cli);
 int config_check(struct cli *cli);
 

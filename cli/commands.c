@@ -173,6 +173,11 @@ const struct command commands[] = {
          OPTIONS({"anchor", 0, "ANCHOR|FILE", "that head, or those of a file, must be in the journal"}),
          audit_verify},
 
+        {"audit log", "[ID]", 0, 1, "Shows who did what, and when",
+         "Submitted, paused, resumed, rolled back, retried, resolved, cancelled, adopted, compacted,\n"
+         "restored, migrated: of the site, or of one run. All of it is sealed like everything else.",
+         "audit log\naudit log shop --format json", NULL, audit_log},
+
         {"config check", "", 0, 0, "Checks the site's configuration and shows what holds", NULL,
          "config check\nconfig check --config ./prvng.conf", NULL, config_check},
         {0},

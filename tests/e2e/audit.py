@@ -136,6 +136,28 @@ def audit_after_a_crash():
         verify(site, "--anchor", anchor)
 
 
+def audit_log():
+    """Who did what, in the order in which it was done."""
+    with Site() as site:
+        site.prvng("audit", "log").expect(0, "Nobody")
+        submit(site, workflow(servers=("web-0",), taskservs=()))
+        p = run_until(site, workflow(name="late", servers=("l-0",), taskservs=(),
+                                     scripts={"l-0": {"pending_ms": 1500}}), "an effect",
+                      lambda: len(site.effects()) > 1)
+        site.prvng("batch", "pause", "late").expect(0)
+        site.prvng("batch", "resume", "late").expect(0)
+        site.finish(p).expect(0)
+        site.prvng("batch", "rollback", "late", "--watch")
+        log = site.prvng("audit", "log", "--format", "json").expect(0).json()["log"]
+        check([(e["what"], e["workflow"]) for e in log] ==
+              [("submitted", "shop"), ("submitted", "late"), ("paused", "late"), ("resumed", "late"),
+               ("reopened", "late"), ("rolled back", "late")], "the log", log)
+        check(all(e["who"]["user"] and e["who"]["host"] and e["at"] for e in log), "who", log)
+        one = site.prvng("audit", "log", "shop", "--format", "json").expect(0).json()["log"]
+        check([e["what"] for e in one] == ["submitted"], "of one run", one)
+        site.prvng("audit", "log").expect(0, "rolled back", "to checkpoint 0")
+
+
 # Backups
 
 
@@ -545,6 +567,6 @@ def migrate_dies():
 
 
 if __name__ == "__main__":
-    main([audit_verify, audit_beside_an_engine, audit_after_a_crash, backup_and_restore, import_elsewhere,
+    main([audit_verify, audit_beside_an_engine, audit_after_a_crash, audit_log, backup_and_restore, import_elsewhere,
           migrate, compact, compact_dies,
           orphans, orphans_adopted, orphans_deleted, format_1, format_of_the_future] + ([] if SANITIZED else [import_dies, migrate_dies]))
