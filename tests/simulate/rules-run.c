@@ -135,6 +135,7 @@ void w_undo_ends(struct w_run *run, struct witness_task *t, const struct record 
                         t->request->fate = r->effect == PRVNG_EFFECT_NONE ? FATE_NOTHING : FATE_LEFT;
                 if (t->redo && run->operations[t->operation] != 'c' && !run->halted)
                         run->halt_due = true;
+                t->undo_failed = r->answer != PRVNG_CONFLICT && r->answer != PRVNG_NOT_FOUND;
                 w_status(t, t->redo ? W_FAILED : W_UNDO_FAILED);
         }
         t->undo = t->redo = false;
@@ -167,7 +168,8 @@ static void runs_again(struct w_run *run, const struct record *r)
                                 (!*id || w_operation_is(run, t->operation, id) ||
                                  (follows && t->status == W_SKIPPED));
                 if (again) {
-                        t->caused |= t->status == W_UNDO_FAILED && t->verb == W_CREATE;
+                        t->caused |= (t->status == W_FAILED && t->left) ||
+                                     (t->status == W_UNDO_FAILED && (t->verb == W_CREATE || t->undo_failed));
                         t->redo = t->status == W_FAILED && t->verb == W_CREATE && t->left;
                         t->status = W_WAITING;
                 }

@@ -54,6 +54,7 @@ struct witness_task {
         bool left;             /* it failed and left something */
         bool undo, redo;       /* to be undone; before it is done again */
         bool caused;           /* by this run, although it found it the last time */
+        bool undo_failed;      /* its last undo did, and not because it is somebody else's by now */
         uint32_t checkpoint;   /* how many there were when it ended */
         uint32_t n_calls;      /* under way */
         uint32_t n_questions;  /* of them: such as take no place */
