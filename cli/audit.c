@@ -58,6 +58,11 @@ static json_t *describe_fault(const struct audit_stream *s)
                          journal_fault_name(c->fault), "message", c->what ? c->what : "");
 }
 
+static const char *state_of(const struct audit_stream *s)
+{
+        return s->compacted && !s->check.fault ? "compacted" : journal_fault_name(s->check.fault);
+}
+
 static json_t *describe_stream(const struct audit_stream *s)
 {
         char head[65];
@@ -67,7 +72,7 @@ static json_t *describe_stream(const struct audit_stream *s)
         return json_pack("{s:s, s:s, s:s?, s:s?, s:I, s:I, s:s, s:s, s:b}", "stream", s->name, "store",
                          s->store, "run", *s->run ? s->run : NULL, "workflow", s->workflow, "records",
                          (json_int_t)s->check.head.seq, "seals", (json_int_t)s->check.head.number, "head",
-                         head, "state", journal_fault_name(s->check.fault), "in_flight", s->in_flight);
+                         head, "state", state_of(s), "in_flight", s->in_flight);
 }
 
 static void print_audit(const struct cli *cli, const struct audit *a, const struct anchor *anchor,
@@ -99,7 +104,7 @@ static void print_table(const struct cli *cli, const struct audit *a)
                 table_cell(&t, PLAIN, "%s", s->workflow ? s->workflow : "");
                 table_cell(&t, PLAIN, "%llu", (unsigned long long)s->check.head.seq);
                 table_cell(&t, PLAIN, "%llu", (unsigned long long)s->check.head.number);
-                table_cell(&t, s->check.fault ? RED : GREEN, "%s%s", journal_fault_name(s->check.fault),
+                table_cell(&t, s->check.fault ? RED : GREEN, "%s%s", state_of(s),
                            s->check.fault ? "" : s->in_flight ? ", in flight" : "");
         }
         table_print(&t);

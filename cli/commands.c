@@ -104,6 +104,16 @@ const struct command commands[] = {
         {"resource show", "NAME", 1, 1, "Shows a resource", NULL,
          "resource show server.wuji-cp-0", NULL, resource_show},
 
+        {"resource orphans", "", 0, 0, "Finds what carries this site's marks, and no journal knows",
+         "Asks every provider, then reads the journal; works beside a running engine. --adopt takes\n"
+         "them into the inventory, for the workflow whose name they carry; --delete deletes them by a\n"
+         "run of their own.",
+         "resource orphans\nresource orphans --adopt\nresource orphans --delete --yes",
+         OPTIONS({"adopt", 0, NULL, "take them into the inventory"},
+                 {"delete", 0, NULL, "delete them, after a question"},
+                 {"yes", 'y', NULL, "do not ask"}),
+         resource_orphans},
+
         {"server list", "", 0, 0, "Lists servers with their addresses", NULL, "server list", NULL,
          server_list},
         {"server exec", "NAME -- CMD...", 2, -1, "Runs a command in a server",
@@ -130,6 +140,14 @@ const struct command commands[] = {
         {"store check", "", 0, 0, "Reads the whole journal as an engine that starts would",
          "Tells the exact place of damage. A torn tail after a crash is none.", "store check", NULL,
          store_check},
+        {"store compact", "", 0, 0, "Removes the journals of runs that ended long ago",
+         "A run is old when its workflow's logging.retention_days (default 30) have passed since its\n"
+         "end. A signed record stands for what is removed, so that prvng audit verify still proves the\n"
+         "whole. The run stays in the list; it cannot be rolled back any more.",
+         "store compact --dry-run\nstore compact --older-than 90",
+         OPTIONS({"older-than", 0, "DAYS", "this many, whatever the workflows say"},
+                 {"dry-run", 'n', NULL, "show which runs, and stop there"}),
+         store_compact},
         {"store export", "FILE", 1, 1, "Writes a backup of the whole journal",
          "Beside a running engine too: the file holds all streams as of one moment, and a digest at\n"
          "its end. It appears whole or not at all.",
@@ -154,6 +172,11 @@ const struct command commands[] = {
          "audit verify shop --format json",
          OPTIONS({"anchor", 0, "ANCHOR|FILE", "that head, or those of a file, must be in the journal"}),
          audit_verify},
+
+        {"audit log", "[ID]", 0, 1, "Shows who did what, and when",
+         "Submitted, paused, resumed, rolled back, retried, resolved, cancelled, adopted, compacted,\n"
+         "restored, migrated: of the site, or of one run. All of it is sealed like everything else.",
+         "audit log\naudit log shop --format json", NULL, audit_log},
 
         {"config check", "", 0, 0, "Checks the site's configuration and shows what holds", NULL,
          "config check\nconfig check --config ./prvng.conf", NULL, config_check},

@@ -16,9 +16,9 @@ static const struct option_def global_options[] = {
 
 /* Not there yet, but known: a clear word instead of "unknown". */
 static const char *const later[] = {
-        "batch render", "resource adopt", "resource orphans", "plugin check",
+        "batch render", "resource adopt", "plugin check",
         "plugin new", "plugin trust", "secret get", "secret set", "secret rotate",
-        "store compact", "top",
+        "top",
 };
 
 static const char heading[] =

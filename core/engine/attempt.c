@@ -215,6 +215,10 @@ static int32_t answer_that_counts(const struct flight *f, const struct op_reply 
 /* The attempt ended without success, and its effect is known. */
 static void attempt_failed(struct flight *f, struct op_reply *reply)
 {
+        if (reply->effect == PRVNG_EFFECT_COMPLETE && f->verb == PLAN_DELETE) {
+                task_done(f, PRVNG_DONE, span_of("{}")); /* it is gone, whatever was said about it */
+                return;
+        }
         reply->answer = answer_that_counts(f, reply);
         if (f->timed_out) {
                 char *message = NULL;
@@ -418,7 +422,8 @@ static void answered(struct flight *f, enum phase asked, struct op_reply *reply)
         else if (could_not_ask)
                 attempt_ask_later(f, PHASE_WAITING, reply);
         else if (reply->answer == PRVNG_TOKEN_REJECTED || reply->effect == PRVNG_EFFECT_UNKNOWN ||
-                 (reply->effect == PRVNG_EFFECT_COMPLETE && may_retry(f, answer_that_counts(f, reply))) ||
+                 (reply->effect == PRVNG_EFFECT_COMPLETE && f->verb != PLAN_DELETE &&
+                  may_retry(f, answer_that_counts(f, reply))) ||
                  (asked == PHASE_CANCELLING && reply->answer == PRVNG_UNSUPPORTED))
                 attempt_doubt(f, reply->message ?: op_class_name(reply->answer));
         else

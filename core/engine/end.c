@@ -58,7 +58,7 @@ static void journal_resource(struct engine *e, struct run *run, const struct tas
                 free(copies[i]);
 }
 
-static void journal_change(struct engine *e, struct run *run, struct task *t, enum change wanted)
+static void journal_change_if(struct engine *e, struct run *run, struct task *t, enum change wanted)
 {
         struct resource *r = t->n_key ? run_resource(e->site, run, t) : NULL;
 
@@ -72,17 +72,25 @@ static void journal_change(struct engine *e, struct run *run, struct task *t, en
                 journal_resource(e, run, t, r, wanted == CHANGE_RESTORED);
 }
 
+void journal_change(struct engine *e, struct run *run, struct task *t)
+{
+        enum change change = change_of(run, t, t->n_key ? run_resource(e->site, run, t) : NULL);
+
+        if (change != CHANGE_NONE)
+                journal_change_if(e, run, t, change);
+}
+
 /* What the run did to the inventory, into the site stream: the run's own stream need not be read for
  * it any more. What went comes first, because what stood on it went along; then what was restored, in the
  * order in which that was done: against that of the tasks. */
 static void journal_changes(struct engine *e, struct run *run)
 {
         for (uint32_t i = 0; i < run->n_tasks && !e->error; i++)
-                journal_change(e, run, &run->tasks[i], CHANGE_GONE);
+                journal_change_if(e, run, &run->tasks[i], CHANGE_GONE);
         for (uint32_t i = run->n_by_status[TASK_UNDONE] ? run->n_tasks : 0; i-- > 0 && !e->error;)
-                journal_change(e, run, &run->tasks[i], CHANGE_RESTORED);
+                journal_change_if(e, run, &run->tasks[i], CHANGE_RESTORED);
         for (uint32_t i = 0; i < run->n_tasks && !e->error; i++)
-                journal_change(e, run, &run->tasks[i], CHANGE_THERE);
+                journal_change_if(e, run, &run->tasks[i], CHANGE_THERE);
 }
 
 static enum run_status final_status(const struct run *run)

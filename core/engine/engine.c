@@ -503,19 +503,27 @@ static void fetch_ahead(const struct run *run, const struct lane *lane)
         }
 }
 
+/* What starts may end at once, without a call, and make others ready, in lanes that were looked at: there is
+ * no answer to come that would wake the loop for them. */
 void engine_schedule_run(struct engine *e, struct run *run)
 {
         struct running *running = run->userdata;
+        bool any = true;
 
-        for (uint32_t i = 0; i < run->n_lanes; i++) {
-                struct lane *lane = &run->lanes[i];
+        while (any) {
+                any = false;
+                for (uint32_t i = 0; i < run->n_lanes; i++) {
+                        struct lane *lane = &run->lanes[i];
 
-                while (lane->next_ready < lane->n_ready && e->error == 0 && may_start_any(run) &&
-                       may_start(e, running->lanes[i])) {
-                        fetch_ahead(run, lane);
-                        start(e, run, lane->ready[lane->next_ready++]);
-                        assert(!running->lanes[i]->batch_size ||
-                               running->lanes[i]->in_flight <= running->lanes[i]->batch_size); /* E3 */
+                        while (lane->next_ready < lane->n_ready && e->error == 0 &&
+                               may_start_any(run) && may_start(e, running->lanes[i])) {
+                                fetch_ahead(run, lane);
+                                start(e, run, lane->ready[lane->next_ready++]);
+                                assert(!running->lanes[i]->batch_size ||
+                                       running->lanes[i]->in_flight <=
+                                               running->lanes[i]->batch_size); /* E3 */
+                                any = i > 0;
+                        }
                 }
         }
 }

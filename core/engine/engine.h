@@ -186,7 +186,7 @@ int engine_retry(struct engine *e, struct run *run, const char *operation, const
 /*
  * Gives a paused run the plan of a changed definition; engine_resume goes on with it. Two steps, each to
  * be committed by itself, because claims are durable before any intent: the first claims what the new
- * plan names and changes nothing else. -ENOENT if the run is not paused, or rolls back; -EBUSY while a
+ * plan names and changes nothing of the run. -ENOENT if the run is not paused, or rolls back; -EBUSY while a
  * plugin is being asked for one of its tasks; -EINVAL if a task that has started is not in the plan as it
  * was: *ret_task is its id.
  */

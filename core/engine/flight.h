@@ -150,6 +150,9 @@ void wait_free(struct flight *f);
 const char *wait_expression(const struct flight *f);
 
 /* end.c */
+/* What the task did to the inventory, into the site stream: the run's own stream need not be read for it
+ * any more. */
+void journal_change(struct engine *e, struct run *run, struct task *t);
 void run_check_end(struct engine *e, struct run *run);
 
 /* document.c */

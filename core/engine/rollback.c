@@ -137,12 +137,23 @@ static struct span former_spec(const struct run *run, const struct task *t)
         return value.n && *value.p == '{' ? value : span_n(NULL, 0);
 }
 
+/* An update or delete that failed half-way left the inventory as it was: who is named there made or
+ * changed the resource before this run did, which held its claim since. */
+static bool half_done(const struct run *run, const struct task *t, const struct resource *r)
+{
+        struct span former = former_spec(run, t);
+
+        return t->verb != PLAN_CREATE && t->status != TASK_SUCCEEDED && former.n &&
+               span_eq(former, r->spec) &&
+               r->changed_ms <= run->started_ms + (int64_t)t->ended_s * 1000;
+}
+
 /* True if the undo came to its end here. */
 static bool ends_at_once(struct engine *e, struct run *run, uint32_t task)
 {
         struct task *t = &run->tasks[task];
         const struct resource *r = run_resource(e->site, run, t);
-        bool present = r && r->workflow;
+        bool present = r && r->workflow, half = present && half_done(run, t, r);
 
         if (t->irreversible)
                 undo_failed(e, run, task, PRVNG_UNSUPPORTED,
@@ -152,11 +163,11 @@ static bool ends_at_once(struct engine *e, struct run *run, uint32_t task)
                                                        .task = task,
                                                        .answer = PRVNG_UNCHANGED,
                                                        .message = span_of("it is gone already")});
-        else if (t->verb == PLAN_DELETE && present)
+        else if (t->verb == PLAN_DELETE && present && !half)
                 undo_failed(e, run, task, PRVNG_CONFLICT, "it is there again, by run %s", r->run);
         else if (t->verb != PLAN_DELETE && !present)
                 undo_failed(e, run, task, PRVNG_NOT_FOUND, "it is gone");
-        else if (t->verb != PLAN_DELETE && !streq(r->run, run->id_text))
+        else if (t->verb != PLAN_DELETE && !half && !streq(r->run, run->id_text))
                 undo_failed(e, run, task, PRVNG_CONFLICT, "run %s changed it since", r->run);
         else if (t->verb != PLAN_CREATE && !former_spec(run, t).n)
                 undo_failed(e, run, task, PRVNG_UNSUPPORTED, "what it was before is not known");

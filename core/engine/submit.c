@@ -225,52 +225,70 @@ bool engine_replan_keeps(const struct run *run, const struct task *t, const stru
                (t->verb == PLAN_DELETE || streq(new->doc, task_doc(run, t)));
 }
 
-/* The first task that has started and that the plan does not leave as it is; NULL: none. */
-static int find_changed(const struct run *run, const struct plan *plan, const char **ret_task)
+static int index_plan(const struct plan *plan, struct strmap *by_id)
 {
-        struct strmap by_id = STRMAP_NULL;
-        int q = 0;
-
-        *ret_task = NULL;
-        for (uint32_t i = 0; i < plan->n_tasks && q == 0; i++) {
+        for (uint32_t i = 0; i < plan->n_tasks; i++) {
                 struct strmap_entry *entry =
-                        strmap_add(&by_id, plan->tasks[i].id, strlen(plan->tasks[i].id));
+                        strmap_add(by_id, plan->tasks[i].id, strlen(plan->tasks[i].id));
 
-                if (entry)
-                        entry->value.pointer = (void *)&plan->tasks[i];
-                else
-                        q = error_origin(-ENOMEM);
+                if (!entry)
+                        return error_origin(-ENOMEM);
+                entry->value.pointer = (void *)&plan->tasks[i];
         }
-        for (uint32_t i = 0; i < run->n_tasks && q == 0 && !*ret_task; i++) {
-                const struct task *t = &run->tasks[i];
-
-                if (task_has_started(t) && !engine_replan_keeps(run, t, find_planned(&by_id, run, t)))
-                        *ret_task = task_id(run, t);
-        }
-        strmap_deinit(&by_id);
-        return q;
+        return 0;
 }
 
-int engine_replan_claim(struct engine *e, struct run *run, const struct plan *plan,
-                        const char **ret_task)
+/* The first task that has started and that the plan does not leave as it is; NULL: none. */
+static const char *find_changed(const struct run *run, const struct strmap *by_id)
+{
+        for (uint32_t i = 0; i < run->n_tasks; i++) {
+                const struct task *t = &run->tasks[i];
+
+                if (task_has_started(t) && !engine_replan_keeps(run, t, find_planned(by_id, run, t)))
+                        return task_id(run, t);
+        }
+        return NULL;
+}
+
+/* What the new plan claims; and what was found by tasks that it has no more, for at the end of the run
+ * nobody says that. */
+static int prepare_replan(struct engine *e, struct run *run, const struct plan *plan,
+                          const struct strmap *by_id)
 {
         _cleanup_(cleanup_buf) struct buf claims = BUF_NULL;
-        int q;
 
-        if (!run->userdata || run->status != RUN_PAUSED || run->rollback || run->halted)
-                return -ENOENT;
-        if (engine_run_is_calling(run))
-                return -EBUSY;
-        q = find_changed(run, plan, ret_task);
-        if (q || *ret_task)
-                return q ?: -EINVAL;
         list_claims(plan, &claims);
         if (buf_error(&claims))
                 return error_origin(-ENOMEM);
         engine_append(e, NULL, &(struct record){.type = RECORD_CLAIM,
                                                 .run = run->id,
                                                 .claims = span_n(claims.data, claims.n)});
+        for (uint32_t i = 0; i < run->n_tasks && !e->error; i++) {
+                struct task *t = &run->tasks[i];
+
+                if (t->status == TASK_UNCHANGED && !task_is_join(t) && !find_planned(by_id, run, t))
+                        journal_change(e, run, t);
+        }
         return e->error;
+}
+
+int engine_replan_claim(struct engine *e, struct run *run, const struct plan *plan,
+                        const char **ret_task)
+{
+        struct strmap by_id = STRMAP_NULL;
+        int q;
+
+        if (!run->userdata || run->status != RUN_PAUSED || run->rollback || run->halted)
+                return -ENOENT;
+        if (engine_run_is_calling(run))
+                return -EBUSY;
+        q = index_plan(plan, &by_id);
+        if (q == 0) {
+                *ret_task = find_changed(run, &by_id);
+                q = *ret_task ? -EINVAL : prepare_replan(e, run, plan, &by_id);
+        }
+        strmap_deinit(&by_id);
+        return q;
 }
 
 int engine_replan(struct engine *e, struct run *run, const struct submission *s,

@@ -547,8 +547,141 @@ Test(retry, of_a_run_that_was_rolled_back)
         fake_deinit(&f);
 }
 
+/* An update that failed half-way: the inventory still names who made the resource, and that is no conflict. */
+Test(rollback, puts_back_what_a_failed_update_left)
+{
+        struct record r = {.type = RECORD_RESOURCE, .key = span_of("server.t0"),
+                           .workflow = span_of("w"), .plugin = span_of("provider/x"),
+                           .spec = span_of("{\"cpu\":7}"), .outputs = span_of("{\"cpu\":7}"),
+                           .run = {.bytes = {1}}, .changed = 5};
+        struct engine_call c;
+        struct fake f;
+
+        fake_init(&f);
+        engine_append_site(f.engine, &r);
+        f.verb = PLAN_UPDATE;
+        submit(&f, 1, false, ON_FAILURE_ROLLBACK, 0);
+        answer(&f, CALL_READ, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, PRVNG_PERMANENT, PRVNG_EFFECT_PARTIAL, 0, 0, NULL, "half");
+        cr_assert_eq(f.run->status, RUN_ROLLING_BACK);
+        c = answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(verb_of(c), PLAN_UPDATE);
+        cr_assert_eq(f.run->status, RUN_ROLLED_BACK);
+        cr_assert_str_eq(inventory_get(&f.site.inventory, "server.t0")->spec, "{\"cpu\":7}");
+        fake_deinit(&f);
+}
+
+Test(rollback, puts_back_what_a_failed_delete_left)
+{
+        struct record r = {.type = RECORD_RESOURCE, .key = span_of("server.t0"),
+                           .workflow = span_of("w"), .plugin = span_of("provider/x"),
+                           .spec = span_of("{\"cpu\":7}"), .outputs = span_of("{\"cpu\":7}"),
+                           .run = {.bytes = {1}}, .changed = 5};
+        struct fake f;
+
+        fake_init(&f);
+        engine_append_site(f.engine, &r);
+        f.verb = PLAN_DELETE;
+        submit(&f, 1, false, ON_FAILURE_ROLLBACK, 0);
+        answer(&f, CALL_READ, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, PRVNG_PERMANENT, PRVNG_EFFECT_PARTIAL, 0, 0, NULL, "half");
+        cr_assert_eq(f.run->status, RUN_ROLLING_BACK);
+        cr_assert_eq(verb_of(answer(&f, CALL_BEGIN, PRVNG_DONE)), PLAN_CREATE);
+        cr_assert_eq(f.run->status, RUN_ROLLED_BACK);
+        fake_deinit(&f);
+}
+
+/* Another run changed it since: then it is a conflict all the same. */
+Test(rollback, of_a_failed_update_that_another_run_did_over_is_a_conflict)
+{
+        struct record r = {.type = RECORD_RESOURCE, .key = span_of("server.t0"),
+                           .workflow = span_of("w"), .plugin = span_of("provider/x"),
+                           .spec = span_of("{\"cpu\":7}"), .outputs = span_of("{}"),
+                           .run = {.bytes = {1}}, .changed = 5};
+        struct fake f;
+
+        fake_init(&f);
+        engine_append_site(f.engine, &r);
+        f.verb = PLAN_UPDATE;
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_READ, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, PRVNG_PERMANENT, PRVNG_EFFECT_PARTIAL, 0, 0, NULL, "half");
+        cr_assert_eq(f.run->status, RUN_FAILED);
+        r.spec = span_of("{\"cpu\":9}");
+        r.run.bytes[0] = 2;
+        engine_append_site(f.engine, &r);
+        reopen(&f);
+        engine_rollback(f.engine, f.run, 0, "{}");
+        engine_schedule(f.engine);
+        cr_assert_eq(f.n_calls, 0);
+        cr_assert_eq(run_note(f.run, 0)->answer, PRVNG_CONFLICT);
+        cr_assert_eq(f.run->status, RUN_ROLLBACK_INCOMPLETE);
+        fake_deinit(&f);
+}
+
+/* retry was asked for, but what the failed attempt left is not removed yet when a rollback is. */
+Test(rollback, of_what_was_to_be_done_again)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_PERMANENT, PRVNG_EFFECT_PARTIAL, 0, 0, NULL, "half");
+        reopen(&f);
+        engine_retry(f.engine, f.run, NULL, "{}");
+        engine_rollback(f.engine, f.run, 0, "{}");
+        engine_schedule(f.engine);
+        cr_assert_eq(f.n_calls, 1, "what is left of it");
+        crash(&f);
+        answer(&f, CALL_OBSERVE, PRVNG_OBSERVED_NOT_STARTED);
+        cr_assert_eq(verb_of(answer(&f, CALL_BEGIN, PRVNG_DONE)), PLAN_DELETE);
+        cr_assert_eq(f.run->status, RUN_ROLLED_BACK);
+        cr_assert_null(inventory_get(&f.site.inventory, "server.t0"));
+        fake_deinit(&f);
+}
+
+/* The first former state is what a rollback restores, however often the update is done over. */
+Test(retry, of_an_update_that_could_not_be_undone_keeps_its_former_state)
+{
+        struct record r = {.type = RECORD_RESOURCE, .key = span_of("server.t0"),
+                           .workflow = span_of("w"), .plugin = span_of("provider/x"),
+                           .spec = span_of("{\"cpu\":7}"), .outputs = span_of("{}"),
+                           .run = {.bytes = {1}}, .changed = 5};
+        struct engine_call c;
+        struct fake f;
+
+        fake_init(&f);
+        engine_append_site(f.engine, &r);
+        f.verb = PLAN_UPDATE;
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_READ, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        reopen(&f);
+        engine_rollback(f.engine, f.run, 0, "{}");
+        engine_schedule(f.engine);
+        answer(&f, CALL_READ, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, FAILS);
+        cr_assert_eq(f.run->status, RUN_ROLLBACK_INCOMPLETE);
+        reopen(&f);
+        engine_retry(f.engine, f.run, NULL, "{}");
+        engine_schedule(f.engine);
+        answer(&f, CALL_READ, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, PRVNG_UNCHANGED);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        reopen(&f);
+        engine_rollback(f.engine, f.run, 0, "{}");
+        engine_schedule(f.engine);
+        answer(&f, CALL_READ, PRVNG_DONE);
+        c = taken(&f, CALL_BEGIN);
+        cr_assert(strstr(c.request, "\"spec\":{\"cpu\":7}"), "%s", c.request);
+        f.calls[f.n_calls++] = c;
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_str_eq(inventory_get(&f.site.inventory, "server.t0")->spec, "{\"cpu\":7}");
+        fake_deinit(&f);
+}
+
 /* Promise 4: where the API keeps no key of ours, two begins may have made two. */
-static void make_twice(struct fake *f)
+static struct uid make_twice(struct fake *f)
 {
         struct op_reply reply = OP_REPLY_NULL;
         struct engine_call c;
@@ -563,6 +696,7 @@ static void make_twice(struct fake *f)
         buf_puts(&reply.result, "{\"id\":\"b\",\"state\":\"on\"}");
         engine_answer(f->engine, c.flight, &reply);
         op_reply_deinit(&reply);
+        return c.op_id;
 }
 
 static void list(struct fake *f, const char *resources)
@@ -586,9 +720,11 @@ static void list(struct fake *f, const char *resources)
 Test(surplus, is_found_and_deleted)
 {
         struct engine_call c;
+        struct uid made;
+        char op_id[UID_TEXT];
         struct fake f;
 
-        make_twice(&f);
+        made = make_twice(&f);
         tick(&f, 999);
         cr_assert_eq(f.n_calls, 0, "not before the settling time is over");
         tick(&f, 1);
@@ -603,6 +739,9 @@ Test(surplus, is_found_and_deleted)
         cr_assert_eq(f.run->status, RUN_SUCCEEDED);
         cr_assert_str_eq(inventory_get(&f.site.inventory, "server.t0")->outputs,
                          "{\"id\":\"b\",\"state\":\"on\"}");
+        uid_text(&made, op_id);
+        cr_assert_str_eq(inventory_get(&f.site.inventory, "server.t0")->op_id, op_id,
+                         "what made it, not what deleted the other one");
         fake_deinit(&f);
 }
 
@@ -772,6 +911,27 @@ Test(wait, no_longer_than_the_timeout)
         fake_deinit(&f);
 }
 
+/* The time that it is held does not count. */
+Test(wait, a_pause_costs_no_time)
+{
+        struct fake f;
+
+        wait_for_it(&f);
+        engine_pause(f.engine, f.run, "{}");
+        tick(&f, 2000);
+        tick(&f, 3600000);
+        engine_resume(f.engine, f.run, "{}");
+        tick(&f, 1);
+        seen(&f, "off");
+        judged(&f, false);
+        cr_assert_eq(f.run->status, RUN_RUNNING, "%s", run_note(f.run, 1)->message);
+        tick(&f, 60000);
+        seen(&f, "off");
+        judged(&f, false);
+        cr_assert_eq(f.run->status, RUN_FAILED, "but what is not held does");
+        fake_deinit(&f);
+}
+
 Test(wait, ends_with_the_run)
 {
         struct fake f;
@@ -884,6 +1044,57 @@ Test(replan, keeps_a_delete_that_is_done)
         answer(&f, CALL_BEGIN, PRVNG_DONE);
         cr_assert_eq(replan(&f, 2, ids, "{\"kind\":\"server\",\"spec\":{}}", &task), 0);
         cr_assert_eq(status(&f, 0), TASK_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+/* What a failed attempt left is to be removed before it is done again: it has started. */
+Test(replan, keeps_what_is_to_be_done_again)
+{
+        static const char *const ids[] = {"op/t0", "op/new"};
+        const char *task = NULL;
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_PERMANENT, PRVNG_EFFECT_PARTIAL, 0, 0, NULL, "half");
+        reopen(&f);
+        engine_retry(f.engine, f.run, NULL, "{}");
+        engine_pause(f.engine, f.run, "{}");
+        engine_schedule(f.engine);
+        cr_assert_eq(replan(&f, 1, ids + 1, DOC, &task), -EINVAL);
+        cr_assert_eq(replan(&f, 2, ids, DOC, &task), 0);
+        crash(&f);
+        engine_resume(f.engine, f.run, "{}");
+        engine_schedule(f.engine);
+        cr_assert_eq(verb_of(answer(&f, CALL_BEGIN, PRVNG_DONE)), PLAN_DELETE);
+        cr_assert_str_eq(answer(&f, CALL_BEGIN, PRVNG_DONE).task, "op/new");
+        cr_assert_eq(verb_of(answer(&f, CALL_BEGIN, PRVNG_DONE)), PLAN_CREATE);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
+/* What was found and goes from the plan is in the inventory all the same, also after a restart. */
+Test(replan, what_was_found_and_goes_stays_in_the_inventory)
+{
+        static const char *const ids[] = {"op/t1"};
+        const char *task = NULL;
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 2, true, ON_FAILURE_FAIL, 0);
+        engine_pause(f.engine, f.run, "{}");
+        answer(&f, CALL_BEGIN, PRVNG_UNCHANGED);
+        cr_assert_eq(replan(&f, 1, ids, DOC, &task), 0);
+        engine_resume(f.engine, f.run, "{}");
+        engine_schedule(f.engine);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        cr_assert_not_null(inventory_get(&f.site.inventory, "server.t0"));
+        f.run_lines.n = 0; /* an ended run's stream is not read */
+        f.run_lines.data[0] = 0;
+        crash(&f);
+        cr_assert_not_null(inventory_get(&f.site.inventory, "server.t0"));
+        cr_assert_str_eq(inventory_get(&f.site.inventory, "server.t0")->workflow, "w");
         fake_deinit(&f);
 }
 

@@ -18,6 +18,7 @@ struct waiting {
         size_t next;        /* the one that is looked at; those before it were true */
         uint32_t n_looks;
         int64_t until_ms;   /* boot-time clock */
+        int64_t held_ms;    /* since when a pause holds it; 0: none does */
 };
 
 void wait_free(struct flight *f)
@@ -117,8 +118,13 @@ void wait_look(struct flight *f)
                 return;
         }
         if (f->run->status == RUN_PAUSED) { /* engine_resume wakes it */
+                f->waiting->held_ms = f->waiting->held_ms ?: e->boot_ms;
                 f->phase = PHASE_WATCHING;
                 return;
+        }
+        if (f->waiting->held_ms) {
+                f->waiting->until_ms += e->boot_ms - f->waiting->held_ms;
+                f->waiting->held_ms = 0;
         }
         if (f->waiting->next == json_array_size(f->waiting->conditions)) {
                 if (!flight_take_place(f)) {

@@ -21,6 +21,7 @@ struct reader {
         const struct shortcut *by; /* or NULL */
         uint64_t until; /* where to stop in the segment under way; UINT64_MAX: at its end */
         uint32_t last;  /* number of the last segment */
+        uint32_t format; /* of the segment that was read last */
         uint64_t valid; /* bytes of the segment that valid seals cover */
         uint64_t line;  /* lines in them, for messages */
 };
@@ -78,6 +79,7 @@ static int check_format(struct reader *r, const char *p, const char *end, uint8_
         if (!nl || !segment_read(p, (size_t)(nl - p), r->stream->name, r->stream->segment, &format,
                                  salt))
                 return SEGMENT_E_UNREADABLE;
+        r->format = format;
         if (format > JOURNAL_FORMAT)
                 return journal_fail(r->journal, JOURNAL_E_DAMAGED,
                                     "stream %s, segment %u is of format %u; this version reads "
@@ -324,7 +326,8 @@ int stream_open_by(struct journal *j, const char *name, const struct shortcut *b
                 stream_close(r.stream);
                 return q;
         }
-        if (r.stream->segment < r.last) /* that segment is empty now; the one before it is full */
+        if (r.stream->segment < r.last || /* that segment is empty now; the one before it is full */
+            r.format < JOURNAL_FORMAT) /* what an older version reads holds nothing it does not know */
                 r.stream->n_segment = JOURNAL_SEGMENT_MAX;
         *ret_stream = r.stream;
         return 0;

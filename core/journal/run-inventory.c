@@ -41,6 +41,7 @@ size_t builds_on_of(const struct run *run, const struct task *t, char *ret, size
 static int put(struct run *run, struct site *site, struct task *t, const struct record *r,
                struct span spec)
 {
+        const struct task_note *made = task_made(run, t); /* the attempt deleted what was made twice */
         char builds_on[BUILDS_ON_MAX], op_id[UID_TEXT] = "";
         struct resource *old;
         struct resource_change c = {
@@ -61,7 +62,7 @@ static int put(struct run *run, struct site *site, struct task *t, const struct 
                 c.run = span_of(old->run);
                 c.changed_ms = old->changed_ms;
         } else if (r->answer != PRVNG_UNCHANGED && t->attempt) {
-                uid_text(&t->attempt->op_id, op_id);
+                uid_text(made ? &made->made_by : &t->attempt->op_id, op_id);
         }
         c.op_id = span_of(op_id);
         c.builds_on = span_n(builds_on, builds_on_of(run, t, builds_on, sizeof(builds_on)));

@@ -16,8 +16,8 @@ struct replaced {
 
 bool task_has_started(const struct task *t)
 {
-        return !task_is_join(t) && (t->attempt || (task_status_ended(t->status) &&
-                                                   t->status != TASK_SKIPPED));
+        return !task_is_join(t) && (t->attempt || t->redo || t->caused ||
+                                    (task_status_ended(t->status) && t->status != TASK_SKIPPED));
 }
 
 void free_replaced(struct run *run)
@@ -53,7 +53,8 @@ int apply_replan(struct run *run, const struct record *r)
 
 static void carry(struct run *run, struct task *t, struct task *old)
 {
-        set_status(run, t, (enum task_status)old->status);
+        if (old->status != TASK_READY) /* that is for the new plan to say */
+                set_status(run, t, (enum task_status)old->status);
         t->verb = old->verb;
         t->irreversible = old->irreversible;
         t->drift = old->drift;

@@ -27,13 +27,24 @@ static bool failed_and_left(const struct run *run, const struct task *t)
         return t->status == TASK_FAILED && note && note->effect != PRVNG_EFFECT_NONE;
 }
 
+/* Its undo failed, and not because the resource is what somebody else made of it. A create says itself
+ * whose it is. */
+static bool undo_left(const struct run *run, const struct task *t)
+{
+        const struct task_note *note = note_of(run, t);
+
+        return t->status == TASK_UNDO_FAILED &&
+               (t->verb == VERB_CREATE ||
+                (note && note->answer != PRVNG_CONFLICT && note->answer != PRVNG_NOT_FOUND));
+}
+
 bool run_undoable(const struct run *run, uint32_t task)
 {
         const struct task *t = &run->tasks[task];
 
         if (task_is_join(t) || t->verb == VERB_CHECK)
                 return false;
-        return t->caused || t->status == TASK_SUCCEEDED || t->status == TASK_UNDO_FAILED ||
+        return t->caused || t->redo || t->status == TASK_SUCCEEDED || t->status == TASK_UNDO_FAILED ||
                failed_and_left(run, t);
 }
 
@@ -152,6 +163,9 @@ int apply_unwind(struct run *run, const struct record *r)
                 struct task *t = &run->tasks[i];
 
                 t->undo = run_in_rollback(run, i, run->to_checkpoint, run->preserve);
+                if (t->redo) /* it was to be done again, but what it left is still there */
+                        set_status(run, t, TASK_FAILED);
+                t->redo = 0;
                 t->n_unmet = (t + 1)->first_next - t->first_next;
                 count += t->undo;
         }
@@ -198,7 +212,7 @@ static void choose(struct run *run, uint32_t operation)
                                  (follows && t->status == TASK_SKIPPED));
                 if (!again)
                         continue;
-                t->caused |= t->status == TASK_UNDO_FAILED && t->verb == VERB_CREATE;
+                t->caused |= failed_and_left(run, t) || undo_left(run, t);
                 t->redo = t->verb == VERB_CREATE && failed_and_left(run, t);
                 set_status(run, t, TASK_WAITING);
                 t->started_s = t->ended_s = 0;

@@ -184,7 +184,7 @@ static int apply_intent(struct run *run, struct task *t, const struct record *r)
         if (n && n->message) /* what it waited for has come, or what failed before is done again */
                 *n->message = 0;
         q = new_attempt(run, t, r, ROLE_TASK, t->verb);
-        if (q == 0 && r->former.n)
+        if (q == 0 && r->former.n && !(t->caused && task_former(run, t))) /* the one before all of it */
                 q = keep_former(run, t, r);
         if (q)
                 return error_fold(q);
@@ -358,6 +358,7 @@ static int apply_redo(struct run *run, struct task *t, const struct record *r)
         t->redo = 0;
         free_attempt(run, t);
         if (r->type == RECORD_UNDONE) {
+                t->caused = 0;
                 set_status(run, t, TASK_READY);
                 return enqueue(run, r->task);
         }
@@ -387,13 +388,13 @@ static int apply_end_of_undo(struct run *run, struct site *site, struct task *t,
                 free(steal(&run->notes[t->note - 1].made));
         if (t->redo)
                 return apply_redo(run, t, r);
+        t->caused &= r->type != RECORD_UNDONE;
         if (!t->undo) {
                 set_status(run, t, TASK_UNDONE);
                 return 0;
         }
         t->undo = 0;
         free_attempt(run, t);
-        t->caused &= r->type != RECORD_UNDONE;
         set_status(run, t, r->type == RECORD_UNDONE ? TASK_UNDONE : TASK_UNDO_FAILED);
         return settle_undo(run, r->task);
 }

@@ -95,7 +95,7 @@ struct task {
         uint8_t in_flight : 1; /* the engine's: a call is under way; not part of the fold */
         uint8_t undo : 1;      /* the rollback under way shall undo it */
         uint8_t redo : 1;      /* what a failed attempt left is undone before the next one */
-        uint8_t caused : 1;    /* made by this run, not undone, and to be done again: UNCHANGED is its own */
+        uint8_t caused : 1;    /* what this run did of it is not undone, and it is to be done again */
         uint16_t checkpoint;   /* how many checkpoints the run had when it ended */
         uint32_t whole;        /* in run->wholes: the document that its own is like */
         struct attempt *attempt; /* NULL before the intent and after the result */
@@ -255,7 +255,7 @@ struct resource *run_resource(const struct site *site, const struct run *run, st
 /* Could a rollback undo the task, as far as the run goes? It changed something, or may have. */
 bool run_undoable(const struct run *run, uint32_t task);
 
-/* Has it an attempt or a result? Then a changed definition must leave it as it is. */
+/* Has it an attempt, a result, or left something? Then a changed definition must leave it as it is. */
 bool task_has_started(const struct task *t);
 
 /* Would a rollback to that checkpoint (0: the start) undo it? */

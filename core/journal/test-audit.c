@@ -5,10 +5,12 @@
  */
 #include "host/host.h"
 #include "journal/audit.h"
+#include "journal/signer.h"
 #include "plugin/border.h"
 
 #include <criterion/criterion.h>
 #include <ftw.h>
+#include <sys/stat.h>
 
 static char folder[64]; /* in memory, if possible: a thousand journals are written here, to be read */
 static char no_config[] = "{}";
@@ -519,6 +521,64 @@ Test(audit, a_missing_stream_is_named)
                 make_site("1");
                 cr_assert_eq(journal_remove(j, stream_b), 0);
                 cr_assert_eq(verdict(NULL, stream_b).fault, FAULT_REMOVED);
+        }
+}
+
+/* A record stands for a stream that is gone: only with a signature of this site's key. */
+Test(audit, what_was_compacted_is_signed)
+{
+        foreach_store (i) {
+                char path[96], public[SIGNER_PUBLIC], signature[SIGNER_SIGNATURE], head[65];
+                _cleanup_(cleanup_signer) struct signer *signer = NULL, *other = NULL;
+                _cleanup_(cleanup_buf) struct buf text = BUF_NULL;
+                struct record r = {.type = RECORD_COMPACTED, .upto = 8, .count = 6, .who = span_of("{}")};
+                struct anchor anchor;
+                struct stream *s;
+                struct stat st;
+                char site[UID_TEXT];
+
+                open_store(i);
+                make_site("1");
+                anchor = anchor_now();
+                snprintf(path, sizeof(path), "%s/key-%zu", folder, i);
+                cr_assert_eq(signer_open(path, &signer), 0);
+                cr_assert_eq(stat(path, &st), 0);
+                cr_assert_eq(st.st_mode & 0777, 0600);
+                signer_public(signer, public);
+                uid_text(&site_id, site);
+                make_run("scratch", "x", true, head);
+                r.run = run_a;
+                r.head = span_of(head);
+                signer_compacted(site, &r, &text);
+                cr_assert_eq(signer_sign(signer, text.data, text.n, signature), 0);
+                r.signature = span_of(signature);
+                cr_assert_eq(journal_remove(j, stream_a), 0);
+
+                s = opened("site");
+                add(s, (struct record){.type = RECORD_SIGNER, .public = span_of(public)});
+                add(s, r);
+                commit(s);
+                stream_close(s);
+                cr_assert_eq(verdict(again(&anchor), "").fault, FAULT_NONE);
+
+                /* the same key, read again, and another one */
+                cr_assert_eq(signer_open(path, &other), 0);
+                signer_public(other, public);
+                cr_assert(signer_verify(span_of(public), text.data, text.n, r.signature));
+                cr_assert(!signer_verify(span_of(public), text.data, text.n - 2, r.signature));
+                cr_assert_eq(journal_remove(j, stream_b), 0);
+                r.run = run_b; /* with the signature of the other run */
+                s = opened("site");
+                add(s, (struct record){.type = RECORD_ENDED, .run = run_b, .status = span_of("failed"),
+                                       .head = span_of(head)});
+                add(s, r);
+                commit(s);
+                stream_close(s);
+                cr_assert_eq(verdict(NULL, stream_b).fault, FAULT_CHANGED);
+                cr_assert_eq(chmod(path, 0644), 0);
+                signer_close(steal(&other));
+                cr_assert_eq(signer_open(path, &other), -EPERM);
+                anchor_deinit(&anchor);
         }
 }
 

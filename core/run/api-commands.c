@@ -79,6 +79,12 @@ static bool load_ended(struct command *c)
                 refuse(c, 500, "%s", p->message);
                 return false;
         }
+        if (run->compacted) {
+                refuse(c, 410, "run %s was compacted: what it did is no longer in the journal, so it can be "
+                               "neither rolled back nor retried any more. What it made is there (prvng "
+                               "resource list); prvng batch destroy %s deletes it", run->id_text, run->name);
+                return false;
+        }
         c->ended_ms = run->ended_ms;
         c->n_drift = run->n_drift;
         run_unload(run);

@@ -170,6 +170,10 @@ static void post(struct engine_process *p, struct request *q)
                 submit_owned(p, q, "destroy", plan_destroy);
         else if (streq(q->path, "/workflows/check"))
                 submit_owned(p, q, "check", plan_check);
+        else if (streq(q->path, "/store/compact"))
+                api_compact(p, q);
+        else if (streq(q->path, "/resources/orphans"))
+                api_orphans(p, q);
         else if ((run = startswith(q->path, "/workflows/")) && (command = strchr(run, '/')))
                 streq(command, "/replan") ? api_replan(p, q, run, (size_t)(command - run))
                                           : api_command(p, q, run, command);

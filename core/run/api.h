@@ -54,4 +54,10 @@ static inline void cleanup_api_definition(struct api_definition *a)
         api_definition_deinit(a);
 }
 
+/* compact.c: POST /store/compact */
+void api_compact(struct engine_process *p, struct request *q);
+
+/* api-orphans.c: POST /resources/orphans */
+void api_orphans(struct engine_process *p, struct request *q);
+
 #endif

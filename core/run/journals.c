@@ -145,6 +145,10 @@ int journals_of_run(struct journals *js, const struct run *run, struct journal *
         struct journal *j = js->home;
         int r = 0;
 
+        if (run->compacted)
+                return refuse(ret_message, JOURNAL_E_FAILED,
+                              "run %s of %s was compacted: what it did is no longer in the journal, only "
+                              "that it was, and what it made", run->id_text, run->name);
         if (run->store && *run->store && !streq(run->store, js->home->plugin->name)) {
                 r = journals_get(js, run->store, &j, &why);
                 if ((r || !has_stream(j, run->stream)) && has_stream(js->home, run->stream)) {

@@ -80,6 +80,16 @@ static int not_found(struct buf *body, const char *what, const char *name)
         return 404;
 }
 
+/* What a problem looks like. */
+static int problem(struct buf *body, int status, const char *message)
+{
+        buf_clear(body);
+        BUF_LIT(body, "{\"error\":{\"message\":");
+        buf_json(body, message);
+        BUF_LIT(body, "}}");
+        return status;
+}
+
 static const char *parameter(const char *query, const char *name, char *ret, size_t n_ret)
 {
         size_t n = strlen(name);
@@ -164,7 +174,7 @@ static int query_run(const struct context *c, struct journals *journals, struct 
         } else {
                 return not_found(body, "page", rest);
         }
-        return r ? 500 : 200;
+        return !r ? 200 : run->compacted ? problem(body, 410, *ret_message ?: "") : 500;
 }
 
 int query(const struct context *c, struct journals *journals, struct site *site, const char *path,

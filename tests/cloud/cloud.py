@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A simulated cloud: a process of its own that keeps servers, misbehaves, and counts what it did.
 
-Usage: cloud.py SOCKET --seed N [--keys] [--settle MS]
+Usage: cloud.py SOCKET --seed N [--keys]
 
 It listens on a unix socket; each connection carries one request and one reply, each a line of JSON:
 
@@ -19,8 +19,8 @@ an id that is not there, 409 for an update of one that is being built, 429 with 
 With --keys a request with a key that was seen before does nothing and is answered as the first one (an
 idempotency key). Without, every create makes a server, names are not unique, and a list shows a new
 server only some time after it was made, at the latest when it runs. Some requests are answered with
-silence and act a little later than MS: that is longer than the plugin says is possible, so that the engine
-asks for another server and then has one too many.
+silence and act later than the plugin says is possible: right before the engine, which found nothing, asks
+for another server, so that it has one too many.
 
 Two more requests are for tests: {"do": "dump"} tells all servers and all effects,
 [{"n", "op", "verb", "id", "name"}]: `op` is the label op_id for a create and the key for the others;
@@ -37,20 +37,19 @@ import sys
 import time
 
 BUILD_MS = (10, 40)     # until a server runs
-LATE_MS = (2, 6)        # beyond the time that it should have taken at most
 SLOW_MS = (1, 25)       # a slow request waits that long before it acts, or before it is answered
 RETRY_AFTER_MS = (3, 15)
 
 
 class Cloud:
-    def __init__(self, seed, keys, settle_ms):
+    def __init__(self, seed, keys):
         self.random = random.Random(seed)
-        self.keys, self.settle_ms = keys, settle_ms
+        self.keys = keys
         self.faults = 1.0
         self.servers = {}
         self.effects = []
         self.seen = {}  # key -> reply, with --keys
-        self.names = set()  # of all that was ever made
+        self.late = {}  # op id -> the request that will act late, without
         self.counts = {}
 
     def chance(self, probability):
@@ -75,7 +74,6 @@ class Cloud:
                   "kind": q["kind"], "name": q["name"], "labels": q["labels"], "spec": q["spec"],
                   "ready": time.monotonic() + build, "visible": time.monotonic() + hidden}
         self.servers[server["id"]] = server
-        self.names.add(server["name"])
         self.effect("create", q["labels"]["op_id"], server)
         return {"status": 200, "server": self.shown(server)}
 
@@ -111,6 +109,10 @@ class Cloud:
     def act(self, q):
         """A change, once for each key where keys are kept."""
         if not self.keys:
+            late = self.late.pop(q["labels"]["op_id"], None) if q["do"] == "create" else None
+            if late:
+                self.count("late")
+                self.create(late, True)
             return getattr(self, q["do"])(q)
         if q["key"] not in self.seen:
             reply = getattr(self, q["do"])(q)
@@ -126,11 +128,6 @@ class Cloud:
 
     async def pause(self, limits):
         await asyncio.sleep(self.random.uniform(*limits) / 1000)
-
-    def late(self, q):
-        """It acts after all, when whoever asked has looked for it in vain and asks again."""
-        asyncio.get_running_loop().call_later(
-            (self.settle_ms + self.random.uniform(*LATE_MS)) / 1000, self.create, q, True)
 
     async def answer(self, q):
         """The reply; None: it is lost."""
@@ -152,9 +149,8 @@ class Cloud:
             return None
         if self.chance(0.25):
             await self.pause(SLOW_MS)
-        if q["do"] == "create" and not self.keys and q["name"] not in self.names and self.chance(0.06):
-            self.count("late")
-            self.late(q)
+        if q["do"] == "create" and not self.keys and self.chance(0.06):
+            self.late[q["labels"]["op_id"]] = q
             return None
         reply = self.act(q) if change else getattr(self, q["do"])(q)
         if self.chance(0.25):
@@ -183,9 +179,8 @@ async def main():
     arguments.add_argument("socket")
     arguments.add_argument("--seed", type=int, required=True)
     arguments.add_argument("--keys", action="store_true")
-    arguments.add_argument("--settle", type=int, default=0)
     a = arguments.parse_args()
-    cloud = Cloud(a.seed, a.keys, a.settle)
+    cloud = Cloud(a.seed, a.keys)
     server = await asyncio.start_unix_server(cloud.serve, a.socket, limit=1 << 20, backlog=512)
     end = asyncio.get_running_loop().create_future()
     os.set_blocking(0, False)

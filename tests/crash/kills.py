@@ -38,7 +38,7 @@ from live import BUILD, PRVNGD, SANITIZED, SOURCE, Failed, Site, UnixConnection,
 
 CLOUD = os.path.join(SOURCE, "tests", "cloud", "cloud.py")
 STORES = ("file", "rkvs")
-PROVIDERS = {"simcloud": ("--keys",), "simtags": ("--settle", "120")}  # as in tests/plugins/meson.build
+PROVIDERS = {"simcloud": ("--keys",), "simtags": ()}
 SLOW = 3 if SANITIZED else 1
 STUCK = 120 * SLOW  # seconds for one run, kills included
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"

@@ -5,6 +5,7 @@
 The provider is testcloud, a cloud in a folder. Arguments: names of tests, to run only these.
 """
 import glob
+import hashlib
 import os
 import shutil
 import sys
@@ -135,6 +136,28 @@ def audit_after_a_crash():
         verify(site, "--anchor", anchor)
 
 
+def audit_log():
+    """Who did what, in the order in which it was done."""
+    with Site() as site:
+        site.prvng("audit", "log").expect(0, "Nobody")
+        submit(site, workflow(servers=("web-0",), taskservs=()))
+        p = run_until(site, workflow(name="late", servers=("l-0",), taskservs=(),
+                                     scripts={"l-0": {"pending_ms": 1500}}), "an effect",
+                      lambda: len(site.effects()) > 1)
+        site.prvng("batch", "pause", "late").expect(0)
+        site.prvng("batch", "resume", "late").expect(0)
+        site.finish(p).expect(0)
+        site.prvng("batch", "rollback", "late", "--watch")
+        log = site.prvng("audit", "log", "--format", "json").expect(0).json()["log"]
+        check([(e["what"], e["workflow"]) for e in log] ==
+              [("submitted", "shop"), ("submitted", "late"), ("paused", "late"), ("resumed", "late"),
+               ("reopened", "late"), ("rolled back", "late")], "the log", log)
+        check(all(e["who"]["user"] and e["who"]["host"] and e["at"] for e in log), "who", log)
+        one = site.prvng("audit", "log", "shop", "--format", "json").expect(0).json()["log"]
+        check([e["what"] for e in one] == ["submitted"], "of one run", one)
+        site.prvng("audit", "log").expect(0, "rolled back", "to checkpoint 0")
+
+
 # Backups
 
 
@@ -240,6 +263,257 @@ def migrate():
         site.prvng("store", "check").expect(0)
 
 
+# Compaction
+
+
+def streams(site):
+    return set(site.prvng("store", "cat", "--list").expect(0).out.split())
+
+
+def compact():
+    """What runs did long ago is removed; what they were is signed, and what they made is still there."""
+    with Site() as site:
+        for cpu in (1, 2, 3):
+            submit(site, workflow(cpu=cpu))
+        before = len(site.effects())
+        p = run_until(site, workflow(name="late", servers=("l-0",), scripts={"l-0": {"pending_ms": 60000}}),
+                      "an effect", lambda: len(site.effects()) > before)
+        p.send_signal(2)
+        site.finish(p)
+        anchor = anchor_of(verify(site))
+        runs, things = listing(site), inventory(site)
+        check("No run" in site.prvng("store", "compact").expect(0).out, "it does not wait 30 days")
+        site.prvng("store", "compact", "--older-than", "soon").expect(2, "days")
+        r = site.prvng("store", "compact", "--older-than", "0", "--dry-run", "--format", "json").expect(0)
+        check([c["id"] for c in r.json()["compacted"]] == [w[1] for w in runs[:3]], "which ones", r)
+        check(len(streams(site)) == 5, "a dry run removed something", streams(site))
+        site.prvng("store", "compact", "--older-than", "0").expect(0, "3 runs compacted")
+        check(streams(site) == {"site", f"run-{runs[3][1]}"}, "streams", streams(site))
+        check((listing(site), inventory(site)) == (runs, things), "the list or the inventory changed", listing(site))
+        key = os.path.join(site.state, "site-key.pem")
+        check(os.stat(key).st_mode & 0o777 == 0o600, "others can read the key")
+        r = verify(site, "--anchor", anchor, "--format", "json").json()
+        check([s["state"] for s in r["streams"]] == ["intact"] + ["compacted"] * 3 + ["intact"], "states", r)
+        for command in ("rollback", "retry"):
+            site.prvng("batch", command, runs[2][1]).expect(1, "compacted")
+        check("compacted" in site.prvng("batch", "status", runs[0][1]).err, "status does not say why")
+        site.prvng("store", "compact", "--older-than", "0").expect(0, "No run")
+
+        site.kill_engine()
+        site.start_engine()
+        check((listing(site), inventory(site)) == (runs, things), "a restart forgets something", listing(site))
+        backup = site.path("b.prvng")
+        site.prvng("store", "export", backup).expect(0)
+        site.prvng("batch", "cancel", "late").expect(0)
+        submit(site, workflow(cpu=4))
+        site.prvng("batch", "destroy", "shop", "--watch").expect(0)
+        os.unlink(key)  # lost: the next one is another
+        site.prvng("store", "compact", "--older-than", "0").expect(0)
+        verify(site, "--anchor", anchor)
+        site.kill_engine(15)
+        site.prvng("store", "import", backup, "--replace").expect(0)
+        verify(site, "--anchor", anchor)
+        check(listing(site) == runs, "the backup", listing(site))
+
+
+def compact_dies():
+    """An engine that dies at any record of a compaction: what is signed goes, what is not stays."""
+    for way in ("before", "whole", "after"):
+        for record in (1, 2, 3):
+            with Site(store="crashstore") as site:
+                submit(site, workflow(servers=("a-0",), taskservs=()))
+                submit(site, workflow(servers=("a-0",), taskservs=(), cpu=2))
+                runs, things = listing(site), inventory(site)
+                site.kill_engine(15)
+                anchor = anchor_of(verify(site))
+                crash = {"PRVNG_CRASH": f"{record + 1}:{way}", "PRVNG_CRASH_STATE": site.path("crash")}
+                site.start_engine(env=crash)  # its first record is its own
+                site.prvng("store", "compact", "--older-than", "0", env={"PRVNG_CRASH": ""}).expect(0)
+                check(not any(s.startswith("run-") for s in streams(site)), "it is not carried out", streams(site))
+                check((listing(site), inventory(site)) == (runs, things), "something is lost", listing(site))
+                verify(site, "--anchor", anchor)
+                site.kill_engine(15)
+
+
+# Orphans
+
+
+def orphans_of(site):
+    return site.prvng("resource", "orphans", "--format", "json").expect(0).json()
+
+
+def make_orphans(site):
+    """Restores a backup that is older than the servers of workflow late."""
+    submit(site, workflow(servers=("web-0",), taskservs=()))
+    submit(site, workflow(servers=("web-0",), taskservs=(), cpu=2))
+    backup = site.path("b.prvng")
+    site.prvng("store", "export", backup).expect(0)
+    submit(site, workflow(name="late", servers=("l-0", "l-1"), taskservs=()))
+    site.kill_engine(15)
+    site.prvng("store", "import", backup, "--replace").expect(0)
+
+
+def orphans():
+    """What no journal knows is found, beside an engine or without; what is being made is none."""
+    with Site() as site:
+        site.prvng("resource", "orphans").expect(1, "nothing has run here")
+        make_orphans(site)
+        found = orphans_of(site)
+        check(sorted(o["key"] for o in found["orphans"]) == ["server.l-0", "server.l-1"] and not found["unclear"],
+              "orphans", found)
+        check({o["workflow"] for o in found["orphans"]} == {"late"}, "whose", found)
+        check(not site.engine(), "looking started an engine")
+        r = site.prvng("resource", "orphans").expect(0, "server.l-0", "orphan")
+        check("web-0" not in r.out, "the owned one is listed", r)
+        before = len(site.effects())
+        p = run_until(site, workflow(name="busy", servers=("b-0",), taskservs=(),
+                                     scripts={"b-0": {"pending_ms": 3000}}), "an effect",
+                      lambda: len(site.effects()) > before)
+        check(len(orphans_of(site)["orphans"]) == 2, "what is being made is an orphan", orphans_of(site))
+        site.finish(p).expect(0)
+        check(len(orphans_of(site)["orphans"]) == 2, "what was made is an orphan", orphans_of(site))
+
+
+def orphans_adopted():
+    """Adopted, they belong to their workflow, which can be run and destroyed like before."""
+    with Site() as site:
+        make_orphans(site)
+        site.prvng("resource", "orphans", "--adopt", "--delete").expect(2, "one of them")
+        site.prvng("resource", "orphans", "--adopt").expect(0, "server.l-0 belongs to workflow late")
+        site.prvng("resource", "orphans").expect(0, "No orphans")
+        mine = {r["key"]: r for r in inventory(site)}
+        check(mine["server.l-0"]["workflow"] == "late" and mine["server.l-0"]["op_id"] is None, "adopted", mine)
+        site.kill_engine()
+        site.start_engine()
+        check({r["key"] for r in inventory(site)} == set(mine), "a restart forgets it", inventory(site))
+        who = [r for r in site.prvng("store", "cat").expect(0).out.splitlines() if "server.l-0" in r]
+        check('"who":{"user"' in who[0], "who adopted it", who)
+        submit(site, workflow(name="late", servers=("l-0", "l-1"), taskservs=()))
+        site.prvng("batch", "destroy", "late", "--watch").expect(0)
+        check(site.servers() == ["server.web-0"], "what is left", site.servers())
+        verify(site)
+
+
+def orphans_deleted():
+    """Deleted, by a run of their own; nothing else is touched."""
+    with Site() as site:
+        make_orphans(site)
+        site.prvng("resource", "orphans", "--delete").expect(2, "--yes")
+        check(len(site.servers()) == 3, "it did not wait for an answer", site.servers())
+        r = site.prvng("resource", "orphans", "--delete", "--yes", "--format", "json").expect(0)
+        runs = r.json()["runs"]
+        check(len(runs) == 1 and runs[0]["name"] == "late", "one run", r)
+        site.prvng("batch", "attach", runs[0]["id"]).expect(0)
+        check(site.servers() == ["server.web-0"], "what is left", site.servers())
+        check([r["key"] for r in inventory(site)] == ["server.web-0"], "the inventory", inventory(site))
+        site.prvng("resource", "orphans").expect(0, "No orphans")
+        site.prvng("resource", "orphans", "--delete", "--yes").expect(0, "No orphans")
+        check(not site.violations(), "something was done twice")
+
+
+# Formats
+
+
+SITE, SHOP, LATE = "01M81XKTW500Z9BK96A5EFVQT8", "01M81XKTV6DEEK16KXS4NMYX71", "01M81XKV1FTDJVTRMH7MHZQSX3"
+OP = "692QVPFR47MRDAVDSE1K9EY94G"
+WHO = '"who":{"user":"root","host":"old"}'
+SPEC = '{"name":"web-0","cpu":1,"memory":1024,"disk":10}'
+OUTPUTS = ('{"name":"web-0","cpu":1,"memory":1024,"disk":10,"state":"running","hostname":"web-0","addresses":'
+           '["127.0.0.1"]}')
+
+
+def run_of_format_1(run, name, server):
+    return [f'"run","run":"{run}","name":"{name}","kind":"batch",{WHO},"folder":"/w","file":"/w/w.json","max_attempts":3,'
+            '"backoff":"linear","initial_delay":0,"max_delay":0,"logging":{"level":"info","path":"./logs","format":"json",'
+            '"retention_days":30,"destinations":[]},"options":{},"notices":[]',
+            '"lane","plugin":"provider/testcloud","batch_size":50,"rate_limit":1000',
+            '"operation","id":"make","verb":"create","target":"server","on_failure":"fail","timeout":300',
+            f'"task","id":"make/{server}","operation":0,"verb":"create","key":"server.{server}","item":"{server}",'
+            f'"server":"{server}","doc":{{"kind":"server","name":"{server}","workflow":"{name}","site":"{SITE}",'
+            f'"spec":{SPEC.replace("web-0", server)}}}',
+            '"planned","n_tasks":1,"n_deps":0',
+            f'"intent","task":0,"op_id":"{OP.replace("6", "7") if server != "web-0" else OP}","request":{{"kind":"server",'
+            f'"name":"{server}","workflow":"{name}","site":"{SITE}","spec":{SPEC.replace("web-0", server)}}}']
+
+
+def stream_of_format_1(name, batches, number=1):
+    """The bytes of a segment, sealed as docs/journal-format.md says; and the digests of its seals."""
+    salt = bytes(range(16))
+    out, after, seq, heads = b"", bytes(32), 0, []
+    batch = f'{{"segment":1,"format":{number},"stream":"{name}","salt":"{salt.hex()}"}}\n'.encode()
+    for seal, records in enumerate(batches, 1):
+        for record in records:
+            seq += 1
+            batch += f'{{"seq":{seq},"at":{1795349410206 + seq},"type":{record}}}\n'.encode()
+        digest = hashlib.sha256(after + salt + (1).to_bytes(4, "little") + seal.to_bytes(8, "little") + batch).digest()
+        out += batch + (f'{{"seal":{seal},"records":{len(records)},"after":"{after.hex()}",'
+                        f'"sha256":"{digest.hex()}"}}\n').encode()
+        batch, after = b"", digest
+        heads.append(digest.hex())
+    return out, heads
+
+
+def site_of_format_1(site):
+    """What the first version left: one run that ended, one in flight whose intent is durable."""
+    shop, heads = stream_of_format_1(f"run-{SHOP}", [
+        run_of_format_1(SHOP, "shop", "web-0"), [f'"done","task":0,"answer":"DONE","outputs":{OUTPUTS}'],
+        ['"end","status":"succeeded"']])
+    late, _ = stream_of_format_1(f"run-{LATE}", [run_of_format_1(LATE, "late", "l-0")])
+    own, _ = stream_of_format_1("site", [
+        [f'"site","site":"{SITE}","format":1', '"engine","epoch":1,"pid":1,"host":"old","version":"0.1.0"'],
+        [f'"accepted","run":"{SHOP}","name":"shop","kind":"batch","store":"file","stream":"run-{SHOP}",{WHO},'
+         '"claims":["server.web-0"]'],
+        [f'"resource","key":"server.web-0","workflow":"shop","plugin":"provider/testcloud","spec":{SPEC},'
+         f'"outputs":{OUTPUTS},"op_id":"{OP}","run":"{SHOP}","changed":1795349410300',
+         # that version named the seal in front of the one that covers the end
+         f'"ended","run":"{SHOP}","status":"succeeded","head":"{heads[-2]}"'],
+        [f'"accepted","run":"{LATE}","name":"late","kind":"batch","store":"file","stream":"run-{LATE}",{WHO},'
+         '"claims":["server.l-0"]']])
+    for name, data in (("site", own), (f"run-{SHOP}", shop), (f"run-{LATE}", late)):
+        folder = os.path.join(site.state, "stores", "file", "streams", name)
+        os.makedirs(folder)
+        spit(os.path.join(folder, "00000001.jsonl"), data)
+    spit(os.path.join(site.state, "stores", "file", "epoch"), b"1\n")
+
+
+def format_1():
+    """The journal of the version before is read, verified and gone on with, in segments of the present format."""
+    with Site() as site:
+        site_of_format_1(site)
+        anchor = anchor_of(verify(site))
+        check([(w[0], w[2]) for w in listing(site)] == [("shop", "succeeded"), ("late", "running")], "runs", listing(site))
+        check(statuses(site, "shop") == {"make/web-0": "succeeded"}, "tasks", statuses(site, "shop"))
+        check([r["key"] for r in inventory(site)][:2] == ["server.l-0", "server.web-0"], "inventory", inventory(site))
+        site.prvng("store", "check").expect(0)
+        site.start_engine()
+        site.prvng("batch", "attach", "late").expect(0)
+        verify(site, "--anchor", anchor)
+        for stream, n in (("site", 2), (f"run-{LATE}", 2), (f"run-{SHOP}", 1)):
+            check(len(segments(site, stream)) == n, f"segments of {stream}", segments(site, stream))
+        check(b'"format":2' in content(segments(site, "site")[1]), "the new segment")
+        before = len(site.effects())
+        submit(site, workflow(name="late", servers=("l-0",), taskservs=()))
+        check(len(site.effects()) == before, "it does not know what it made")
+        site.kill_engine(15)
+        site.prvng("store", "export", site.path("b")).expect(0)
+        site.prvng("store", "import", site.path("b"), "--replace").expect(0)
+        verify(site, "--anchor", anchor)
+
+
+def format_of_the_future():
+    """A journal of a newer version is refused, with a sentence, and not touched."""
+    with Site() as site:
+        folder = os.path.join(site.state, "stores", "file", "streams", "site")
+        data, _ = stream_of_format_1("site", [[f'"site","site":"{SITE}","format":3', '"news","what":"ever"']], 3)
+        os.makedirs(folder)
+        spit(os.path.join(folder, "00000001.jsonl"), data)
+        for command in (("batch", "list"), ("store", "check"), ("audit", "verify")):
+            site.prvng(*command).expect(7, "is of format 3; this version reads up to 2")
+        engine = site.start_engine(expect_ready=False)
+        check(engine.wait(20) == 7 and "install the version that wrote it" in engine.said, "the engine", engine.said)
+        check(content(os.path.join(folder, "00000001.jsonl")) == data, "it was changed")
+
+
 def die_at_each_step(command, store_after):
     """Kills `prvng store ...` in front of each step on the disk: the site is whole, the old or the new one, and
     asking again carries it out."""
@@ -293,5 +567,6 @@ def migrate_dies():
 
 
 if __name__ == "__main__":
-    main([audit_verify, audit_beside_an_engine, audit_after_a_crash, backup_and_restore, import_elsewhere,
-          migrate] + ([] if SANITIZED else [import_dies, migrate_dies]))
+    main([audit_verify, audit_beside_an_engine, audit_after_a_crash, audit_log, backup_and_restore, import_elsewhere,
+          migrate, compact, compact_dies,
+          orphans, orphans_adopted, orphans_deleted, format_1, format_of_the_future] + ([] if SANITIZED else [import_dies, migrate_dies]))

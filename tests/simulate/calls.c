@@ -104,6 +104,8 @@ void workers_submit(struct workers *w, struct job *first)
                 struct call *c = calloc(1, sizeof(*c));
 
                 next = job->next;
+                if (job->call.pub.attempt) /* real workers make the text of it when they run the job */
+                        uid_text(&job->request_id, job->op_id);
                 c->number = ++sim->calls->next_number;
                 c->job = job;
                 c->next = sim->calls->all;

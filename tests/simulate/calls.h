@@ -56,7 +56,7 @@ void plan_early_end(struct call *c);    /* it was cancelled, and notices */
 void plan_last_arrival(struct call *c); /* its engine is gone, the request is not */
 
 /* witness.c */
-void witness_call(struct call *c, const struct job *job); /* it leaves */
+void witness_call(struct call *c, struct job *job); /* it leaves */
 void witness_call_ended(struct call *c);                  /* the engine gets its answer */
 void witness_call_given_up(struct call *c); /* the engine does not wait for it any more */
 

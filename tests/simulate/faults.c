@@ -114,7 +114,7 @@ static void plan_read(struct call *c)
 {
         if (fault(FAULT_READ)) {
                 fails(c, PRVNG_EFFECT_NONE);
-                if (c->answer == PRVNG_CANCELLED)
+                if (c->answer == PRVNG_CANCELLED || c->answer == PRVNG_UNSUPPORTED)
                         c->answer = PRVNG_TRANSIENT;
         } else {
                 c->as_it_is = true;

@@ -72,11 +72,13 @@ static bool is_question(const struct call *c, const struct witness_task *t)
         return false;
 }
 
-void witness_call(struct call *c, const struct job *job)
+void witness_call(struct call *c, struct job *job)
 {
         struct w_run *run = w_run_find(job->call.run);
         struct witness_task *t = run ? strmap_get(&run->by_id, job->call.task) : NULL;
 
+        if (job->call.pub.attempt) /* as the worker does */
+                uid_text(&job->request_id, job->op_id);
         c->kind = (enum engine_call_kind)job->kind;
         c->asked_at = sim->now;
         c->service = cloud_service_of(job->call.plugin);

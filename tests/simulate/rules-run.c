@@ -56,8 +56,14 @@ static void rolls_back(struct w_run *run, const struct record *r)
 
 static void unwinds(struct w_run *run, const struct record *r)
 {
-        uint32_t n = choose_undos(run, run->to, run->preserving, true);
+        uint32_t n;
 
+        for (uint32_t i = 0; i < run->n_tasks; i++)
+                if (run->tasks[i]->redo) { /* what was to be done again */
+                        run->tasks[i]->status = W_FAILED;
+                        run->tasks[i]->redo = false;
+                }
+        n = choose_undos(run, run->to, run->preserving, true);
         if (count_going(run))
                 violated("drain", "run %s undoes while %u of its tasks go on", run->id, count_going(run));
         if (n != r->count)
@@ -144,10 +150,16 @@ static void runs_again(struct w_run *run, const struct record *r)
         snprintf(id, sizeof(id), "%.*s", (int)r->id.n, r->id.n ? r->id.p : "");
         for (uint32_t i = 0; i < run->n_tasks; i++) {
                 struct witness_task *t = run->tasks[i];
-                bool follows = false, again;
+                bool follows = false, undone = false, again;
 
-                for (uint32_t k = 0; k < t->n_deps; k++)
-                        follows |= run->tasks[t->deps[k]]->status == W_WAITING;
+                for (uint32_t k = 0; k < t->n_deps; k++) {
+                        const struct witness_task *on = run->tasks[t->deps[k]];
+
+                        follows |= on->status == W_WAITING;
+                        undone |= k < t->n_hard && on->status != W_DONE;
+                }
+                if (w_is_join(t) && !follows && undone)
+                        t->status = W_SKIPPED;
                 if (w_is_join(t))
                         again = follows;
                 else
@@ -170,6 +182,8 @@ static void runs_again(struct w_run *run, const struct record *r)
 
 static void count_ends(struct w_run *run, uint32_t n[W_UNDO_FAILED + 1])
 {
+        for (uint32_t i = 0; i < run->n_tasks; i++)
+                run->tasks[i]->settled = run->tasks[i]->blocked = false;
         for (uint32_t i = 0; i < run->n_tasks; i++) {
                 struct witness_task *t = run->tasks[i];
 

@@ -304,11 +304,12 @@ static int take_epoch(struct database *db)
 
 int database_open(struct database *db, const char *location, bool writing)
 {
-        int r = writing ? make_database(db, location) : 0;
+        int r;
 
         if (!writing && faccessat(db->folder, DATABASE, F_OK, 0) < 0)
                 return errno == ENOENT ? 0 : errno; /* nothing was written yet */
-        r = r ? r : make_readers(db);
+        r = make_readers(db); /* first: where there is a database, looking at it needs no room */
+        r = r || !writing ? r : make_database(db, location);
         r = r ? r : open_env(location, DATABASE, writing ? 0 : MDB_RDONLY, &db->env, &db->dbi);
         r = r ? r : check_format(db, &db->epoch);
         return r || !writing ? r : take_epoch(db);

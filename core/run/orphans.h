@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Orphans: what carries this site's marks at a provider, and belongs to nothing that the journal knows.
+ *
+ * The providers are asked first, the journal is read afterwards: whatever is there by then was made by a
+ * request whose intent was durable before (promise 1), so that a run at work has no orphans. Both are only
+ * looked at: this works without an engine, and beside one; the calls do not pass its rate limits.
+ */
+#ifndef PRVNG_RUN_ORPHANS_H
+#define PRVNG_RUN_ORPHANS_H
+
+#include "run/site.h"
+
+/*
+ * Asks all providers of the context for what carries the marks of `site`: {"listed": [{"plugin", "kind",
+ * "name", "op_id", "workflow", "identity"}], "silent": [{"plugin", "reason"}]}. A provider that cannot
+ * list is named in "silent". -ENOMEM.
+ */
+int orphans_list(const struct context *c, const char *site, json_t **ret_listed);
+
+/*
+ * The orphans among what was listed, each with its "key" for the inventory added: {"orphans": [...],
+ * "unclear": [...]}. Unclear: several things of a name, of which the inventory has one, and it cannot be told
+ * which. The site is read after the listing, with the runs in flight. -ENOMEM.
+ */
+int orphans_find(const struct site *site, const json_t *listed, json_t **ret_found);
+
+#endif
