@@ -44,7 +44,7 @@ bool run_undoable(const struct run *run, uint32_t task)
 
         if (task_is_join(t) || t->verb == VERB_CHECK)
                 return false;
-        return t->caused || t->status == TASK_SUCCEEDED || t->status == TASK_UNDO_FAILED ||
+        return t->caused || t->redo || t->status == TASK_SUCCEEDED || t->status == TASK_UNDO_FAILED ||
                failed_and_left(run, t);
 }
 

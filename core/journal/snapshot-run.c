@@ -125,7 +125,8 @@ static bool was_gone(const struct task *t, const struct resource *r)
                 return t->verb == VERB_DELETE &&
                        (task_status_good(t->status) || t->status == TASK_UNDONE);
         return t->status != TASK_SKIPPED &&
-               (t->redo || t->attempt || t->started_s || t->status == TASK_READY);
+               (t->redo || t->attempt || t->started_s || t->status == TASK_READY ||
+                t->status == TASK_UNDONE); /* what was to be done again and was rolled back before */
 }
 
 enum { SAME_PLUGIN = 1, SAME_SPEC = 2, SAME_BUILDS_ON = 4, SAME_RUN = 8, SAME_WORKFLOW = 16 };

@@ -115,6 +115,7 @@ void witness_call_given_up(struct call *c)
 void witness_call_ended(struct call *c)
 {
         const struct op_reply *r = &c->job->reply;
+        struct witness_task *t = c->task;
         struct cloud_op *op = c->op;
 
         witness_call_given_up(c);
@@ -125,6 +126,10 @@ void witness_call_ended(struct call *c)
                                 r->answer == PRVNG_OBSERVED_FAILED ||
                                 r->answer == PRVNG_OBSERVED_NOT_STARTED) &&
                                c->asked_at >= op->left_at + op->service->settle_ms;
+        if (t && op->observed) { /* nothing of it is under way: until it is begun again it takes no place */
+                t->begun = false;
+                w_occupy(t);
+        }
         if (c->kind != CALL_BEGIN)
                 return;
         op->n_begins--;

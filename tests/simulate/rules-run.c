@@ -56,8 +56,14 @@ static void rolls_back(struct w_run *run, const struct record *r)
 
 static void unwinds(struct w_run *run, const struct record *r)
 {
-        uint32_t n = choose_undos(run, run->to, run->preserving, true);
+        uint32_t n;
 
+        for (uint32_t i = 0; i < run->n_tasks; i++)
+                if (run->tasks[i]->redo) { /* what was to be done again */
+                        run->tasks[i]->status = W_FAILED;
+                        run->tasks[i]->redo = false;
+                }
+        n = choose_undos(run, run->to, run->preserving, true);
         if (count_going(run))
                 violated("drain", "run %s undoes while %u of its tasks go on", run->id, count_going(run));
         if (n != r->count)
@@ -129,6 +135,7 @@ void w_undo_ends(struct w_run *run, struct witness_task *t, const struct record 
                         t->request->fate = r->effect == PRVNG_EFFECT_NONE ? FATE_NOTHING : FATE_LEFT;
                 if (t->redo && run->operations[t->operation] != 'c' && !run->halted)
                         run->halt_due = true;
+                t->foreign = r->answer == PRVNG_CONFLICT || r->answer == PRVNG_NOT_FOUND;
                 w_status(t, t->redo ? W_FAILED : W_UNDO_FAILED);
         }
         t->undo = t->redo = false;
@@ -161,7 +168,8 @@ static void runs_again(struct w_run *run, const struct record *r)
                                 (!*id || w_operation_is(run, t->operation, id) ||
                                  (follows && t->status == W_SKIPPED));
                 if (again) {
-                        t->caused |= t->status == W_UNDO_FAILED && t->verb == W_CREATE;
+                        t->caused |= (t->status == W_FAILED && t->left) ||
+                                     (t->status == W_UNDO_FAILED && (t->verb == W_CREATE || !t->foreign));
                         t->redo = t->status == W_FAILED && t->verb == W_CREATE && t->left;
                         t->status = W_WAITING;
                 }

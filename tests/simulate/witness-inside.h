@@ -53,6 +53,7 @@ struct witness_task {
         bool acted;            /* it ended as DONE: there is something to undo */
         bool left;             /* it failed and left something */
         bool undo, redo;       /* to be undone; before it is done again */
+        bool foreign;          /* its undo failed, since it is what somebody else made of it */
         bool caused;           /* by this run, although it found it the last time */
         uint32_t checkpoint;   /* how many there were when it ended */
         uint32_t n_calls;      /* under way */
