@@ -372,7 +372,8 @@ int driver_commit(struct engine_process *p)
         int64_t start = clock_tick_us();
         int r = p->error;
 
-        if (p->held && r == 0)
+        /* For one job alone it does not pay: who waits beside a sync makes it slower. */
+        if (p->held && p->held->next && r == 0)
                 workers_expect(p->workers, p->commit_us);
         for (uint32_t i = 0; i < p->n_streams && r == 0; i++) {
                 r = commit_run(p, &p->streams[i]);
