@@ -120,7 +120,8 @@ static int has_site(struct opened *o, bool *ret)
 
 static void say_aside(const struct cli *cli, const char *aside)
 {
-        fprintf(cli->format == FORMAT_TABLE ? stdout : stderr, "What was there before is in %s; remove it when you do not need it any more.\n", aside);
+        fprintf(cli->format == FORMAT_TABLE ? stdout : stderr,
+                "What was there before is in %s; remove it when you do not need it any more.\n", aside);
 }
 
 /* Importing */

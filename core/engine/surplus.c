@@ -12,6 +12,8 @@
 
 #include "base/json.h"
 
+#define LOOKS_MAX 5 /* for what was made, before the operator is asked */
+
 bool surplus_possible(const struct flight *f, int32_t answer)
 {
         const struct attempt *a = flight_task(f)->attempt;
@@ -140,7 +142,9 @@ void surplus_listed(struct flight *f, struct op_reply *reply)
                         other = json_object_get(resource, "identity");
         }
         n = json_array_size(json_object_get(listed, "resources"));
-        if (n < 2 || !other)
+        if (n_ours == 0 && f->n_failures < LOOKS_MAX) /* a list may lag behind */
+                attempt_ask_later(f, PHASE_UNLISTED, reply);
+        else if (n == 0 || !other)
                 finish(f);
         else if (n_ours == 0)
                 attempt_park(f, "It was made more than once, and the plugin does not tell which one is in "

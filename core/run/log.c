@@ -230,6 +230,42 @@ static void run_record(struct run_log *l, const struct run *run, const struct re
         line(l, run, level, r->at, NULL, what, detail);
 }
 
+/* What undoes something, or deletes what was made twice. */
+static void undo_record(struct run_log *l, const struct run *run, const char *task,
+                        const struct record *r)
+{
+        char what[128];
+
+        switch ((unsigned)r->type) {
+        case RECORD_MADE:
+                line(l, run, LEVEL_DEBUG, r->at, task, "made; looks whether it was made twice",
+                     span_of(NULL));
+                break;
+        case RECORD_SURPLUS:
+                line(l, run, LEVEL_WARN, r->at, task, "was made twice: the other one is deleted",
+                     span_of(NULL));
+                break;
+        case RECORD_REMOVED:
+                line(l, run, LEVEL_INFO, r->at, task, "what was made twice is deleted", span_of(NULL));
+                break;
+        case RECORD_UNDO:
+                snprintf(what, sizeof(what), "undo starts: %.*s", (int)MIN(r->verb.n, (size_t)20),
+                         r->verb.p);
+                line(l, run, LEVEL_INFO, r->at, task, what, span_of(NULL));
+                break;
+        case RECORD_UNDONE:
+                line(l, run, LEVEL_INFO, r->at, task, "undone", r->message);
+                break;
+        case RECORD_UNDO_FAILED:
+                snprintf(what, sizeof(what), "cannot be undone: %s, effect %s",
+                         op_class_name(r->answer), op_effect_name(r->effect));
+                line(l, run, LEVEL_ERROR, r->at, task, what, r->message);
+                break;
+        default:
+                break;
+        }
+}
+
 void run_log_record(struct run_log *l, const struct run *run, const struct record *r)
 {
         const char *task = NULL;
@@ -278,28 +314,12 @@ void run_log_record(struct run_log *l, const struct run *run, const struct recor
                 line(l, run, LEVEL_INFO, r->at, task, "waits", r->message);
                 break;
         case RECORD_MADE:
-                line(l, run, LEVEL_DEBUG, r->at, task, "made; looks whether it was made twice",
-                     span_of(NULL));
-                break;
         case RECORD_SURPLUS:
-                line(l, run, LEVEL_WARN, r->at, task, "was made twice: the other one is deleted",
-                     span_of(NULL));
-                break;
         case RECORD_REMOVED:
-                line(l, run, LEVEL_INFO, r->at, task, "what was made twice is deleted", span_of(NULL));
-                break;
         case RECORD_UNDO:
-                snprintf(what, sizeof(what), "undo starts: %.*s", (int)MIN(r->verb.n, (size_t)20),
-                         r->verb.p);
-                line(l, run, LEVEL_INFO, r->at, task, what, span_of(NULL));
-                break;
         case RECORD_UNDONE:
-                line(l, run, LEVEL_INFO, r->at, task, "undone", r->message);
-                break;
         case RECORD_UNDO_FAILED:
-                snprintf(what, sizeof(what), "cannot be undone: %s, effect %s",
-                         op_class_name(r->answer), op_effect_name(r->effect));
-                line(l, run, LEVEL_ERROR, r->at, task, what, r->message);
+                undo_record(l, run, task, r);
                 break;
         default:
                 run_record(l, run, r);

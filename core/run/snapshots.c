@@ -58,10 +58,30 @@ static void write_snapshot(struct engine_process *p, struct stream *s, struct ru
         pace->next_ms += MAX(every_s * 1000, (pace->next_ms - from) * REST);
 }
 
-static bool is_due(const struct engine_process *p, const struct stream *s, const struct pace *pace)
+/* About how large it will be: building one that is too large for now is work for nothing. */
+static uint64_t guess(const struct engine_process *p, const struct run *run, const struct pace *pace)
 {
-        return s->n_bytes - pace->n_before >= MAX(SHARE * pace->size, snapshot_worth) &&
-               p->engine->boot_ms >= pace->next_ms;
+        if (pace->size)
+                return pace->size;
+        return run ? UINT64_C(24) * run->n_tasks
+                   : UINT64_C(100) * p->site.inventory.by_key.n + UINT64_C(200) * p->site.n_runs;
+}
+
+static bool is_due(const struct engine_process *p, const struct stream *s, const struct run *run,
+                   const struct pace *pace)
+{
+        uint64_t behind = s->n_bytes - pace->n_before;
+
+        return behind >= snapshot_worth && p->engine->boot_ms >= pace->next_ms &&
+               behind >= SHARE * guess(p, run, pace);
+}
+
+static bool is_worth_it_at_the_end(const struct engine_process *p, const struct stream *s,
+                                   const struct run *run, const struct pace *pace)
+{
+        uint64_t behind = s->n_bytes - pace->n_before, size = guess(p, run, pace);
+
+        return behind >= snapshot_worth / 4 && behind >= size / 4 && size <= LAST_MAX;
 }
 
 static bool is_ready(const struct run_stream *s)
@@ -77,12 +97,12 @@ void driver_snapshot(struct engine_process *p)
                 if (!s->pace.next_ms && s->run->planned) /* a run's first one is not at its start */
                         s->pace.next_ms = p->engine->boot_ms +
                                           INT64_C(1000) * (s->run->snapshot_every_s ?: EVERY_S);
-                if (is_due(p, s->stream, &s->pace) && is_ready(s)) {
+                if (is_due(p, s->stream, s->run, &s->pace) && is_ready(s)) {
                         write_snapshot(p, s->stream, s->run, &s->pace, 4 * SHARE, UINT64_MAX);
                         return;
                 }
         }
-        if (!p->error && is_due(p, p->site_stream, &p->site_pace))
+        if (!p->error && is_due(p, p->site_stream, NULL, &p->site_pace))
                 write_snapshot(p, p->site_stream, NULL, &p->site_pace, 4 * SHARE, UINT64_MAX);
 }
 
@@ -93,12 +113,10 @@ void driver_last_snapshots(struct engine_process *p)
                 return;
         for (uint32_t i = 0; i < p->n_streams; i++) {
                 struct run_stream *s = &p->streams[i];
-                uint64_t behind = s->stream->n_bytes - s->pace.n_before;
 
-                if (is_ready(s) && behind >= MAX(s->pace.size / 4, snapshot_worth / 4))
+                if (is_ready(s) && is_worth_it_at_the_end(p, s->stream, s->run, &s->pace))
                         write_snapshot(p, s->stream, s->run, &s->pace, 1, LAST_MAX);
         }
-        if (p->site_stream->n_bytes - p->site_pace.n_before >=
-            MAX(p->site_pace.size / 4, snapshot_worth / 4))
+        if (is_worth_it_at_the_end(p, p->site_stream, NULL, &p->site_pace))
                 write_snapshot(p, p->site_stream, NULL, &p->site_pace, 1, LAST_MAX);
 }
