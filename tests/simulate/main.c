@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 
 #define MAX_JOBS 64
+#define SEED_SECONDS 30 /* real ones, after which a seed counts as one that hangs */
 
 struct total {
         uint64_t seeds, steps, tasks, runs, engines, faults[N_FAULTS], digest;
@@ -68,6 +69,7 @@ static void work(const struct arguments *a, uint64_t first, uint64_t step, int f
                 if (!write_all(fd, &m, sizeof(m)))
                         break;
                 m.began = false;
+                alarm(SEED_SECONDS);
                 simulate(seed, &a->options, &m.result);
                 if (!write_all(fd, &m, sizeof(m)))
                         break;

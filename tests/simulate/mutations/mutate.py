@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Proves the simulator by planted bugs: each file NAME.mutation beside this one is one.
 
-A mutation is the path of a source file, the exact text to be replaced and what stands there instead,
-between the lines "<<<<", "====" and ">>>>". The source is copied, changed, compiled with the flags of the
+A mutation is the path of a source file, then (once or several times) the exact text to be replaced and what
+stands there instead, between the lines "<<<<", "====" and ">>>>". The source is copied, changed, compiled with the flags of the
 build, linked in the place of the one in the core's library, and seeds run until one fails. Production code
 knows nothing of it. A text that is not found, or found twice, is an error: the mutation has to follow the
 source.
@@ -30,19 +30,22 @@ class Mistake(Exception):
 
 
 def read_mutation(path):
-    match = re.fullmatch(r"(?:#[^\n]*\n)*(\S+)\n<<<<\n(.*)\n====\n(.*)\n>>>>\n", path.read_text(), re.S)
+    hunk = r"<<<<\n(.*?)\n====\n(.*?)\n>>>>\n"
+    match = re.fullmatch(rf"(?:#[^\n]*\n)*(\S+)\n((?:{hunk})+)", path.read_text(), re.S)
     if not match:
         raise Mistake(f"{path.name}: not of the form FILE, <<<<, old, ====, new, >>>>")
-    return match.groups()
+    return match[1], re.findall(hunk, match[2], re.S)
 
 
 def mutated_source(path):
-    file, old, new = read_mutation(path)
+    file, hunks = read_mutation(path)
     source = (ROOT / file).read_text()
-    n = source.count(old)
-    if n != 1:
-        raise Mistake(f"{path.name}: the text to be replaced stands {n} times in {file}, not once")
-    return file, source.replace(old, new)
+    for old, new in hunks:
+        n = source.count(old)
+        if n != 1:
+            raise Mistake(f"{path.name}: a text to be replaced stands {n} times in {file}, not once:\n{old}")
+        source = source.replace(old, new)
+    return file, source
 
 
 def compile_command(build, file, source, output):
