@@ -16,7 +16,7 @@ from live import BUILD, SANITIZED, Site, check, main  # noqa: E402
 from commands import run_until, status, statuses, submit, workflow  # noqa: E402
 
 
-STEPS = int(os.environ.get("PRVNG_TEST_SHARE") or 1)  # each Nth step only
+STEPS = int(os.environ.get("PRVNG_TEST_SHARE") or (5 if SANITIZED else 1))  # each Nth step only
 
 
 def segments(site, stream, store=None):
