@@ -172,7 +172,7 @@ void maker_deinit(struct maker *m)
 {
         struct strmap *maps[] = {&m->op_ids, &m->plugin_keys, &m->server_names,
                                  &m->taskserv_names, &m->provider_names, &m->resources,
-                                 &m->reach_memo, &m->cluster_names, &m->conditions};
+                                 &m->reach_memo, &m->claims_at, &m->cluster_names, &m->conditions};
 
         for (size_t i = 0; i < N_ELEMENTS(maps); i++)
                 strmap_deinit(maps[i]);

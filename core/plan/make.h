@@ -142,6 +142,8 @@ struct maker {
         struct strmap op_ids, plugin_keys, server_names, taskserv_names, provider_names,
                 cluster_names;
         struct strmap resources;  /* key -> last added task + 1 */
+        struct strmap claims_at; /* server -> resource: a taskserv there that a run in flight claims */
+        bool claims_found;
         struct strmap reach_memo; /* pair of operations -> 1 no, 2 yes */
         struct strmap conditions; /* the expressions that were found right */
 

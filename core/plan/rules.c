@@ -81,6 +81,20 @@ static uint32_t task_node(const struct maker *m, const struct task *t)
         return t->op == m->n_ops ? DOC_NONE : m->ops[t->op].def->node;
 }
 
+/* Is another run in flight at it? False: a problem was told. */
+static bool unclaimed(struct maker *m, const struct task *t, const struct resource *r)
+{
+        if (!r || !r->claim || streq(r->claim, m->request->run ?: ""))
+                return true;
+        if (maker_room(m, RULE_CLAIM))
+                maker_problem(m, task_node(m, t), "items", t->item,
+                              "%s is claimed by run %s of workflow \"%s\", which has not "
+                              "ended: wait for it, or end it with `prvng batch cancel %s`",
+                              r->key, r->claim, r->claim_workflow ? r->claim_workflow : "?",
+                              r->claim);
+        return false;
+}
+
 /* Whose is it, or who is at it? False: a problem was told. */
 static bool mine(struct maker *m, const struct task *t, const struct resource *r)
 {
@@ -88,15 +102,8 @@ static bool mine(struct maker *m, const struct task *t, const struct resource *r
 
         if (!r)
                 return true;
-        if (r->claim && !streq(r->claim, m->request->run ?: "")) {
-                if (maker_room(m, RULE_CLAIM))
-                        maker_problem(m, node, "items", t->item,
-                                      "%s is claimed by run %s of workflow \"%s\", which has not "
-                                      "ended: wait for it, or end it with `prvng batch cancel %s`",
-                                      t->resource, r->claim,
-                                      r->claim_workflow ? r->claim_workflow : "?", r->claim);
+        if (!unclaimed(m, t, r))
                 return false;
-        }
         if (!r->workflow || streq(r->workflow, m->plan->name))
                 return true;
         if (maker_room(m, RULE_OWNER))
@@ -113,13 +120,43 @@ static bool server_mine(struct maker *m, const struct task *t)
         const struct server *s = &m->servers[t->server];
 
         if (!s->existing || streq(s->existing->workflow, m->plan->name))
-                return true;
+                return unclaimed(m, t, s->existing);
         if (maker_room(m, RULE_OWNER))
                 maker_problem(m, task_node(m, t), "items", t->item,
                               "server.%s belongs to workflow \"%s\"; workflow \"%s\" may not %s %s "
                               "on it", s->name, s->existing->workflow, m->plan->name,
                               plan_verb_name(t->verb), t->resource);
         return false;
+}
+
+/* By server, what a run in flight is at of the taskservs there: asked for where servers are deleted. */
+static int find_claims(struct maker *m)
+{
+        m->claims_found = true;
+        if (!m->inventory)
+                return 0;
+        strmap_foreach (e, &m->inventory->by_key) {
+                struct resource *r = e->value.pointer;
+                const char *at = e->key && r->claim ? strchr(r->key, '@') : NULL;
+                struct strmap_entry *place;
+
+                if (!at || !startswith(r->key, "taskserv."))
+                        continue;
+                place = strmap_add(&m->claims_at, at + 1, strlen(at + 1));
+                if (!place)
+                        return error_origin(-ENOMEM);
+                place->value.pointer = r;
+        }
+        return 0;
+}
+
+/* Nobody may be at work on a server that goes. */
+static int server_free(struct maker *m, const struct task *t, bool *ret_free)
+{
+        int r = m->claims_found ? 0 : find_claims(m);
+
+        *ret_free = r == 0 && unclaimed(m, t, strmap_get(&m->claims_at, m->servers[t->server].name));
+        return error_fold(r);
 }
 
 static bool stays(struct maker *m, const struct task *t)
@@ -212,6 +249,11 @@ static int apply(struct maker *m, struct task *t, const struct task *before)
                 ours = server_mine(m, t);
         if (ours && t->kind == KIND_SERVER)
                 ours = stays(m, t);
+        if (ours && t->kind == KIND_SERVER && t->verb == PLAN_DELETE) {
+                r = server_free(m, t, &ours);
+                if (r)
+                        return error_fold(r);
+        }
         r = task_spec(m, t, there);
         if (r || !ours)
                 return error_fold(r);

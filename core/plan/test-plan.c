@@ -457,6 +457,26 @@ Test(inventory, owners_and_claims)
             "taskserv.os@a on it");
 }
 
+/* A server is not taken away under another run, and nothing is made on one that another run is at. */
+Test(inventory, servers_that_another_run_is_at)
+{
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
+        struct resource *r;
+
+        stage_resource(s, "server.a", "shop", "provider/local", "{}");
+        r = stage_resource(s, "taskserv.os@a", NULL, "taskserv/os", "{}");
+        r->claim = strdup("01RUN");
+        r->claim_workflow = strdup("shop");
+        HAS(stage_problems(s, "{'name':'shop','operations':[{'id':'d','type':'delete','target':'server',"
+                              "'items':['a']}]}"),
+            "operations[0].items[0]: taskserv.os@a is claimed by run 01RUN");
+        r = stage_resource(s, "server.b", "shop", "provider/local", "{}");
+        r->claim = strdup("01RUN");
+        r->claim_workflow = strdup("shop");
+        HAS(stage_problems(s, WORKFLOW(TASKSERVS("t", "'os'", ",'servers':['b']"), ",'servers':[{'name':'b'}]")),
+            "server.b is claimed by run 01RUN");
+}
+
 Test(inventory, verbs_and_differences)
 {
         _cleanup_(cleanup_stage) struct stage *s = base_stage();
