@@ -183,3 +183,18 @@ void crash(struct fake *f)
                 cr_assert_eq(engine_adopt(f->engine, f->run), 0);
         engine_schedule(f->engine);
 }
+
+enum plan_verb verb_of(struct engine_call c)
+{
+        return streq(c.verb, "create")   ? PLAN_CREATE
+               : streq(c.verb, "delete") ? PLAN_DELETE
+               : streq(c.verb, "update") ? PLAN_UPDATE
+                                         : PLAN_CHECK;
+}
+
+void reopen(struct fake *f)
+{
+        const struct resource *claimed = NULL;
+
+        cr_assert_eq(engine_reopen(f->engine, f->run, "{}", &claimed), 0);
+}

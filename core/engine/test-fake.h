@@ -54,6 +54,13 @@ struct answer {
 struct engine_call answer_(struct fake *f, enum engine_call_kind kind, struct answer a);
 #define answer(f, kind, ...) answer_((f), (kind), (struct answer){__VA_ARGS__})
 
+#define FAILS PRVNG_PERMANENT, PRVNG_EFFECT_NONE, 0, 0, NULL, "no" /* for answer() */
+
+enum plan_verb verb_of(struct engine_call c);
+
+/* Takes the run up after its end. */
+void reopen(struct fake *f);
+
 enum task_status status(const struct fake *f, uint32_t task);
 
 /* What a crash leaves: the records. A second engine over a fold made from nothing but them. */
