@@ -172,12 +172,21 @@ packages_update_now() {
         touch /var/lib/prvng/apt-updated
 }
 
+# What a job left that was killed while dpkg ran. With the lock, because what another taskserv is at work
+# on looks just as unfinished.
+packages_mend() {
+        mkdir -p /var/lib/prvng
+        {
+                flock 9
+                if [ -n "$(dpkg --audit)" ]; then
+                        dpkg --configure -a 9>&-
+                fi
+        } 9>/var/lib/prvng/apt.lock
+}
+
 # packages_install NAME...: those that are missing. Sets changed=1 if there were any.
 packages_install() {
-        # Of a job that was killed while dpkg ran.
-        if [ -n "$(dpkg --audit)" ]; then
-                dpkg --configure -a
-        fi
+        packages_mend
         missing=$(packages_missing "$@")
         if [ -z "$missing" ]; then
                 return 0
