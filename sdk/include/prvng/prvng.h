@@ -4,8 +4,11 @@
 #define PRVNG_PRVNG_H
 
 #include <prvng/abi.h>
+#include <prvng/ext/inventory.h>
+#include <prvng/ext/precheck.h>
 #include <prvng/host.h>
 #include <prvng/host/document.h>
+#include <prvng/host/http.h>
 #include <prvng/host/rate.h>
 #include <prvng/host/remote.h>
 #include <prvng/host/spawn.h>
