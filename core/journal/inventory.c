@@ -1,6 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "journal/inventory.h"
 
+/* `keys` are separated by spaces. */
+static bool has_key(const char *keys, const char *key)
+{
+        size_t n = strlen(key);
+
+        for (const char *p = keys; *p; p += strcspn(p, " "), p += *p == ' ')
+                if (strncmp(p, key, n) == 0 && (p[n] == ' ' || !p[n]))
+                        return true;
+        return false;
+}
+
+const struct resource *inventory_user(const struct inventory *i, const char *key)
+{
+        const struct resource *first = NULL;
+
+        strmap_foreach (e, &i->by_key) {
+                const struct resource *r = e->value.pointer;
+
+                if (e->key && r->workflow && has_key(r->builds_on ?: "", key) &&
+                    (!first || strcmp(r->key, first->key) < 0))
+                        first = r;
+        }
+        return first;
+}
+
 static int compare(const void *a, const void *b)
 {
         return strcmp((*(const struct resource *const *)a)->key,

@@ -40,6 +40,15 @@ static inline const struct resource *inventory_get(const struct inventory *i, co
         return r && (r->workflow || r->claim) ? r : NULL;
 }
 
+/* Something that is there and builds on it, the first by key; or NULL. Looks at all. */
+const struct resource *inventory_user(const struct inventory *i, const char *key);
+
+/* A run in flight of another workflow that has a task to come which builds on the resource; false: there
+ * is none. Looks at runs that are loaded. */
+struct site;
+bool site_used(const struct site *s, const char *key, const char *workflow, const char **ret_run,
+               const char **ret_workflow);
+
 /* What is there or claimed. Keys in strcmp order; the caller frees the array, not the keys. -ENOMEM. */
 int inventory_sorted(const struct inventory *i, const struct resource ***ret_list, size_t *ret_n);
 
