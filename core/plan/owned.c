@@ -182,6 +182,7 @@ static int task_for(struct maker *m, struct going *g)
         struct task t = {.item = NONE, .server = NONE, .taskserv = NONE, .next_in_op = NONE,
                          .next_same = NONE, .verb = verb_of(m)};
         struct key k = key_parse(g->r->key);
+        struct strmap_entry *e;
         struct lane *lane;
         bool can;
         int r = lane_of(m, g->r->plugin, &t.lane);
@@ -207,6 +208,10 @@ static int task_for(struct maker *m, struct going *g)
                            lane->n_tasks < 5 ? t.id : "");
         }
         lane->n_tasks++;
+        e = strmap_add(&m->resources, t.resource, strlen(t.resource));
+        if (!e)
+                return error_origin(-ENOMEM);
+        e->value.number = m->n_tasks + 1;
         g->task = m->n_tasks;
         m->tasks[m->n_tasks++] = t;
         m->ops[0].n_tasks++;

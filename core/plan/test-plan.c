@@ -807,6 +807,27 @@ Test(destroy, deletes_all_that_is_owned)
         HAS(s->problems.list[0].message, "workflow \"shp\" owns nothing (did you mean \"shop\"?)");
 }
 
+Test(destroy, a_server_takes_along_what_stands_on_it)
+{
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
+        const struct plan_task *t;
+        struct resource *server;
+        struct plan *p;
+
+        server = stage_resource(s, "server.a", "shop", "provider/local", "{'name':'a'}");
+        builds_on(stage_resource(s, "taskserv.os@a", "shop", "taskserv/os", "{}"), "server.a");
+        builds_on(stage_resource(s, "taskserv.resolv@a", "shop", "taskserv/resolv", "{}"), "server.a");
+        server->n_on = 2;
+        p = stage_plan(s, WORKFLOW(
+                "{'id':'s','type':'delete','target':'server','items':['a']},"
+                "{'id':'t','type':'delete','target':'taskserv','items':['os'],"
+                "'servers':['a']}", ",'servers':[{'name':'a'}]"));
+        t = task_by_id(p, "s/a");
+        cr_assert_str_eq(t->takes, "taskserv.resolv@a", "what another task deletes is its own");
+        cr_assert_null(task_by_id(p, "t/os@a")->takes);
+        HAS(stage_json(s), "\"takes\":[\"taskserv.resolv@a\"]");
+}
+
 Test(taskservs, size_from_a_plan_is_not_guessed)
 {
         _cleanup_(cleanup_stage) struct stage *s = base_stage();
