@@ -330,12 +330,6 @@ const char *http_header_wrong(const char *line)
 
 /* --- turns --- */
 
-struct http_turn {
-        int fd;
-        bool mine;
-        struct http_turn *next;
-};
-
 /* In poll() a descriptor that is not there is ignored; then the flag is looked at now and then. */
 int http_wait(struct op_call *call, int fd, int64_t deadline_ms)
 {

@@ -212,7 +212,10 @@ static int32_t explain(struct sending *s)
                                     "%s %s%.*s: the reply is larger than the %llu bytes that are "
                                     "accepted here", s->request.method, s->session->base, n, path,
                                     (unsigned long long)s->session->max_reply);
-        if (x->aborted)
+        if (x->code == CURLE_OK)
+                what = x->reply.headers_end ? "the reply has a status that is none"
+                                            : "the reply breaks off in its head";
+        else if (x->aborted)
                 what = "the connection ended before the reply";
         else if (x->code == CURLE_ABORTED_BY_CALLBACK)
                 what = "the engine stops";
@@ -249,7 +252,9 @@ static int32_t exchange(struct sending *s)
         }
         http_loop_take(l, x);
         s->took_us = clock_tick_us() - s->left_us;
-        if (x->code != CURLE_OK || x->reply.status < 100 || x->reply.status > 599)
+        /* libcurl takes a head that breaks off for a whole one. */
+        if (x->code != CURLE_OK || !x->reply.headers_end || x->reply.status < 100 ||
+            x->reply.status > 599)
                 return explain(s);
         return PRVNG_DONE;
 }
