@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 
 #define SPIN_US   20
+#define LINGER_US 10
 #define EXPECT_US 500 /* the longest that a worker stays awake for jobs that were announced */
 #define TAKEN_US  100 /* a gap of that much while it does: somebody else needs the processor */
 #define NEAR_US   1000 /* a gap of that much until a call that was handed over begins: the same */
@@ -410,6 +411,16 @@ struct job *workers_collect(struct workers *w)
                 oldest = newest;
         }
         return oldest;
+}
+
+bool workers_linger(struct workers *w, int64_t until_us)
+{
+        int64_t left = until_us - clock_tick_us();
+
+        return left > 0 && !w->one_cpu &&
+               (__atomic_load_n(&w->n_running, __ATOMIC_RELAXED) ||
+                __atomic_load_n(&w->n_queued, __ATOMIC_RELAXED)) &&
+               spin_for_answers(&w->done, MIN(left, (int64_t)LINGER_US));
 }
 
 bool workers_may_sleep(struct workers *w, int64_t spin_us)
