@@ -49,6 +49,10 @@ void host_capture_errors(struct buf *sentences);
  * modules above this one (the document builder). */
 int host_provide(struct host *h, const char *id, const void *table);
 
+/* libcurl's own beginning, once in the process and without an end: for all that uses libcurl. Its memory is
+ * wiped when freed. 0, or -ENOMEM. [any]: libcurl's initialisation knows threads since 7.84 */
+int http_library_init(void);
+
 /* STATE/runs/RUN[/TASK], made if need be; task ids as in host_output_f. Caller frees. */
 char *host_run_folder(const struct config *config, const char *run, const char *task);
 

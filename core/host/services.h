@@ -6,6 +6,7 @@
 #include "base/strmap.h"
 #include "host/call.h"
 #include "host/host.h"
+#include <prvng/host/http.h>
 #include <prvng/host/rate.h>
 #include <prvng/host/remote.h>
 #include <prvng/host/spawn.h>
@@ -26,6 +27,9 @@ struct host_provided {
         const void *table;
 };
 
+struct http_loop; /* host/http.h */
+struct http_tape; /* host/http-tape.h */
+
 struct host {
         const struct config *config;
         struct host_hooks hooks;
@@ -39,6 +43,11 @@ struct host {
 
         pthread_mutex_t rate_lock;
         struct strmap rates; /* struct account */
+
+        pthread_mutex_t http_lock;
+        struct http_loop *http; /* NULL until the first request leaves */
+        struct http_tape *http_tape;
+        bool http_tape_known; /* with the first session */
 };
 
 static inline struct host_table *host_table_of(const struct prvng_host *pub)
@@ -47,6 +56,7 @@ static inline struct host_table *host_table_of(const struct prvng_host *pub)
 }
 
 extern const struct prvng_host_workdir host_workdir;
+extern const struct prvng_host_http host_http;
 extern const struct prvng_host_rate host_rate;
 extern const struct prvng_host_remote host_remote;
 extern const struct prvng_host_spawn host_spawn;
@@ -54,6 +64,8 @@ extern const struct prvng_host_spawn host_spawn;
 void host_log(const struct prvng_host *host, int32_t level, const char *topic, const char *message);
 const char *host_intern(const struct prvng_host *host, const char *string);
 void rate_deinit(struct host *h);
+void http_loop_free(struct http_loop *l); /* ends what is under way, joins */
+void http_tape_free(struct host *h);
 
 /* Makes folder and all above it that are missing, mode 0700. */
 int host_make_folder(const char *path);
