@@ -98,8 +98,13 @@ static void ask(struct engine_process *p, struct search *s, struct plugin *plugi
 void api_search(struct engine_process *p, struct request *q)
 {
         const struct plugins *plugins = p->context->plugins;
-        struct search *s = calloc(1, sizeof(*s));
+        struct search *s;
 
+        if (p->draining) {
+                api_refuse(q, 503, "the engine is about to start anew: ask again in a moment");
+                return;
+        }
+        s = calloc(1, sizeof(*s));
         if (s) {
                 *s = (struct search){.next = p->searches, .q = q, .listed = json_array(),
                                      .silent = json_array(),
