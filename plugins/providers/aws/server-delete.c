@@ -11,10 +11,16 @@ static int32_t find(struct op *o)
         _cleanup_(cleanup_query) struct query q = QUERY_NULL;
         _cleanup_(cleanup_reply) struct reply reply = {0};
         const char *id = op_identity(o, "id"), *made_by = op_identity(o, "op_id");
+        const struct xml_node *known;
         json_t *ids = json_array();
 
         json_object_set_new(o->token, "ids", ids);
         if (*id) {
+                /* It was seen when it was made: what is not there now is gone. */
+                if (server_describe(o, id, &reply, &known) < 0)
+                        return op_fault(o, &reply.fault, PRVNG_EFFECT_NONE, "its state could not be asked for");
+                if (!known || streq(server_state(known), "terminated"))
+                        return op_done(o, PRVNG_UNCHANGED, json_object());
                 json_array_append_new(ids, json_string(id));
                 return op_pending(o, "end", 0);
         }
@@ -51,11 +57,9 @@ static int32_t end(struct op *o)
         json_array_foreach (ids, i, id)
                 query_add(&q, json_string_value(id), "InstanceId.%zu", i + 1);
         r = aws_ask(o->a, o->call, AWS_EC2, &q, &reply);
-        if (r == PRVNG_NOT_FOUND && json_array_size(ids) == 1)
-                json_object_set_new(o->token, "absent", json_true());
-        else if (r < 0)
+        if (r < 0 && r != PRVNG_NOT_FOUND)
                 return op_fault(o, &reply.fault, PRVNG_EFFECT_NONE, "AWS does not end it");
-        return op_pending(o, "wait", r < 0 ? 0 : o->a->poll_ms);
+        return op_pending(o, "wait", o->a->poll_ms);
 }
 
 /* True: all are gone. */
@@ -91,10 +95,10 @@ static int32_t wait(struct op *o)
         if (aws_ask(o->a, o->call, AWS_EC2, &q, &reply) < 0)
                 return op_fault(o, &reply.fault, PRVNG_EFFECT_PARTIAL, "its end could not be seen");
         if (!are_gone(&reply))
-                return op_pending(o, json_object_get(o->token, "absent") ? "end" : "wait", o->a->poll_ms);
+                return op_pending(o, "wait", o->a->poll_ms);
         if (key_remove(o, key_name(o), &f) < 0)
                 return op_fault(o, &f, PRVNG_EFFECT_PARTIAL, "its key pair could not be removed");
-        return op_done(o, json_object_get(o->token, "absent") ? PRVNG_UNCHANGED : PRVNG_DONE, json_object());
+        return op_done(o, PRVNG_DONE, json_object());
 }
 
 int32_t server_delete_poll(struct op *o)
