@@ -13,6 +13,10 @@ struct kind {
 static const struct kind kinds[] = {
         {"server", server_prepare, server_create_poll, server_update_poll, server_delete_poll, server_check,
          server_read},
+        {"network", network_prepare, network_create_poll, network_update_poll, network_delete_poll, network_check,
+         network_read},
+        {"security_group", group_prepare, group_create_poll, group_update_poll, group_delete_poll, group_check,
+         group_read},
 };
 
 static const struct kind *kind_by_name(const char *name)

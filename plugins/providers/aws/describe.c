@@ -28,5 +28,20 @@ const char aws_description[] =
         "\"zones\":" TEXTS "}}}},"
         "\"update\":{\"labels\":\"live\",\"security_groups\":\"live\",\"state\":\"live\",\"disk\":\"live\","
         "\"cpu\":\"restart\",\"memory\":\"restart\",\"plan\":\"restart\",\"image\":\"replace\",\"zone\":\"replace\","
-        "\"networks\":\"replace\",\"ssh_keys\":\"replace\",\"aws\":\"replace\"}}"
+        "\"networks\":\"replace\",\"ssh_keys\":\"replace\",\"aws\":\"replace\"}},"
+        "{\"kind\":\"network\"," COMMON
+        "\"spec\":{\"type\":\"object\",\"properties\":{"
+        "\"name\":" TEXT ",\"address\":{\"type\":\"string\",\"description\":\"IPv4, /16 to /28; else 10.88.0.0/16\"},"
+        "\"zone\":" TEXT ",\"zones\":" TEXTS ","
+        "\"aws\":{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{"
+        "\"public\":{\"type\":\"boolean\",\"default\":true}}}}},"
+        "\"update\":{\"zone\":\"live\",\"zones\":\"live\",\"aws\":\"live\",\"address\":\"replace\"}},"
+        "{\"kind\":\"security_group\"," COMMON
+        "\"spec\":{\"type\":\"object\",\"properties\":{"
+        "\"name\":" TEXT ",\"rules\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{"
+        "\"direction\":{\"enum\":[\"in\",\"out\"]},\"protocol\":{\"enum\":[\"tcp\",\"udp\",\"icmp\",\"any\"]},"
+        "\"port\":{\"type\":\"integer\"},\"ports\":" TEXT ",\"source\":" TEXT ",\"destination\":" TEXT ","
+        "\"action\":{\"enum\":[\"accept\"]}}}},"
+        "\"aws\":{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{\"vpc\":" TEXT "}}}},"
+        "\"update\":{\"rules\":\"live\",\"aws\":\"replace\"}}"
         "]}";
