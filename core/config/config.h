@@ -30,8 +30,16 @@ struct config_plugin {
         char *sha256;    /* pin, 64 hex digits, or NULL */
         char *config;    /* JSON object handed to create(): the group `config` with the site's
                           * "sources", and "libexec" unless it names its own */
+        struct config_limit {
+                bool given;  /* else as the plugin declares */
+                uint32_t n;  /* 0: no limit */
+        } rate_limit,        /* `api_rate_limit`, requests a second */
+          batch_size;        /* `batch_size`, tasks at once */
         char *from;      /* file and line that said so, for messages */
 };
+
+#define CONFIG_RATE_LIMIT_MAX 100000
+#define CONFIG_BATCH_SIZE_MAX 100000
 
 struct config {
         char *state;     /* absolute folder of the site's state: `state`, default

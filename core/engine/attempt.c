@@ -78,6 +78,8 @@ void task_end(struct flight *f, int32_t answer, struct span outputs)
                                                .outputs = outputs});
         if (!e->error && f->role != ROLE_UNDO)
                 checkpoint(e, run);
+        else if (!e->error && flight_task(f)->verb == PLAN_DELETE)
+                undo_restored(e, run, f->task);
         flight_end(f);
 }
 

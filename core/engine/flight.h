@@ -133,6 +133,8 @@ void rollback_unwind(struct engine *e, struct run *run);
 enum run_status rollback_end(struct engine *e, struct run *run);
 void undo_start(struct engine *e, struct run *run, uint32_t task);
 void undo_read(struct flight *f, struct op_reply *reply);
+/* A delete was undone: what stood on the server may be lost all the same. */
+void undo_restored(struct engine *e, struct run *run, uint32_t task);
 
 /* surplus.c */
 bool surplus_possible(const struct flight *f, int32_t answer);

@@ -128,11 +128,11 @@ static struct span value_at(const char *p)
         return span_n(p, n);
 }
 
-/* {"spec":X,"state":Y}, as start.c wrote it -> X; empty if there was none. */
+/* {"with":"K","spec":X,"state":Y}, as start.c wrote it -> X; empty if there was none. */
 static struct span former_spec(const struct run *run, const struct task *t)
 {
-        const char *former = task_former(run, t), *spec = former ? startswith(former, "{\"spec\":") : NULL;
-        struct span value = spec ? value_at(spec) : span_n(NULL, 0);
+        const char *former = task_former(run, t), *spec = former ? strstr(former, "\"spec\":") : NULL;
+        struct span value = spec ? value_at(spec + 7) : span_n(NULL, 0);
 
         return value.n && *value.p == '{' ? value : span_n(NULL, 0);
 }
@@ -146,6 +146,50 @@ static bool half_done(const struct run *run, const struct task *t, const struct 
         return t->verb != PLAN_CREATE && t->status != TASK_SUCCEEDED && former.n &&
                span_eq(former, r->spec) &&
                r->changed_ms <= run->started_ms + (int64_t)t->ended_s * 1000;
+}
+
+/* A delete whose undo made the server again, but not what stood on it. */
+static bool lost_some(const struct run *run, const struct task *t, const struct resource *r)
+{
+        const struct task_note *note = run_note(run, (uint32_t)(t - run->tasks));
+
+        return t->verb == PLAN_DELETE && r && r->workflow && streq(r->run, run->id_text) &&
+               task_with(run, t).n && note && note->answer == PRVNG_UNSUPPORTED;
+}
+
+#define LOST "%s is there again, but what stood on it is not: %s. A workflow that installs it brings " \
+             "it back"
+
+/* It may have been brought back since. */
+static void look_for_lost(struct engine *e, struct run *run, uint32_t task)
+{
+        struct task *t = &run->tasks[task];
+        _cleanup_(cleanup_buf) struct buf keys = BUF_NULL;
+
+        run_lost(e->site, run, t, &keys);
+        if (keys.n)
+                undo_failed(e, run, task, PRVNG_UNSUPPORTED, LOST, task_key(run, t), buf_str(&keys));
+        else
+                engine_append(e, run, &(struct record){.type = RECORD_UNDONE,
+                                                       .task = task,
+                                                       .answer = PRVNG_UNCHANGED,
+                                                       .message = span_of("it is there again")});
+}
+
+void undo_restored(struct engine *e, struct run *run, uint32_t task)
+{
+        struct task *t = &run->tasks[task];
+        _cleanup_(cleanup_buf) struct buf keys = BUF_NULL, message = BUF_NULL;
+
+        run_lost(e->site, run, t, &keys);
+        if (!keys.n)
+                return;
+        buf_printf(&message, LOST, task_key(run, t), buf_str(&keys));
+        engine_append(e, run, &(struct record){.type = RECORD_UNDO_FAILED,
+                                               .task = task,
+                                               .answer = PRVNG_UNSUPPORTED,
+                                               .effect = PRVNG_EFFECT_COMPLETE,
+                                               .message = span_n(message.data, message.n)});
 }
 
 /* True if the undo came to its end here. */
@@ -163,6 +207,8 @@ static bool ends_at_once(struct engine *e, struct run *run, uint32_t task)
                                                        .task = task,
                                                        .answer = PRVNG_UNCHANGED,
                                                        .message = span_of("it is gone already")});
+        else if (lost_some(run, t, r))
+                look_for_lost(e, run, task);
         else if (t->verb == PLAN_DELETE && present && !half)
                 undo_failed(e, run, task, PRVNG_CONFLICT, "it is there again, by run %s", r->run);
         else if (t->verb != PLAN_DELETE && !present)

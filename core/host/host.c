@@ -285,11 +285,29 @@ const struct prvng_host *host_table_for(struct host *h, const char *plugin)
         if (!t)
                 return NULL;
         *t = (struct host_table){.pub = table, .host = h, .plugin = strdup(plugin),
-                                 .next = h->tables};
+                                 .rate_limit = -1, .next = h->tables};
         if (!t->plugin)
                 return free(t), NULL;
         h->tables = t;
         return &t->pub;
+}
+
+void host_set_rate_limit(const struct prvng_host *table_, uint32_t requests_per_second)
+{
+        host_table_of(table_)->rate_limit = requests_per_second;
+}
+
+uint32_t host_rate_limit(const struct prvng_host *table_)
+{
+        return (uint32_t)MAX(host_table_of(table_)->rate_limit, INT64_C(0));
+}
+
+uint32_t host_rate_limit_of(const struct host *h, const char *plugin, uint32_t otherwise)
+{
+        for (const struct host_table *t = h->tables; t; t = t->next)
+                if (streq(t->plugin, plugin) && t->rate_limit >= 0)
+                        return (uint32_t)t->rate_limit;
+        return otherwise;
 }
 
 const struct config *host_config(const struct host *h)

@@ -19,6 +19,7 @@ struct host_table {
         struct prvng_host pub; /* first */
         struct host *host;
         char *plugin;
+        int64_t rate_limit; /* -1: was not set */
         struct host_table *next;
 };
 

@@ -369,6 +369,13 @@ static int apply_redo(struct run *run, struct task *t, const struct record *r)
         return settle(run, r->task);
 }
 
+/* The resource is there again; what stood on it is not. */
+static int apply_lost(struct run *run, struct task *t, const struct record *r)
+{
+        set_status(run, t, TASK_UNDO_FAILED);
+        return note(run, r);
+}
+
 /* With an attempt, or without one where there was nothing to ask for. */
 static int apply_end_of_undo(struct run *run, struct site *site, struct task *t,
                              const struct record *r)
@@ -376,6 +383,8 @@ static int apply_end_of_undo(struct run *run, struct site *site, struct task *t,
         bool late = r->type == RECORD_UNDONE && t->status == TASK_UNDO_FAILED; /* it went along */
         int q = 0;
 
+        if (r->type == RECORD_UNDO_FAILED && t->status == TASK_UNDONE && t->verb == VERB_DELETE)
+                return apply_lost(run, t, r);
         if (!t->undo && !t->redo && !late)
                 return error_origin(-EBADMSG);
         if (r->type == RECORD_UNDO_FAILED || r->message.n)
@@ -394,6 +403,8 @@ static int apply_end_of_undo(struct run *run, struct site *site, struct task *t,
                 return 0;
         }
         t->undo = 0;
+        if (t->verb == VERB_DELETE && t->attempt && r->type == RECORD_UNDONE)
+                t->restored = r->seq > run->told_seq;
         free_attempt(run, t);
         set_status(run, t, r->type == RECORD_UNDONE ? TASK_UNDONE : TASK_UNDO_FAILED);
         return settle_undo(run, r->task);

@@ -271,6 +271,7 @@ int plan_forecast(const struct plan *p, struct forecast **ret_lanes, double *ret
  * wait for. Caller frees. NULL: no memory. */
 uint32_t *plan_levels(const struct plan *p, uint32_t *ret_n);
 /* The first task, by levels, that cannot be undone; NONE: all can be. */
+bool task_is_final(const struct plan_task *t); /* its effect cannot be undone, or not all of it */
 uint32_t plan_point_of_no_return(const struct plan *p, const uint32_t *levels);
 /* Pairs of operations (from, to) that tasks wait through joins or directly, each once, none twice.
  * Caller frees. */

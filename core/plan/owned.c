@@ -132,8 +132,6 @@ static int lane_of(struct maker *m, const char *plugin, uint32_t *ret_lane)
 {
         struct strmap_entry *e = strmap_add(&m->provider_names, plugin, strlen(plugin));
         const char *slash = strchr(plugin, '/');
-        const json_t *deps = NULL;
-        struct plan_lane *l;
         char *kind;
         int r;
 
@@ -147,13 +145,6 @@ static int lane_of(struct maker *m, const char *plugin, uint32_t *ret_lane)
                 r = lane_get(m, kind, slash ? slash + 1 : plugin, ret_lane);
                 if (r)
                         return error_fold(r);
-                l = &m->lanes[*ret_lane].plan;
-                if (m->lanes[*ret_lane].plugin)
-                        deps = m->lanes[*ret_lane].plugin->dependencies;
-                l->batch_size = streq(kind, "taskserv") ? m->config->taskserv_batch
-                        : (uint32_t)json_integer_value(json_object_get(deps, "batch_size"));
-                l->rate_limit = (uint32_t)json_integer_value(json_object_get(deps,
-                                                                             "api_rate_limit"));
                 e->value.number = *ret_lane + 1;
         }
         *ret_lane = (uint32_t)e->value.number - 1;
@@ -170,6 +161,7 @@ static int task_for(struct maker *m, struct going *g)
         struct task t = {.item = NONE, .server = NONE, .taskserv = NONE, .next_in_op = NONE,
                          .next_same = NONE, .verb = verb_of(m)};
         struct key k = key_parse(g->r->key);
+        struct strmap_entry *e;
         struct lane *lane;
         bool can;
         int r = lane_of(m, g->r->plugin, &t.lane);
@@ -195,6 +187,10 @@ static int task_for(struct maker *m, struct going *g)
                            lane->n_tasks < 5 ? t.id : "");
         }
         lane->n_tasks++;
+        e = strmap_add(&m->resources, t.resource, strlen(t.resource));
+        if (!e)
+                return error_origin(-ENOMEM);
+        e->value.number = m->n_tasks + 1;
         g->task = m->n_tasks;
         m->tasks[m->n_tasks++] = t;
         m->ops[0].n_tasks++;

@@ -62,6 +62,8 @@ struct plan_task {
         uint8_t verb;         /* enum plan_verb */
         bool implied;
         bool irreversible;    /* its effect cannot be undone */
+        const char *takes;    /* keys, separated by spaces, of what goes with the server that it deletes
+                               * and no task deletes: an undo does not bring it back; NULL: nothing */
 };
 
 struct plan {
@@ -110,7 +112,7 @@ struct plan *plan_free(struct plan *p);
 
 /* The document of --dry-run --format json: {"name", "type", "operations": [...], "tasks": [{"id",
  * "operation", "item", "target", "server", "resource", "verb", "implied", "reason", "depends_on",
- * "plugin", "difference", "waits", "irreversible"}], "lanes": [...], "notices": [...], "forecast": {...},
+ * "plugin", "difference", "waits", "irreversible", "takes"}], "lanes": [...], "notices": [...], "forecast": {...},
  * "point_of_no_return": the first task that cannot be undone, or null}.
  * Joins are resolved: depends_on names real tasks; where that would give more than 64 names for one
  * task, it names the operation as "OPERATION/" and a star. */

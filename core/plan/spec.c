@@ -10,7 +10,7 @@
 static size_t rank(const char *key)
 {
         static const char *const first[] = {"name", "cpu", "memory", "disk", "plan", "image", "zone",
-                                            "networks", "labels", "ssh_keys"};
+                                            "networks", "security_groups", "labels", "ssh_keys"};
         size_t i;
 
         for (i = 0; i < N_ELEMENTS(first) && !streq(first[i], key); i++)

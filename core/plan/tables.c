@@ -43,6 +43,11 @@ int lane_get(struct maker *m, const char *kind, const char *name, uint32_t *ret_
                 .node = DOC_NONE,
                 .index = NONE,
         };
+        if (l->plugin)
+                l->plan.rate_limit = plugin_rate_limit(l->plugin);
+        l->plan.batch_size = streq(kind, "taskserv") ? m->config->taskserv_batch : 0;
+        if (l->plugin)
+                l->plan.batch_size = plugin_batch_size(l->plugin, l->plan.batch_size);
         *ret_lane = m->n_lanes++;
         return 0;
 }
@@ -125,8 +130,6 @@ static int provider_get(struct maker *m, const char *name, uint32_t *ret_provide
                 return error_fold(r);
         if (m->lanes[p->lane].plugin)
                 deps = m->lanes[p->lane].plugin->dependencies;
-        m->lanes[p->lane].plan.batch_size = (uint32_t)json_get_int(deps, "batch_size", 0);
-        m->lanes[p->lane].plan.rate_limit = (uint32_t)json_get_int(deps, "api_rate_limit", 0);
         p->before_servers = json_get_bool(deps, "network_before_servers", true);
         list = json_object_get(deps, "shared_resources");
         p->shared = arena_alloc(&m->scratch, (json_array_size(list) + 1) * sizeof(*p->shared));
@@ -220,7 +223,6 @@ static int taskserv_add(struct maker *m, const char *name, uint32_t number)
         r = lane_get(m, "taskserv", name, &t.lane);
         if (r)
                 return error_fold(r);
-        m->lanes[t.lane].plan.batch_size = m->config->taskserv_batch;
         if (m->lanes[t.lane].plugin)
                 deps = m->lanes[t.lane].plugin->dependencies;
         requires = json_object_get(deps, "requires");

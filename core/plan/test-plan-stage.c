@@ -86,6 +86,7 @@ struct plugin *stage_plugin(struct stage *s, const char *kind, const char *name,
         p->kind = strdup(kind);
         p->name = strdup(name);
         p->state = PLUGIN_READY;
+        p->config = &s->dropins[p - s->list];
         if (dependencies)
                 p->dependencies = parse(dependencies);
         return p;

@@ -8,6 +8,7 @@
 struct stage {
         struct config config;
         struct plugin list[32];
+        struct config_plugin dropins[32]; /* of the plugins, one each */
         struct plugins plugins;
         struct inventory inventory;
         struct resource resources[64];

@@ -299,6 +299,27 @@ struct plugins *plugins_free(struct plugins *all)
         return NULL;
 }
 
+static uint32_t declared(const struct plugin *p, const char *member, uint32_t otherwise)
+{
+        int64_t n = json_get_int(p->dependencies, member, otherwise);
+
+        return (uint32_t)MIN(MAX(n, INT64_C(0)), (int64_t)UINT32_MAX);
+}
+
+uint32_t plugin_rate_limit(const struct plugin *p)
+{
+        if (p->config && p->config->rate_limit.given)
+                return p->config->rate_limit.n;
+        return declared(p, "api_rate_limit", 0);
+}
+
+uint32_t plugin_batch_size(const struct plugin *p, uint32_t otherwise)
+{
+        if (p->config && p->config->batch_size.given)
+                return p->config->batch_size.n;
+        return declared(p, "batch_size", otherwise);
+}
+
 struct plugin *plugins_find(const struct plugins *all, const char *kind, const char *name)
 {
         for (size_t i = 0; i < all->n; i++)

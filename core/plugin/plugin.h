@@ -60,6 +60,11 @@ int plugins_load(const struct config *config, struct host *host, const char *kin
                  struct plugins **ret_plugins);
 struct plugins *plugins_free(struct plugins *p); /* destroys instances; closes no object */
 
+/* What limits its account: the site's drop-in, else what the plugin declares; 0: nothing does. Requests a
+ * second, and tasks at once (`otherwise`: where it declares nothing). */
+uint32_t plugin_rate_limit(const struct plugin *p);
+uint32_t plugin_batch_size(const struct plugin *p, uint32_t otherwise);
+
 /* The plugin of that kind and name in any state, or NULL. */
 struct plugin *plugins_find(const struct plugins *p, const char *kind, const char *name);
 

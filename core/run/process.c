@@ -15,6 +15,7 @@
 #include <sys/timerfd.h>
 
 #define PATIENCE_MS 1500 /* for calls at the end: promise 10 leaves 2 s for everything */
+#define DRAIN_MS 60000 /* for calls before a reload */
 #define SPIN_US 60 /* a wake-up costs about as much */
 
 /* Starting */
@@ -230,24 +231,6 @@ static int replay_in_full(struct engine_process *p)
         return replay(p);
 }
 
-/* "critical" in a plugin's drop-in. */
-static int check_critical(const struct engine_process *p, char **ret_message)
-{
-        const struct plugins *plugins = p->context->plugins;
-
-        for (size_t i = 0; i < plugins->n; i++) {
-                const struct plugin *plugin = &plugins->list[i];
-
-                if (!plugin->config->critical || plugin->state != PLUGIN_REFUSED)
-                        continue;
-                if (asprintf(ret_message, "the plugin %s is critical (%s) and was refused: %s",
-                             plugin->name, plugin->config->from, plugin->reason) < 0)
-                        *ret_message = NULL;
-                return error_origin(-ENOEXEC);
-        }
-        return 0;
-}
-
 static int open_store(struct engine_process *p, char **ret_message)
 {
         int r = journals_open(p->context, false, &p->journals, ret_message);
@@ -289,7 +272,7 @@ int engine_process_new(const struct context *c, const struct engine_process_hook
         p->posted_last = &p->posted;
         p->answers_last = &p->answers;
         pthread_mutex_init(&p->lock, NULL);
-        r = check_critical(p, &message);
+        r = context_check_critical(p->context, &message);
         r = r ?: open_store(p, &message);
         r = r ?: open_loop(p);
         r = r ?: replay(p);
@@ -388,6 +371,14 @@ void engine_process_stop(struct engine_process *p)
         eventfd_write(p->wake, 1);
 }
 
+void engine_process_drain(struct engine_process *p)
+{
+        pthread_mutex_lock(&p->lock);
+        p->drain = true;
+        pthread_mutex_unlock(&p->lock);
+        eventfd_write(p->wake, 1);
+}
+
 void engine_process_busy(struct engine_process *p, int delta)
 {
         pthread_mutex_lock(&p->lock);
@@ -441,10 +432,12 @@ static bool round_of_work(struct engine_process *p)
 {
         bool any;
 
-        engine_time(p->engine, clock_boot_ms(), clock_wall_ms());
+        if (!p->draining) /* else no timer is due: a due one asks again */
+                engine_time(p->engine, clock_boot_ms(), clock_wall_ms());
         any = driver_collect(p);
         any |= handle_posted(p);
-        engine_schedule(p->engine);
+        if (!p->draining)
+                engine_schedule(p->engine);
         if (p->engine->error)
                 process_fail(p, p->engine->error, NULL);
         if (driver_commit(p) == 0)
@@ -462,14 +455,19 @@ static bool may_go_on(struct engine_process *p, uint32_t idle_s)
         pthread_mutex_lock(&p->lock);
         if (!engine_is_idle(p->engine) || p->busy)
                 p->idle_since_ms = now;
-        stop = p->stop || (idle_s && !p->posted && now - p->idle_since_ms >= idle_s * INT64_C(1000));
+        if (p->drain && !p->draining) {
+                p->draining = true;
+                p->drained_by_ms = now + DRAIN_MS;
+        }
+        stop = p->stop || (p->draining && (!p->n_jobs || now >= p->drained_by_ms)) ||
+               (idle_s && !p->posted && now - p->idle_since_ms >= idle_s * INT64_C(1000));
         pthread_mutex_unlock(&p->lock);
         return !stop && !p->error;
 }
 
 static void wait(struct engine_process *p, uint32_t idle_s)
 {
-        int64_t at = engine_deadline(p->engine), now = clock_boot_ms();
+        int64_t at = p->draining ? p->drained_by_ms : engine_deadline(p->engine), now = clock_boot_ms();
         struct itimerspec when = {0};
         struct epoll_event events[2];
         uint64_t sink;

@@ -66,10 +66,13 @@ struct engine_process {
         int error;                     /* condition of the journal or -errno; ends the loop */
         char *message;
 
-        pthread_mutex_t lock;          /* guards the five below */
+        bool draining;                 /* nothing new is asked of plugins; ends when all have answered */
+        int64_t drained_by_ms;         /* or then, boot-time clock */
+
+        pthread_mutex_t lock;          /* guards the six below */
         struct request *posted, **posted_last;
         int busy;
-        bool stop;
+        bool stop, drain;
         int64_t idle_since_ms;
 
         struct request *answers, **answers_last; /* sent after the next commit */

@@ -1,10 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Test provider "testcloud"; scripted.h says what it does. Its servers are this very machine. */
+/*
+ * Test provider "testcloud"; scripted.h says what it does. Its servers are this very machine. Built a
+ * second time as "testback", which can make again what was deleted.
+ */
 #include "scripted.h"
 
 #include <string.h>
 
-PRVNG_PLUGIN_NOTE("provider", "org.prvng.test.testcloud", "testcloud", "1.0",
+#ifndef TESTCLOUD_NAME
+#define TESTCLOUD_NAME   "testcloud"
+#define TESTCLOUD_UNDOES "\"create\",\"update\""
+#else
+#define TESTCLOUD_UNDOES "\"create\",\"update\",\"delete\""
+#endif
+#define ID "org.prvng.test." TESTCLOUD_NAME
+
+PRVNG_PLUGIN_NOTE("provider", ID, TESTCLOUD_NAME, "1.0",
                   "[\"prvng.host.workdir/1\"]", "none");
 
 static void add_result(json_t *result, const json_t *request)
@@ -27,10 +38,10 @@ static void add_result(json_t *result, const json_t *request)
 
 #define KIND(name, update)                                                                         \
         "{\"kind\":\"" name "\",\"verbs\":[\"create\",\"update\",\"delete\",\"check\"],\"undo\":["   \
-        "\"create\",\"update\"],\"spec\":{\"type\":\"object\"},\"update\":" update "}"
+        TESTCLOUD_UNDOES "],\"spec\":{\"type\":\"object\"},\"update\":" update "}"
 
 static const struct scripted what = {
-        .name = "testcloud",
+        .name = TESTCLOUD_NAME,
         .describe = "{\"resources\":["
                     KIND("server", "{\"cpu\":\"live\",\"memory\":\"live\",\"labels\":\"live\","
                                    "\"disk\":\"restart\",\"image\":\"replace\"}") ","
@@ -52,8 +63,8 @@ static const void *get_interface(void *instance, const char *id)
 static const struct prvng_plugin plugin = {
         .struct_size = sizeof(plugin),
         .abi_minor = PRVNG_ABI_MINOR,
-        .id = "org.prvng.test.testcloud",
-        .name = "testcloud",
+        .id = ID,
+        .name = TESTCLOUD_NAME,
         .kind = "provider",
         .version = "1.0",
         .description = "a cloud in a folder that does what a script says",
