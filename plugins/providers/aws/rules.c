@@ -19,13 +19,13 @@ bool cidr_normal(const char *text, char ret[64], bool *ret_six)
         family = strchr(address, ':') ? AF_INET6 : AF_INET;
         most = family == AF_INET6 ? 128 : 32;
         bits = strtol(slash + 1, &end, 10);
-        if (*end || bits > most || inet_pton(family, address, bytes) != 1)
+        if (*end || bits < 0 || bits > most || inet_pton(family, address, bytes) != 1)
                 return false;
         for (long i = bits; i < most; i++)
                 bytes[i / 8] &= (unsigned char)~(0x80u >> (i % 8));
         if (!inet_ntop(family, bytes, address, sizeof(address)))
                 return false;
-        snprintf(ret, 64, "%s/%ld", address, bits);
+        snprintf(ret, 64, "%s/%u", address, (unsigned)bits);
         *ret_six = family == AF_INET6;
         return true;
 }
