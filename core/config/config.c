@@ -8,6 +8,7 @@
 
 static int apply_server(struct reader *r, const struct key *key, const config_setting_t *s);
 static int apply_sources(struct reader *r, const struct key *key, const config_setting_t *s);
+static int apply_http(struct reader *r, const struct key *key, const config_setting_t *s);
 static int apply_plugin(struct reader *r, const struct key *key, const config_setting_t *s);
 
 #define MEMBER(m) offsetof(struct config, m)
@@ -23,6 +24,7 @@ static const struct key site_keys[] = {
         {"taskserv_batch_size", setting_u32, MEMBER(taskserv_batch), 1, 10000},
         {"idle_timeout", setting_u32, MEMBER(idle_s), 1, 7 * 86400},
         {"sources", apply_sources, MEMBER(sources)},
+        {"http", apply_http, MEMBER(http)},
         {"plugin", apply_plugin},
 };
 
@@ -46,6 +48,23 @@ static int merge_string(struct reader *r, const struct key *key, const config_se
         if (config_setting_type(s) == CONFIG_TYPE_STRING)
                 return merge(r, key, s);
         setting_problem(r, s, "%s where a string is expected", setting_type(s));
+        return 0;
+}
+
+/* The path of a file; "~/x" is below the home folder. */
+static int merge_path(struct reader *r, const struct key *key, const config_setting_t *s)
+{
+        _cleanup_(cleanup_free) char *path = NULL;
+
+        if (config_setting_type(s) != CONFIG_TYPE_STRING)
+                return merge_string(r, key, s);
+        path = setting_expand(config_setting_get_string(s));
+        if (!path && errno == EINVAL) {
+                setting_problem(r, s, "\"%s\" is not absolute", config_setting_get_string(s));
+                return 0;
+        }
+        if (!path || json_object_set_new(r->target, config_setting_name(s), json_string(path)) < 0)
+                return error_origin(-ENOMEM);
         return 0;
 }
 
@@ -174,6 +193,11 @@ static const struct key sources_keys[] = {
         {"https_proxy", merge_string},  {"no_proxy", merge_string},
         {"git_mirrors", merge_mirrors}, {"image_registry", merge_string},
         {"kcl_command", merge_command}, {"kcl_python", merge_string},
+        {"ca_file", merge_path},
+};
+
+static const struct key http_keys[] = {
+        {"record", merge_path}, {"replay", merge_path},
 };
 
 static int apply_sources(struct reader *r, const struct key *key, const config_setting_t *s)
@@ -184,6 +208,16 @@ static int apply_sources(struct reader *r, const struct key *key, const config_s
         if (config_setting_type(s) != CONFIG_TYPE_GROUP)
                 return merge_group(r, key, s);
         return error_fold(setting_apply(&inner, s, sources_keys, N_ELEMENTS(sources_keys)));
+}
+
+static int apply_http(struct reader *r, const struct key *key, const config_setting_t *s)
+{
+        struct config *c = r->target;
+        struct reader inner = {r->problems, r->file, "http", c->http};
+
+        if (config_setting_type(s) != CONFIG_TYPE_GROUP)
+                return merge_group(r, key, s);
+        return error_fold(setting_apply(&inner, s, http_keys, N_ELEMENTS(http_keys)));
 }
 
 static int apply_plugin(struct reader *r, const struct key *key, const config_setting_t *s)
@@ -266,12 +300,13 @@ static int defaults(struct config *c)
         c->provider = strdup("local");
         c->server = json_pack("{s:i, s:i, s:i}", "cpu", 1, "memory", 1024, "disk", 10);
         c->sources = json_object();
+        c->http = json_object();
         c->workers = 8;
         c->taskserv_batch = 16;
         c->idle_s = 60;
         c->files = calloc(1, sizeof(*c->files));
         if (!c->state || !c->cache || !c->provider || !c->server || !c->sources ||
-            !c->files)
+            !c->http || !c->files)
                 return error_origin(-ENOMEM);
         r = split(plugins && plugins[0] ? plugins : CONFIG_PLUGINS, &c->plugin_path);
         if (r == 0)
@@ -473,6 +508,7 @@ struct config *config_free(struct config *c)
         free(c->schemas);
         free(c->libexec);
         json_decref(c->sources);
+        json_decref(c->http);
         for (size_t i = 0; i < c->n_plugins; i++)
                 config_plugin_deinit(&c->plugins[i]);
         free(c->plugins);

@@ -64,9 +64,11 @@ struct config {
         char *schemas;           /* folder of the KCL schemas; $PRVNG_SCHEMA_PATH replaces it */
         char *libexec;           /* folder of helper programs; $PRVNG_LIBEXEC_PATH replaces it */
         json_t *sources;         /* the `sources` group as an object: apt_mirror, http_proxy,
-                                  * https_proxy, no_proxy, git_mirrors, image_registry,
-                                  * kcl_command, kcl_python; handed to every plugin inside its config as
-                                  * member "sources" */
+                                  * https_proxy, no_proxy, ca_file, git_mirrors,
+                                  * image_registry, kcl_command, kcl_python; handed to every plugin
+                                  * inside its config as member "sources" */
+        json_t *http;            /* the `http` group: record, replay, absolute paths of files of HTTP
+                                  * exchanges (core/host/http-tape.h) */
         struct config_plugin *plugins; /* sorted by name */
         size_t n_plugins;
         char **files;            /* every file that was read, in order, for `config check`; ends
