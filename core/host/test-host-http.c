@@ -2,6 +2,8 @@
 /* prvng.host.http/1 against a server that this test makes, on loopback. */
 #include "host/test-host-http.h"
 
+#include <openssl/hmac.h>
+#include <openssl/sha.h>
 #include <sys/stat.h>
 
 Test(host_http, sends_and_brings_back)
@@ -75,6 +77,27 @@ Test(host_http, tells_when_to_come_back)
         cr_assert_eq(ask(&f, "GET", "/", NULL), PRVNG_TRANSIENT, "none leaves for 7 s");
         ENDS(&f, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE);
         cr_assert_eq(web_requests(f.web), 1);
+        end(&f);
+}
+
+Test(host_http, keeps_to_the_rate_of_the_plugin)
+{
+        int64_t start;
+        struct fixture f;
+
+        setup(&f, echo, NULL, NULL);
+        host_set_rate_limit(f.table, 1);
+        open_session(&f, "");
+        start = clock_boot_ms();
+        cr_assert_eq(ask(&f, "GET", "/", NULL), PRVNG_DONE);
+        f.call.pub.deadline_ms = start + 900; /* the next slot comes later than that */
+        cr_assert_eq(ask(&f, "GET", "/", NULL), PRVNG_TRANSIENT);
+        ENDS(&f, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE);
+        SAYS(&f, "rate limit");
+        open_session(&f, ",\"account\":\"other\"");
+        f.call.pub.deadline_ms = INT64_MAX;
+        cr_assert_eq(ask(&f, "GET", "/", NULL), PRVNG_DONE);
+        cr_assert_eq(web_requests(f.web), 2);
         end(&f);
 }
 
@@ -314,5 +337,116 @@ Test(host_http, localhost_is_loopback)
         cr_assert_eq(open_text(&f, options), PRVNG_DONE);
         cr_assert_eq(ask(&f, "GET", "/x", NULL), PRVNG_DONE, "%s", f.reply.message);
         cr_assert_str_eq(body(&f), "GET /x||1");
+        end(&f);
+}
+
+/* --- signatures --- */
+
+static void hmac(const void *key, size_t n_key, const char *text, uint8_t ret[32])
+{
+        uint8_t out[32];
+
+        cr_assert_not_null(HMAC(EVP_sha256(), key, (int)n_key, (const uint8_t *)text, strlen(text), out,
+                                NULL));
+        memcpy(ret, out, 32);
+}
+
+static void digest(const char *text, char ret_hex[65])
+{
+        uint8_t out[32];
+
+        SHA256((const uint8_t *)text, strlen(text), out);
+        hex_text(out, 32, ret_hex);
+        ret_hex[64] = 0;
+}
+
+/* The value of a header, "" if there is none. */
+static void header_of(const char *all, const char *name, size_t n_name, char ret[256])
+{
+        ret[0] = 0;
+        for (const char *line = all; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL)
+                if (strncasecmp(line, name, n_name) == 0 && line[n_name] == ':') {
+                        const char *v = line + n_name + 1 + strspn(line + n_name + 1, " ");
+
+                        snprintf(ret, 256, "%.*s", (int)strcspn(v, "\r\n"), v);
+                        return;
+                }
+}
+
+/* The signature that the server would expect, by the rules of Signature Version 4. */
+static void expected_signature(const struct web_request *q, const char *signed_headers,
+                               char ret_hex[65])
+{
+        static const char secret[] = "AWS4test-secret-key";
+        _cleanup_(cleanup_buf) struct buf canonical = BUF_NULL, text = BUF_NULL;
+        char value[256], hash[65], date[9];
+        uint8_t key[32];
+
+        buf_printf(&canonical, "%s\n%s\n\n", q->method, q->target);
+        for (const char *p = signed_headers; *p; p += strcspn(p, ";"), p += *p == ';') {
+                header_of(q->headers, p, strcspn(p, ";"), value);
+                buf_printf(&canonical, "%.*s:%s\n", (int)strcspn(p, ";"), p, value);
+        }
+        digest(q->body, hash);
+        buf_printf(&canonical, "\n%s\n%s", signed_headers, hash);
+        header_of(q->headers, "x-amz-date", 10, value);
+        snprintf(date, sizeof(date), "%.8s", value);
+        digest(buf_str(&canonical), hash);
+        buf_printf(&text, "AWS4-HMAC-SHA256\n%s\n%s/eu-north-1/ec2/aws4_request\n%s", value, date, hash);
+        hmac(secret, sizeof(secret) - 1, date, key);
+        hmac(key, 32, "eu-north-1", key);
+        hmac(key, 32, "ec2", key);
+        hmac(key, 32, "aws4_request", key);
+        hmac(key, 32, buf_str(&text), key);
+        hex_text(key, 32, ret_hex);
+        ret_hex[64] = 0;
+}
+
+static void verify(void *userdata, const struct web_request *q, struct web_reply *ret)
+{
+        char authorization[256], names[200], given[65] = "", expected[65];
+        const char *at;
+
+        header_of(q->headers, "Authorization", 13, authorization);
+        at = strstr(authorization, "SignedHeaders=");
+        snprintf(names, sizeof(names), "%.*s", at ? (int)strcspn(at + 14, ",") : 0, at ? at + 14 : "");
+        at = strstr(authorization, "Signature=");
+        snprintf(given, sizeof(given), "%s", at ? at + 10 : "");
+        expected_signature(q, names, expected);
+        if (!startswith(authorization, "AWS4-HMAC-SHA256 Credential=AKIATEST/") || !streq(given, expected))
+                ret->status = 403;
+        ret->body = ret->free_me = strdup(names);
+}
+
+Test(host_http, signs_with_sigv4)
+{
+        static const char form[] = "Action=DescribeInstances&Version=2016-11-15&Filter.1.Value.1=a%20b";
+        _cleanup_(cleanup_free) char *log = NULL;
+        char options[600];
+        struct fixture f;
+
+        setup(&f, verify, NULL, NULL);
+        setenv("TEST_KEY", "AKIATEST", 1);
+        setenv("TEST_SECRET", "test-secret-key", 1);
+        for (int i = 0; i < 2; i++) {
+                snprintf(options, sizeof(options), "{\"base_url\":\"http://127.0.0.1:%d\",\"auth\":{\"type\":"
+                         "\"sigv4\",\"region\":\"eu-north-1\",\"service\":\"ec2\",\"access_key\":{\"env\":"
+                         "\"TEST_KEY\"},\"secret_key\":{\"env\":\"TEST_SECRET\"}%s}}", web_port(f.web),
+                         i ? ",\"session_token\":{\"set\":\"session\"}" : "");
+                cr_assert_eq(open_text(&f, options), PRVNG_DONE);
+                cr_assert_eq(f.http->secret_set(f.session, "session", "FwoG+/=", 7), PRVNG_DONE);
+                f.call.pub.trace_parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+                cr_assert_eq(ask_with(&f, "POST", "/", form,
+                                      "Content-Type: application/x-www-form-urlencoded; charset=utf-8"),
+                             PRVNG_DONE);
+                log = web_log(f.web);
+                cr_assert_eq(f.response.status, 200, "%s: %s", body(&f), log);
+                cr_assert_eq(web_has(log, "X-Amz-Security-Token", "FwoG+/="), i);
+                cr_assert_eq(!!strstr(body(&f), "x-amz-security-token"), i, "%s", body(&f));
+                free(steal(&log));
+        }
+        setenv("TEST_SECRET", "another", 1);
+        cr_assert_eq(ask(&f, "POST", "/", form), PRVNG_DONE);
+        cr_assert_eq(f.response.status, 403);
         end(&f);
 }
