@@ -86,7 +86,7 @@ int32_t aws_ask_with(struct aws *a, struct prvng_call *call, struct access *acce
                      enum aws_service service, const struct query *q, struct reply *ret)
 {
         static const char *const headers[] = {
-                "Content-Type: application/x-www-form-urlencoded; charset=utf-8", NULL};
+                "Content-Type: application/x-www-form-urlencoded", NULL};
         struct prvng_http_response response = {.struct_size = sizeof(response)};
         struct prvng_http_request request = {.struct_size = sizeof(request), .method = "POST", .target = "/",
                                              .headers = headers, .body = query_text(q), .n_body = q->n,

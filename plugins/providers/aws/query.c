@@ -34,7 +34,7 @@ static void put(struct query *q, const char *s, size_t n)
         q->text[q->n] = '\0';
 }
 
-/* RFC 3986: all but the unreserved; a space is %20, which SigV4 leaves as it is. */
+/* All but the unreserved of RFC 3986; a space is a plus, as in any form. */
 static void put_encoded(struct query *q, const char *s)
 {
         static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
@@ -47,8 +47,12 @@ static void put_encoded(struct query *q, const char *s)
                 s += n;
                 if (!*s)
                         break;
-                snprintf(hex, sizeof(hex), "%%%02X", (unsigned)(unsigned char)*s++);
-                put(q, hex, 3);
+                if (*s == ' ')
+                        snprintf(hex, sizeof(hex), "+");
+                else
+                        snprintf(hex, sizeof(hex), "%%%02X", (unsigned)(unsigned char)*s);
+                s++;
+                put(q, hex, strlen(hex));
         }
 }
 
