@@ -288,11 +288,17 @@ static void forget_reply(struct op_reply *r)
 
 static bool take_answers(struct engine_process *p)
 {
-        struct job *job = workers_collect(p->workers), *next;
+        struct job *job = workers_collect(p->workers), *next, *far = job;
         bool any = job != NULL;
 
+        for (unsigned i = 0; i < 8 && far; i++)
+                far = far->next;
         for (; job; job = next) {
                 next = job->next;
+                if (far) {
+                        engine_answers_soon(far->owner, next->next->owner);
+                        far = far->next;
+                }
                 engine_call_set_handle(job->owner, NULL);
                 engine_answer(p->engine, job->owner, &job->reply);
                 op_call_deinit(&job->call);
