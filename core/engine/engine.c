@@ -5,6 +5,7 @@
 #include "plan/plan.h"
 
 #define MAX_IN_FLIGHT 4096
+#define PACE_AHEAD_US 1000000
 
 int engine_new(const struct engine_ops *ops, void *userdata, struct site *site,
                const struct plugins *plugins, struct engine **ret_engine)
@@ -137,9 +138,12 @@ static struct engine_lane *lane_of(struct engine *e, const struct lane *lane)
                 entry->value.pointer = l;
                 l->hold.kind = TIMER_LANE;
                 l->hold.owner = l;
+                l->pace.kind = TIMER_LANE;
+                l->pace.owner = l;
                 l->plugin = engine_find_plugin(e, l->name);
         }
-        l->batch_size = lane->batch_size; /* the newest run knows the newest limit */
+        l->batch_size = lane->batch_size; /* the newest run knows the newest limits */
+        l->rate_limit = lane->rate_limit;
         return l;
 }
 
@@ -462,6 +466,28 @@ int64_t engine_deadline(struct engine *e)
 
 /* Scheduling */
 
+/* Requests are counted where they leave, by the host, and nowhere else (promise 6): it knows all of them,
+ * those of polls and observes too. What starts here is only kept from running ahead of that by more than a
+ * second's worth: else the calls of one lane would fill the queue of the workers, and their time would run
+ * while they wait. */
+static bool is_ahead(struct engine *e, struct engine_lane *lane)
+{
+        int64_t ahead_us = lane->paced_us - e->boot_ms * 1000 - PACE_AHEAD_US;
+
+        if (!lane->rate_limit || ahead_us <= 0)
+                return false;
+        if (!timer_is_set(&lane->pace) &&
+            timers_set(&e->timers, &lane->pace, e->boot_ms + (ahead_us + 999) / 1000))
+                e->error = -ENOMEM;
+        return true;
+}
+
+static void count_start(const struct engine *e, struct engine_lane *lane)
+{
+        if (lane->rate_limit)
+                lane->paced_us = MAX(lane->paced_us, e->boot_ms * 1000) + 1000000 / lane->rate_limit;
+}
+
 static bool may_start(const struct engine *e, const struct engine_lane *lane)
 {
         return e->in_flight < e->max_in_flight && !timer_is_set(&lane->hold) &&
@@ -516,14 +542,17 @@ static inline void fetch_request(const struct run *run, const struct lane *lane)
 uint32_t engine_next(struct engine *e, struct run *run, uint32_t i)
 {
         const struct running *running = run->userdata;
+        struct engine_lane *l = running->lanes[i];
         struct lane *lane = &run->lanes[i];
 
-        while (lane->next_ready < lane->n_ready && may_start_any(run) && may_start(e, running->lanes[i])) {
+        while (lane->next_ready < lane->n_ready && may_start_any(run) && may_start(e, l) && !is_ahead(e, l)) {
                 uint32_t task = lane->ready[lane->next_ready++];
 
                 fetch_ahead(run, lane);
-                if (!run->tasks[task].in_flight && startable(run, &run->tasks[task]))
-                        return task;
+                if (run->tasks[task].in_flight || !startable(run, &run->tasks[task]))
+                        continue;
+                count_start(e, l);
+                return task;
         }
         return TASK_NONE;
 }

@@ -79,6 +79,9 @@ struct engine_lane {
         uint32_t batch_size;   /* 0: no limit */
         uint32_t in_flight;
         struct timer hold;     /* set: its API asked for patience, nothing of it starts until then */
+        uint32_t rate_limit;   /* requests a second, 0: none; see may_start() */
+        int64_t paced_us;      /* where the next start stands if they leave evenly, boot-time clock */
+        struct timer pace;     /* set: what is ready waits for that */
 };
 
 struct engine {

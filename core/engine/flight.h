@@ -146,6 +146,8 @@ void rollback_unwind(struct engine *e, struct run *run);
 enum run_status rollback_end(struct engine *e, struct run *run);
 void undo_start(struct engine *e, struct run *run, uint32_t task);
 void undo_read(struct flight *f, struct op_reply *reply);
+/* A delete was undone: what stood on the server may be lost all the same. */
+void undo_restored(struct engine *e, struct run *run, uint32_t task);
 
 /* surplus.c */
 bool surplus_possible(const struct flight *f, int32_t answer);
@@ -167,6 +169,10 @@ const char *wait_expression(const struct flight *f);
  * any more. */
 void journal_change(struct engine *e, struct run *run, struct task *t);
 void run_check_end(struct engine *e, struct run *run);
+
+/* drift.c: "plan: wanted 2xCPU-4GB, found 1xCPU-1GB; ..." of a check's outputs; nothing if it says
+ * nothing. */
+int drift_text(struct span outputs, struct buf *b);
 
 /* document.c */
 /* `spec`: another one than the plan's, or NULL. */

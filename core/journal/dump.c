@@ -233,6 +233,7 @@ static void task_line(struct buf *b, const struct run *run, uint32_t number)
         NUMBER(b, t, undo);
         NUMBER(b, t, redo);
         NUMBER(b, t, caused);
+        NUMBER(b, t, restored);
         NUMBER(b, t, checkpoint);
         NUMBER(b, t, started_s);
         NUMBER(b, t, ended_s);

@@ -13,7 +13,7 @@
  */
 #if defined(__LP64__)
 static_assert(sizeof(struct site) == 680, "struct site changed: see above");
-static_assert(sizeof(struct run) == 552, "struct run changed: see above");
+static_assert(sizeof(struct run) == 560, "struct run changed: see above");
 static_assert(sizeof(struct task) == 64, "struct task changed: see above");
 static_assert(sizeof(struct attempt) == 72, "struct attempt changed: see above");
 static_assert(sizeof(struct task_note) == 56, "struct task_note changed: see above");
@@ -34,7 +34,7 @@ int startable_tasks(const struct run *run, const struct lane *lane, uint32_t **r
 void pack_site(struct buf *b, const struct site *site);
 int unpack_site(struct unpack *u, struct site *site);
 void pack_run(struct buf *b, struct site *site, struct run *run);
-/* `site` may be NULL: then the inventory is passed over. */
-int unpack_run(struct unpack *u, struct site *site, struct run *run);
+/* `site` may be NULL: then the inventory is passed over. `at_seq`: of the last record that it stands for. */
+int unpack_run(struct unpack *u, struct site *site, struct run *run, uint64_t at_seq);
 
 #endif

@@ -54,7 +54,7 @@ static void pack_queues(struct buf *b, const struct run *run)
 }
 
 enum { HAS_UNMET = 1, HAS_STARTED = 2, HAS_CHECKPOINT = 4, HAS_NOTE = 8, HAS_ATTEMPT = 16,
-       HAS_CAUSED = 32 };
+       HAS_CAUSED = 32, HAS_RESTORED = 64 };
 
 static void pack_task(struct buf *b, const struct task *t, uint32_t unmet)
 {
@@ -65,7 +65,8 @@ static void pack_task(struct buf *b, const struct task *t, uint32_t unmet)
         *p++ = (char)(t->status | t->blocked << 4 | t->drift << 5 | t->undo << 6 | t->redo << 7);
         *p++ = (char)((unmet ? HAS_UNMET : 0) | (t->started_s || t->ended_s ? HAS_STARTED : 0) |
                       (t->checkpoint ? HAS_CHECKPOINT : 0) | (t->note ? HAS_NOTE : 0) |
-                      (t->attempt ? HAS_ATTEMPT : 0) | (t->caused ? HAS_CAUSED : 0));
+                      (t->attempt ? HAS_ATTEMPT : 0) | (t->caused ? HAS_CAUSED : 0) |
+                      (t->restored ? HAS_RESTORED : 0));
         if (unmet)
                 p = pack_number(p, unmet);
         if (t->started_s || t->ended_s) {
@@ -122,8 +123,7 @@ static void pack_tasks(struct buf *b, const struct run *run)
 static bool was_gone(const struct task *t, const struct resource *r)
 {
         if (r && r->workflow)
-                return t->verb == VERB_DELETE &&
-                       (task_status_good(t->status) || t->status == TASK_UNDONE);
+                return t->verb == VERB_DELETE && (task_status_good(t->status) || t->restored);
         return t->status != TASK_SKIPPED &&
                (t->redo || t->attempt || t->started_s || t->status == TASK_READY ||
                 t->status == TASK_UNDONE); /* what was to be done again and was rolled back before */
@@ -292,6 +292,7 @@ static int unpack_task(struct unpack *u, struct run *run, struct task *t)
         t->undo = state >> 6 & 1;
         t->redo = state >> 7 & 1;
         t->caused = has / HAS_CAUSED & 1;
+        t->restored = has / HAS_RESTORED & 1;
         run->unmet[t - run->tasks] = has & HAS_UNMET ? unpack_u32(u) : 0;
         t->started_s = has & HAS_STARTED ? unpack_u32(u) : 0;
         t->ended_s = has & HAS_STARTED ? (uint32_t)(t->started_s + unpack_i64(u)) : 0;
@@ -411,7 +412,7 @@ static int unpack_head(struct unpack *u, struct run *run)
         return u->bad ? error_origin(-EBADMSG) : 0;
 }
 
-int unpack_run(struct unpack *u, struct site *site, struct run *run)
+int unpack_run(struct unpack *u, struct site *site, struct run *run, uint64_t at_seq)
 {
         int q;
 
@@ -428,5 +429,7 @@ int unpack_run(struct unpack *u, struct site *site, struct run *run)
         if (q == 0 && run->unwinding)
                 q = build_prev(run);
         q = q ?: unpack_inventory(u, site, run);
+        for (uint32_t i = 0; i < run->n_tasks && at_seq <= run->told_seq; i++)
+                run->tasks[i].restored = 0; /* the site's stream told of it since */
         return q ?: u->bad || u->p != u->end ? error_origin(-EBADMSG) : 0;
 }

@@ -19,6 +19,7 @@ static void pack_site_run(struct buf *b, const struct run *run)
         pack_u64(b, run->closed ? run->n_drift : 0);
         pack_u64(b, run->closed || !run->loaded ? run->settled_seq
                                                 : MAX(run->settled_seq, run->seq));
+        pack_u64(b, run->told_seq);
         pack_u64(b, run->compacted);
 }
 
@@ -112,6 +113,7 @@ static int unpack_site_run(struct unpack *u, struct site *site)
         run->ended_ms = unpack_i64(u);
         run->n_drift = unpack_u32(u);
         run->settled_seq = unpack_u64(u);
+        run->told_seq = unpack_u64(u);
         run->compacted = unpack_max(u, 1);
         run->closed = run_status_ended(run->status);
         if (u->bad || !run->name || !run->stream || strmap_get(&site->run_by_id, run->id_text) ||

@@ -138,7 +138,8 @@ static int arrive(void *userdata)
                 q = unpack_site(&f->body, f->site);
                 f->site->seq = f->by.at.seq;
         } else {
-                q = unpack_run(&f->body, f->by.at.seq > f->run->settled_seq ? f->site : NULL, f->run);
+                q = unpack_run(&f->body, f->by.at.seq > f->run->settled_seq ? f->site : NULL, f->run,
+                               f->by.at.seq);
                 f->run->seq = f->by.at.seq;
         }
         return q;

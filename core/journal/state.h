@@ -95,6 +95,7 @@ struct task {
         uint8_t undo : 1;      /* the rollback under way shall undo it */
         uint8_t redo : 1;      /* what a failed attempt left is undone before the next one */
         uint8_t caused : 1;    /* what this run did of it is not undone, and it is to be done again */
+        uint8_t restored : 1;  /* its undo made again what it deleted; the site stream does not say so yet */
         uint16_t checkpoint;   /* how many checkpoints the run had when it ended */
         uint32_t whole;        /* in run->wholes: the document that its own is like */
         struct attempt *attempt; /* NULL before the intent and after the result */
@@ -137,7 +138,7 @@ struct task_note {
         uint32_t effect;
         char *message;    /* "" if there is none */
         int64_t since_ms; /* wall clock: when the message was first true */
-        char *former;     /* update and delete: {"spec","state"} before it, JSON; else NULL */
+        char *former;     /* update and delete: {"with"?,"spec","state"} before it, JSON; else NULL */
         char *made;       /* between `made` and `done`: the outputs, JSON; else NULL */
         struct uid made_by; /* op id of the create that made it */
 };
@@ -180,6 +181,7 @@ struct run {
         uint32_t *first_prev; /* n_tasks + 1 */
         struct replaced *replaced; /* while a new plan is read: the old one */
         uint64_t settled_seq; /* records up to here are in the inventory by the site stream alone */
+        uint64_t told_seq;    /* so many of these were told when the run ended before */
         int64_t accepted_ms, started_ms, ended_ms; /* wall clock, 0: not yet */
 
         char *text;       /* all strings of the plan */
@@ -250,6 +252,11 @@ bool site_may_reopen(const struct site *s, const struct run *run, const struct r
 
 /* A run by id, or the latest run of that workflow name. */
 struct run *site_run(const struct site *s, const char *id_or_name);
+
+/* A run in flight, other than `except` and not of that workflow (either may be NULL), whose plan has a task
+ * to come that builds on the resource; or NULL. Looks at runs that are loaded. */
+const struct run *site_user(const struct site *s, const char *key, const struct run *except,
+                            const char *workflow);
 
 /* The task's resource in the inventory, or NULL. */
 struct resource *run_resource(const struct site *site, const struct run *run, struct task *t);
@@ -357,11 +364,18 @@ static inline const struct task_note *run_note(const struct run *run, uint32_t t
         return n && n->message && (*n->message || n->answer) ? n : NULL;
 }
 
-/* {"spec","state"} before the task's update or delete, or NULL. */
+/* {"with"?,"spec","state"} before the task's update or delete, or NULL. */
 static inline const char *task_former(const struct run *run, const struct task *t)
 {
         return t->note ? run->notes[t->note - 1].former : NULL;
 }
+
+/* Keys of what stood on the server that the task deletes, separated by spaces; empty if nothing did. */
+struct span task_with(const struct run *run, const struct task *t);
+
+/* Appends ", "-separated keys of that which is not there now and no task of the run answers for: an undo
+ * of the delete does not bring it back. */
+void run_lost(const struct site *site, const struct run *run, const struct task *t, struct buf *ret);
 
 /* The note of a task whose surplus is looked for: made and made_by; or NULL. */
 static inline const struct task_note *task_made(const struct run *run, const struct task *t)

@@ -65,12 +65,17 @@ uint32_t *plan_levels(const struct plan *p, uint32_t *ret_n)
         return levels;
 }
 
+bool task_is_final(const struct plan_task *t)
+{
+        return t->irreversible || t->takes;
+}
+
 uint32_t plan_point_of_no_return(const struct plan *p, const uint32_t *levels)
 {
         uint32_t first = NONE;
 
         for (uint32_t i = 0; i < p->n_tasks; i++)
-                if (p->tasks[i].irreversible && (first == NONE || levels[i] < levels[first]))
+                if (task_is_final(&p->tasks[i]) && (first == NONE || levels[i] < levels[first]))
                         first = i;
         return first;
 }
@@ -238,6 +243,12 @@ static void json_task(struct names *x, struct buf *b, uint32_t i)
         BUF_LIT(b, ",\"waits\":");
         buf_puts(b, t->waits ? t->waits : "[]");
         json_bool(b, ",\"irreversible\":", t->irreversible);
+        BUF_LIT(b, ",\"takes\":[");
+        for (const char *w = t->takes ? t->takes : ""; *w; w += strcspn(w, " "), w += *w == ' ') {
+                buf_puts(b, w > t->takes ? "," : "");
+                buf_json_n(b, w, strcspn(w, " "));
+        }
+        buf_putc(b, ']');
         buf_putc(b, '}');
 }
 

@@ -80,6 +80,8 @@ static void task_put(const struct show *s, struct buf *b, uint32_t i)
                 buf_printf(b, "  implied: %s", t->reason ? t->reason : "");
         if (t->irreversible)
                 BUF_LIT(b, "  cannot be undone");
+        else if (t->takes)
+                buf_printf(b, "  takes along: %s", t->takes);
         while (b->n > start && b->data[b->n - 1] == ' ')
                 b->n--;
         buf_putc(b, '\n');
@@ -222,9 +224,15 @@ static void irreversible_put(const struct show *s, struct buf *b)
         t = &s->plan->tasks[first];
         buf_printf(b, "\npoint of no return: step %u, %s %s\ncannot be undone:", s->levels[first],
                    plan_verb_name(t->verb), t->resource);
-        for (uint32_t i = 0; i < s->plan->n_tasks; i++)
-                if (s->plan->tasks[i].irreversible && n++ < MAX_NAMES)
-                        buf_printf(b, "%s %s", n > 1 ? "," : "", s->plan->tasks[i].resource);
+        for (uint32_t i = 0; i < s->plan->n_tasks; i++) {
+                t = &s->plan->tasks[i];
+                if (t->irreversible && n++ < MAX_NAMES)
+                        buf_printf(b, "%s %s", n > 1 ? "," : "", t->resource);
+                for (const char *p = t->takes ? t->takes : ""; *p;
+                     p += strcspn(p, " "), p += *p == ' ')
+                        if (n++ < MAX_NAMES)
+                                buf_printf(b, "%s %.*s", n > 1 ? "," : "", (int)strcspn(p, " "), p);
+        }
         if (n > MAX_NAMES)
                 buf_printf(b, " and %u more", n - MAX_NAMES);
         buf_putc(b, '\n');

@@ -15,6 +15,7 @@
 #include <sys/timerfd.h>
 
 #define PATIENCE_MS 1500 /* for calls at the end: promise 10 leaves 2 s for everything */
+#define DRAIN_MS 60000 /* for calls before a reload */
 #define SPIN_US 60 /* a wake-up costs about as much */
 
 /* Starting */
@@ -230,24 +231,6 @@ static int replay_in_full(struct engine_process *p)
         return replay(p);
 }
 
-/* "critical" in a plugin's drop-in. */
-static int check_critical(const struct engine_process *p, char **ret_message)
-{
-        const struct plugins *plugins = p->context->plugins;
-
-        for (size_t i = 0; i < plugins->n; i++) {
-                const struct plugin *plugin = &plugins->list[i];
-
-                if (!plugin->config->critical || plugin->state != PLUGIN_REFUSED)
-                        continue;
-                if (asprintf(ret_message, "the plugin %s is critical (%s) and was refused: %s",
-                             plugin->name, plugin->config->from, plugin->reason) < 0)
-                        *ret_message = NULL;
-                return error_origin(-ENOEXEC);
-        }
-        return 0;
-}
-
 static int open_store(struct engine_process *p, char **ret_message)
 {
         int r = journals_open(p->context, false, &p->journals, ret_message);
@@ -290,7 +273,7 @@ int engine_process_new(const struct context *c, const struct engine_process_hook
         p->posted_last = &p->posted;
         p->answers_last = &p->answers;
         pthread_mutex_init(&p->lock, NULL);
-        r = check_critical(p, &message);
+        r = context_check_critical(p->context, &message);
         r = r ?: open_store(p, &message);
         r = r ?: open_loop(p);
         r = r ?: replay(p);
@@ -325,11 +308,9 @@ struct engine_process *engine_process_free(struct engine_process *p)
                 return p; /* the store's lock too goes with the process: nobody acts beside the call */
         for (struct request *q = p->posted, *next; q; q = next) {
                 next = q->next;
-                free(q->method);
-                free(q->path);
-                free(q->body);
-                free(q);
+                process_request_free(q);
         }
+        api_search_free(p);
         engine_free(p->engine);
         driver_drop_jobs(p);
         close_streams(p);
@@ -350,6 +331,17 @@ struct engine_process *engine_process_free(struct engine_process *p)
 
 /* Requests, from any thread */
 
+void process_request_free(struct request *q)
+{
+        if (!q)
+                return;
+        buf_deinit(&q->answer);
+        free(q->method);
+        free(q->path);
+        free(q->body);
+        free(q);
+}
+
 int engine_process_post(struct engine_process *p, void *cookie, const char *method,
                         const char *path, const void *body, size_t n_body)
 {
@@ -363,12 +355,7 @@ int engine_process_post(struct engine_process *p, void *cookie, const char *meth
                 q->n_body = n_body;
         }
         if (!q || !q->method || !q->path || !q->body) {
-                if (q) {
-                        free(q->method);
-                        free(q->path);
-                        free(q->body);
-                }
-                free(q);
+                process_request_free(q);
                 return error_origin(-ENOMEM);
         }
         if (n_body)
@@ -385,6 +372,14 @@ void engine_process_stop(struct engine_process *p)
 {
         pthread_mutex_lock(&p->lock);
         p->stop = true;
+        pthread_mutex_unlock(&p->lock);
+        eventfd_write(p->wake, 1);
+}
+
+void engine_process_drain(struct engine_process *p)
+{
+        pthread_mutex_lock(&p->lock);
+        p->drain = true;
         pthread_mutex_unlock(&p->lock);
         eventfd_write(p->wake, 1);
 }
@@ -414,6 +409,8 @@ static bool handle_posted(struct engine_process *p)
                 next = q->next;
                 q->next = NULL;
                 api_handle(p, q);
+                if (q->later)
+                        continue;
                 *p->answers_last = q;
                 p->answers_last = &q->next;
         }
@@ -429,11 +426,7 @@ static void send_answers(struct engine_process *p)
                 if (p->hooks.on_answer)
                         p->hooks.on_answer(p->hooks.userdata, q->cookie, q->status,
                                            buf_str(&q->answer), q->answer.n);
-                buf_deinit(&q->answer);
-                free(q->method);
-                free(q->path);
-                free(q->body);
-                free(q);
+                process_request_free(q);
         }
         p->answers_last = &p->answers;
 }
@@ -442,10 +435,13 @@ static bool round_of_work(struct engine_process *p)
 {
         bool any;
 
-        engine_time(p->engine, clock_boot_ms(), clock_wall_ms());
+        if (!p->draining) /* else no timer is due: a due one asks again */
+                engine_time(p->engine, clock_boot_ms(), clock_wall_ms());
         any = driver_collect(p);
         any |= handle_posted(p);
-        engine_schedule(p->engine);
+        api_search_time(p);
+        if (!p->draining)
+                engine_schedule(p->engine);
         if (p->engine->error)
                 process_fail(p, p->engine->error, NULL);
         if (driver_commit(p) == 0)
@@ -463,7 +459,12 @@ static bool may_go_on(struct engine_process *p, uint32_t idle_s)
         pthread_mutex_lock(&p->lock);
         if (!engine_is_idle(p->engine) || p->busy)
                 p->idle_since_ms = now;
-        stop = p->stop || (idle_s && !p->posted && now - p->idle_since_ms >= idle_s * INT64_C(1000));
+        if (p->drain && !p->draining) {
+                p->draining = true;
+                p->drained_by_ms = now + DRAIN_MS;
+        }
+        stop = p->stop || (p->draining && (!p->n_jobs || now >= p->drained_by_ms)) ||
+               (idle_s && !p->posted && now - p->idle_since_ms >= idle_s * INT64_C(1000));
         pthread_mutex_unlock(&p->lock);
         return !stop && !p->error;
 }
@@ -484,13 +485,14 @@ static void set_timer(struct engine_process *p, int64_t at)
 
 static void wait(struct engine_process *p, uint32_t idle_s)
 {
-        int64_t at = engine_deadline(p->engine), now = clock_boot_ms();
+        int64_t at = p->draining ? p->drained_by_ms : engine_deadline(p->engine), now = clock_boot_ms();
         struct epoll_event events[2];
         uint64_t sink;
         int n;
 
         if (!workers_may_sleep(p->workers, SPIN_US))
                 return;
+        at = MIN(at, api_search_deadline(p));
         if (idle_s && engine_is_idle(p->engine))
                 at = MIN(at, now + 1000);
         set_timer(p, at);
