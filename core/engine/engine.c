@@ -541,18 +541,18 @@ static inline void fetch_request(const struct run *run, const struct lane *lane)
 /* After a restart the queue also names what had been started. */
 uint32_t engine_next(struct engine *e, struct run *run, uint32_t i)
 {
-        struct engine_lane *shared = ((struct running *)run->userdata)->lanes[i];
+        const struct running *running = run->userdata;
+        struct engine_lane *l = running->lanes[i];
         struct lane *lane = &run->lanes[i];
 
-        while (lane->next_ready < lane->n_ready && may_start_any(run) && may_start(e, shared) &&
-               !is_ahead(e, shared)) {
+        while (lane->next_ready < lane->n_ready && may_start_any(run) && may_start(e, l) && !is_ahead(e, l)) {
                 uint32_t task = lane->ready[lane->next_ready++];
 
                 fetch_ahead(run, lane);
-                if (!run->tasks[task].in_flight && startable(run, &run->tasks[task])) {
-                        count_start(e, shared);
-                        return task;
-                }
+                if (run->tasks[task].in_flight || !startable(run, &run->tasks[task]))
+                        continue;
+                count_start(e, l);
+                return task;
         }
         return TASK_NONE;
 }
