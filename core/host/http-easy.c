@@ -88,6 +88,7 @@ static CURLcode set_auth(CURL *c, const struct prvng_http_session *s,
                 break;
         case HTTP_AUTH_SIGV4:
                 k = curl_easy_setopt(c, CURLOPT_AWS_SIGV4, s->sigv4);
+                k = k ?: curl_easy_setopt(c, CURLOPT_USERAGENT, "prvng/" PRVNG_VERSION); /* not signed */
                 break;
         case HTTP_AUTH_NONE:
         default:

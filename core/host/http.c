@@ -100,7 +100,8 @@ static bool is_trace_parent(const char *text)
 }
 
 /* A signature covers all headers of this list; an empty one, which tells libcurl not to send its own, it
- * would cover too, and the server would not see it. So none of those for sigv4. */
+ * would cover too, and the server would not see it. So none of those for sigv4. User-Agent is left to
+ * set_auth() there: proxies change it, so that checkers of AWS leave it out of what they compute. */
 static bool make_headers(struct sending *s)
 {
         struct http_exchange *x = &s->exchange;
@@ -118,7 +119,7 @@ static bool make_headers(struct sending *s)
         }
         for (size_t i = 0; s->request.headers && s->request.headers[i] && good; i++)
                 good = add_header(x, s->request.headers[i]);
-        if (good && !has_header(s, "User-Agent")) {
+        if (good && !signs && !has_header(s, "User-Agent")) {
                 buf_printf(&line, "User-Agent: prvng/%s (%s)", PRVNG_VERSION, s->session->plugin);
                 good = !line.error && add_header(x, line.data);
         }
