@@ -184,15 +184,13 @@ json_t *http_blank_headers(const struct http_blank *b, const char *lines)
                                 : http_blank_text(b, colon, (size_t)MAX(end - colon, (ssize_t)0));
                 if (!value) /* not UTF-8 */
                         value = json_string("?");
-                if (json_object_get(o, name)) /* once more: as one line, as HTTP allows */
+                if (json_object_get(o, name)) { /* once more: one line of both, as HTTP allows */
                         json_object_set_new(o, name, json_sprintf("%s, %s", json_get_string(o, name, ""),
                                                                   json_string_value(value)));
-                if (json_object_get(o, name)) {
                         json_decref(value);
-                        continue;
-                }
-                if (set(b, o, name, value) < 0 && set(b, o, "?", json_string("?")) < 0)
+                } else if (set(b, o, name, value) < 0 && set(b, o, "?", json_string("?")) < 0) {
                         return NULL;
+                }
         }
         return steal(&o);
 }
