@@ -251,6 +251,11 @@ bool site_may_reopen(const struct site *s, const struct run *run, const struct r
 /* A run by id, or the latest run of that workflow name. */
 struct run *site_run(const struct site *s, const char *id_or_name);
 
+/* A run in flight, other than `except` and not of that workflow (either may be NULL), whose plan has a task
+ * to come that builds on the resource; or NULL. Looks at runs that are loaded. */
+const struct run *site_user(const struct site *s, const char *key, const struct run *except,
+                            const char *workflow);
+
 /* The task's resource in the inventory, or NULL. */
 struct resource *run_resource(const struct site *site, const struct run *run, struct task *t);
 

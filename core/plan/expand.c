@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Operations x items x servers -> tasks, and the resources that a provider's servers share. */
+/* Operations x items x servers -> tasks. */
 #include "plan/make.h"
 
 #define MAX_BLOCKED 5u /* tasks named of those that a plugin's absence blocks */
@@ -366,44 +366,6 @@ int expand_operation(struct maker *m, uint32_t i)
                 r = maker_notice(m, "operation \"%s\" has nothing to do: none of its servers is "
                                  "of the providers that it names", def->id);
         return error_fold(r);
-}
-
-static int shared_task(struct maker *m, uint32_t provider, uint32_t number)
-{
-        struct shared *s = &m->providers[provider].shared[number];
-        const struct resource *there = maker_existing(m, s->key);
-
-        s->used = true;
-        /* What another workflow made for all is used as it stands. */
-        if (there && !streq(there->workflow, m->def->name))
-                return 0;
-        return error_fold(task_add(m, &(struct task){
-                .op = m->n_ops, .lane = m->providers[provider].lane, .item = NONE,
-                .server = provider, .taskserv = number, .verb = PLAN_CREATE, .kind = KIND_SHARED,
-                .implied = true, .reason = s->reason, .spec = "{}"}, &s->task));
-}
-
-int expand_shared(struct maker *m)
-{
-        uint32_t n = m->n_tasks;
-
-        for (uint32_t i = 0; i < n; i++) {
-                const struct task *t = &m->tasks[i];
-                uint32_t provider;
-
-                if (t->kind != KIND_SERVER || !verb_makes(t->verb))
-                        continue;
-                provider = m->servers[t->server].provider;
-                if (m->providers[provider].n_shared && m->providers[provider].shared[0].used)
-                        continue;
-                for (uint32_t j = 0; j < m->providers[provider].n_shared; j++) {
-                        int r = shared_task(m, provider, j);
-
-                        if (r)
-                                return error_fold(r);
-                }
-        }
-        return 0;
 }
 
 static int blocked(struct maker *m, const struct lane *l)

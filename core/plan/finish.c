@@ -142,9 +142,9 @@ static int task_uses(struct maker *m, const struct task *t, struct plan_task *ou
         for (uint32_t j = 0; !r && provider && j < provider->n_shared; j++) {
                 const struct shared *s = &provider->shared[j];
 
-                if (s->task == NONE && !maker_existing(m, s->key))
+                if (!shared_of_server(m, &m->servers[t->server], j) || (s->task == NONE && !s->there))
                         continue;
-                if (s->network && !provider->before_servers && !maker_existing(m, s->key))
+                if (s->network && !provider->before_servers && !s->there)
                         continue; /* made beside the servers: its outputs may come too late */
                 r = use_add(m, out, cap, s->key);
         }

@@ -300,6 +300,7 @@ static int task_edges(struct maker *m, uint32_t n)
 
                         for (uint32_t j = 0; !r && j < p->n_shared; j++)
                                 if (p->shared[j].task != NONE &&
+                                    shared_of_server(m, &m->servers[t->server], j) &&
                                     (p->before_servers || !p->shared[j].network))
                                         r = edge_add(m, p->shared[j].task, i);
                 }

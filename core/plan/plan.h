@@ -86,6 +86,7 @@ struct plan_request {
         const struct config *config;
         const struct plugins *plugins;
         const struct inventory *inventory;
+        const struct site *runs; /* whose runs in flight count; NULL: none */
         const char *site;       /* id of the site, goes into task documents */
         const char *run;        /* id of the paused run that the plan is for: its claims are no
                                  * obstacle; NULL: a new run */
@@ -98,15 +99,15 @@ int plan_make(const struct plan_request *request, struct problems *problems,
               struct plan **ret_plan);
 
 /* The plan of `prvng batch destroy NAME`: deletes everything that the workflow owns, what stands on a
- * resource before the resource; taskservs of a server that goes too are not removed one by one. */
-int plan_destroy(const struct config *config, const struct plugins *plugins,
-                 const struct inventory *inventory, const char *site, const char *workflow,
-                 struct problems *problems, struct plan **ret_plan);
+ * resource before the resource; taskservs of a server that goes too are not removed one by one. What
+ * another workflow's resources stand on, or a run in flight of another workflow builds on, stays: a
+ * notice says so. Of the request it looks at config, plugins, inventory, runs and site. */
+int plan_destroy(const struct plan_request *request, const char *workflow, struct problems *problems,
+                 struct plan **ret_plan);
 
 /* The plan of `prvng batch check NAME`: checks everything that the workflow owns; changes nothing. */
-int plan_check(const struct config *config, const struct plugins *plugins,
-               const struct inventory *inventory, const char *site, const char *workflow,
-               struct problems *problems, struct plan **ret_plan);
+int plan_check(const struct plan_request *request, const char *workflow, struct problems *problems,
+               struct plan **ret_plan);
 
 struct plan *plan_free(struct plan *p);
 

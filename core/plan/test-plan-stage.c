@@ -200,6 +200,15 @@ const char *stage_problems(struct stage *s, const char *text)
         return show(s, &b);
 }
 
+const struct plan_request *stage_request(struct stage *s)
+{
+        static struct plan_request request;
+
+        request = (struct plan_request){.config = &s->config, .plugins = &s->plugins,
+                                        .inventory = &s->inventory, .site = "SITE"};
+        return &request;
+}
+
 const struct plan_task *task_by_id(const struct plan *p, const char *id)
 {
         for (uint32_t i = 0; i < p->n_tasks; i++)

@@ -69,6 +69,7 @@ bool api_definition_plan(struct engine_process *p, struct request *q, struct api
                 .config = p->context->config,
                 .plugins = p->context->plugins,
                 .inventory = &p->site.inventory,
+                .runs = &p->site,
                 .site = p->site.id_text,
                 .run = run,
                 .only = ids && ids[0] ? ids : NULL,
