@@ -308,11 +308,9 @@ struct engine_process *engine_process_free(struct engine_process *p)
                 return p; /* the store's lock too goes with the process: nobody acts beside the call */
         for (struct request *q = p->posted, *next; q; q = next) {
                 next = q->next;
-                free(q->method);
-                free(q->path);
-                free(q->body);
-                free(q);
+                process_request_free(q);
         }
+        api_search_free(p);
         engine_free(p->engine);
         driver_drop_jobs(p);
         close_streams(p);
@@ -333,6 +331,17 @@ struct engine_process *engine_process_free(struct engine_process *p)
 
 /* Requests, from any thread */
 
+void process_request_free(struct request *q)
+{
+        if (!q)
+                return;
+        buf_deinit(&q->answer);
+        free(q->method);
+        free(q->path);
+        free(q->body);
+        free(q);
+}
+
 int engine_process_post(struct engine_process *p, void *cookie, const char *method,
                         const char *path, const void *body, size_t n_body)
 {
@@ -346,12 +355,7 @@ int engine_process_post(struct engine_process *p, void *cookie, const char *meth
                 q->n_body = n_body;
         }
         if (!q || !q->method || !q->path || !q->body) {
-                if (q) {
-                        free(q->method);
-                        free(q->path);
-                        free(q->body);
-                }
-                free(q);
+                process_request_free(q);
                 return error_origin(-ENOMEM);
         }
         if (n_body)
@@ -405,6 +409,8 @@ static bool handle_posted(struct engine_process *p)
                 next = q->next;
                 q->next = NULL;
                 api_handle(p, q);
+                if (q->later)
+                        continue;
                 *p->answers_last = q;
                 p->answers_last = &q->next;
         }
@@ -420,11 +426,7 @@ static void send_answers(struct engine_process *p)
                 if (p->hooks.on_answer)
                         p->hooks.on_answer(p->hooks.userdata, q->cookie, q->status,
                                            buf_str(&q->answer), q->answer.n);
-                buf_deinit(&q->answer);
-                free(q->method);
-                free(q->path);
-                free(q->body);
-                free(q);
+                process_request_free(q);
         }
         p->answers_last = &p->answers;
 }
@@ -437,6 +439,7 @@ static bool round_of_work(struct engine_process *p)
                 engine_time(p->engine, clock_boot_ms(), clock_wall_ms());
         any = driver_collect(p);
         any |= handle_posted(p);
+        api_search_time(p);
         if (!p->draining)
                 engine_schedule(p->engine);
         if (p->engine->error)
@@ -489,6 +492,7 @@ static void wait(struct engine_process *p, uint32_t idle_s)
 
         if (!workers_may_sleep(p->workers, SPIN_US))
                 return;
+        at = MIN(at, api_search_deadline(p));
         if (idle_s && engine_is_idle(p->engine))
                 at = MIN(at, now + 1000);
         set_timer(p, at);

@@ -182,3 +182,53 @@ int32_t watch_server(struct upcloud *u, struct prvng_call *call, const char *sit
                         return r;
         }
 }
+
+/* All in the newest listing that carry this op id; NULL if it is not new enough. With the lock. */
+static json_t *made_by(struct watch *w, const char *site, const char *op_id, int64_t now)
+{
+        const json_t *listed = json_object_get(w->sites, site);
+        json_t *found, *server;
+        const char *id;
+
+        if (!listed || up_number(listed, "begun", 0) < now - WATCH_OLD_MS)
+                return NULL;
+        found = json_array();
+        json_object_foreach(json_object_get(listed, "servers"), id, server) {
+                _cleanup_(cleanup_json) json_t *labels = up_labels(server);
+
+                if (streq(up_string(labels, MARK_OP, ""), op_id))
+                        json_array_append(found, server);
+        }
+        return found;
+}
+
+int32_t watch_made_by(struct upcloud *u, struct prvng_call *call, const char *site, const char *op_id,
+                      json_t **ret_servers)
+{
+        struct watch *w = &u->watch;
+
+        *ret_servers = NULL;
+        for (;;) {
+                json_t *found;
+                bool others;
+                int32_t r;
+
+                pthread_mutex_lock(&w->lock);
+                found = made_by(w, site, op_id, u->host->monotonic_ms());
+                others = json_object_get(w->asking, site);
+                if (!found && !others)
+                        json_object_set_new(w->asking, site, json_true());
+                pthread_mutex_unlock(&w->lock);
+                if (found) {
+                        *ret_servers = found;
+                        return WATCH_THERE;
+                }
+                if (others) {
+                        u->host->ask_again(call, ASK_SOON_MS);
+                        return WATCH_UNKNOWN;
+                }
+                r = ask(u, call, site);
+                if (r < 0)
+                        return r;
+        }
+}
