@@ -244,6 +244,23 @@ Test(host_http_failures, turns_come_in_order_and_may_be_given_up)
         end(&f);
 }
 
+Test(host_http_failures, one_that_hangs_holds_up_nobody)
+{
+        struct fixture f;
+        struct asked a;
+
+        setup(&f, fail, NULL, NULL);
+        open_session(&f, ",\"concurrency\":2");
+        begin(&a, &f, "/silent");
+        web_wait(f.web, 1);
+        cr_assert_eq(ask(&f, "POST", "/other", "{}"), PRVNG_DONE, "%s", f.reply.message);
+        cr_assert_eq(web_connections(f.web), 2);
+        cancel(&a.call);
+        finish(&a);
+        cr_assert_eq(a.answer, PRVNG_CANCELLED);
+        end(&f);
+}
+
 static void slow(void *userdata, const struct web_request *q, struct web_reply *ret)
 {
         usleep(20000); /* so that there is something to be at once */
