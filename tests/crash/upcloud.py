@@ -72,8 +72,10 @@ def compare(client, fake, want):
 
 def run_all(site, fake, client, number, each, there):
     """One workflow; returns how many servers there are after it."""
+    began = time.monotonic()
     client.wait(client.submit(definition(number, each)), 0)
     there += each
+    print(f"  {number}: {time.monotonic() - began:.1f} s, {len(client.engine.kills)} kills", flush=True)
     compare(client, fake, there)
     if number % 3 == 2:
         destroy(client, f"load-{number}")
@@ -82,13 +84,19 @@ def run_all(site, fake, client, number, each, there):
     return there
 
 
+def unfinished(said):
+    return [t for t in said["tasks"] if t["status"] not in ("succeeded", "unchanged")]
+
+
 def destroy(client, name):
     """A destroy tries each thing three times; in this weather it may have to be asked for again."""
     for _ in range(20):
         run = kills.ulid()
         status, said = client.ask("/workflows/destroy", "POST", {"id": run, "name": name, "who": {"name": "test"}})
         check(status == 202, f"destroy: {status}", said)
+        end = time.monotonic() + kills.STUCK
         while (said := client.status(run))["exit_code"] is None:
+            check(time.monotonic() < end, "the destroy does not end", unfinished(said)[:20])
             time.sleep(0.05)
         if said["exit_code"] == 0:
             return
@@ -128,6 +136,7 @@ def tell(fake, engine, total):
     made = len(fake.effects("create", "server"))
     print(f"{total} creates, {len(engine.kills)} times killed; the fake made {made} servers ({made - total} of them"
           f" surplus), {counters['requests']} requests, at most {counters['max_per_second']} in a second", flush=True)
+    print("  calls: " + ", ".join(f"{n} {what}" for what, n in sorted(counters["by_call"].items())), flush=True)
     print("  faults: " + ", ".join(f"{n} {what}" for what, n in sorted(counters["faults"].items())), flush=True)
     check(made > total, "no fault led to a second server: the test tests nothing")
 
