@@ -23,6 +23,8 @@ static const struct key site_keys[] = {
         {"workers", setting_u32, MEMBER(workers), 1, 256},
         {"taskserv_batch_size", setting_u32, MEMBER(taskserv_batch), 1, 10000},
         {"idle_timeout", setting_u32, MEMBER(idle_s), 1, 7 * 86400},
+        {"keyring", setting_path, MEMBER(keyring)},
+        {"require_signatures", setting_bool, MEMBER(require_signatures)},
         {"sources", apply_sources, MEMBER(sources)},
         {"http", apply_http, MEMBER(http)},
         {"plugin", apply_plugin},
@@ -396,6 +398,7 @@ static int read_files(struct config *c, const char *path, struct dropins *d,
         if (r == 0 && ((xdg && xdg[0] == '/') || geteuid() != 0)) {
                 user = user_folder("XDG_CONFIG_HOME", NULL, "~/.config/prvng");
                 r = user ? read_folder(c, user, !path, d, problems) : error_origin(-ENOMEM);
+                c->folder = steal(&user);
         }
         if (r == 0 && path) {
                 full = absolute(path);
@@ -403,8 +406,12 @@ static int read_files(struct config *c, const char *path, struct dropins *d,
                 if (r == 0) {
                         *strrchr(full, '/') = 0;
                         r = read_folder(c, full, false, d, problems);
+                        free(c->folder);
+                        c->folder = steal(&full);
                 }
         }
+        if (r == 0 && !c->folder && !(c->folder = strdup(CONFIG_ETC)))
+                r = error_origin(-ENOMEM);
         return error_fold(r);
 }
 
@@ -443,6 +450,10 @@ static int complete(struct config *c)
 {
         if (!c->socket && asprintf(&c->socket, "%s/prvngd.sock", c->state) < 0) {
                 c->socket = NULL;
+                return error_origin(-ENOMEM);
+        }
+        if (!c->keyring && asprintf(&c->keyring, "%s/keys.d", c->folder) < 0) {
+                c->keyring = NULL;
                 return error_origin(-ENOMEM);
         }
         if (!c->store && default_store(c))
@@ -500,6 +511,8 @@ struct config *config_free(struct config *c)
         free(c->socket);
         free(c->store);
         free(c->store_notice);
+        free(c->folder);
+        free(c->keyring);
         free(c->provider);
         json_decref(c->server);
         for (char **p = c->plugin_path; p && *p; p++)

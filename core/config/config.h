@@ -69,6 +69,11 @@ struct config {
                                   * inside its config as member "sources" */
         json_t *http;            /* the `http` group: record, replay, absolute paths of files of HTTP
                                   * exchanges (core/host/http-tape.h) */
+        char *folder;            /* whose prvng.conf and plugins.d override all others: /etc/prvng, the
+                                  * user's, or that of --config */
+        char *keyring;           /* `keyring`: folder of the public keys that plugins may be signed with,
+                                  * default FOLDER/keys.d */
+        bool require_signatures; /* `require_signatures`: of every plugin that no drop-in pins */
         struct config_plugin *plugins; /* sorted by name */
         size_t n_plugins;
         char **files;            /* every file that was read, in order, for `config check`; ends

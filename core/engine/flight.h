@@ -157,6 +157,10 @@ const char *wait_expression(const struct flight *f);
 void journal_change(struct engine *e, struct run *run, struct task *t);
 void run_check_end(struct engine *e, struct run *run);
 
+/* drift.c: "plan: wanted 2xCPU-4GB, found 1xCPU-1GB; ..." of a check's outputs; nothing if it says
+ * nothing. */
+int drift_text(struct span outputs, struct buf *b);
+
 /* document.c */
 /* `spec`: another one than the plan's, or NULL. */
 int compose_document(const struct site *site, const struct run *run, struct task *t,

@@ -330,12 +330,6 @@ const char *http_header_wrong(const char *line)
 
 /* --- turns --- */
 
-struct http_turn {
-        int fd;
-        bool mine;
-        struct http_turn *next;
-};
-
 /* In poll() a descriptor that is not there is ignored; then the flag is looked at now and then. */
 int http_wait(struct op_call *call, int fd, int64_t deadline_ms)
 {
@@ -377,12 +371,13 @@ int http_turn_wait(struct prvng_http_session *s, struct op_call *call, int fd, i
 {
         struct http_turn turn = {.fd = fd};
         struct http_turn *last = NULL;
+        bool at_once;
         int r;
 
         pthread_mutex_lock(&s->lock);
-        if (s->busy < s->concurrency) { /* then nobody waits */
+        at_once = s->busy < s->concurrency; /* then nobody waits */
+        if (at_once) {
                 s->busy++;
-                turn.mine = true;
         } else {
                 if (s->last)
                         s->last->next = &turn;
@@ -391,7 +386,7 @@ int http_turn_wait(struct prvng_http_session *s, struct op_call *call, int fd, i
                 s->last = &turn;
         }
         pthread_mutex_unlock(&s->lock);
-        if (turn.mine)
+        if (at_once)
                 return 0;
 
         r = http_wait(call, fd, deadline_ms);

@@ -100,7 +100,8 @@ static bool is_trace_parent(const char *text)
 }
 
 /* A signature covers all headers of this list; an empty one, which tells libcurl not to send its own, it
- * would cover too, and the server would not see it. So none of those for sigv4. */
+ * would cover too, and the server would not see it. So none of those for sigv4. User-Agent is left to
+ * set_auth() there: proxies change it, so that checkers of AWS leave it out of what they compute. */
 static bool make_headers(struct sending *s)
 {
         struct http_exchange *x = &s->exchange;
@@ -118,7 +119,7 @@ static bool make_headers(struct sending *s)
         }
         for (size_t i = 0; s->request.headers && s->request.headers[i] && good; i++)
                 good = add_header(x, s->request.headers[i]);
-        if (good && !has_header(s, "User-Agent")) {
+        if (good && !signs && !has_header(s, "User-Agent")) {
                 buf_printf(&line, "User-Agent: prvng/%s (%s)", PRVNG_VERSION, s->session->plugin);
                 good = !line.error && add_header(x, line.data);
         }
@@ -212,7 +213,10 @@ static int32_t explain(struct sending *s)
                                     "%s %s%.*s: the reply is larger than the %llu bytes that are "
                                     "accepted here", s->request.method, s->session->base, n, path,
                                     (unsigned long long)s->session->max_reply);
-        if (x->aborted)
+        if (x->code == CURLE_OK)
+                what = x->reply.headers_end ? "the reply has a status that is none"
+                                            : "the reply breaks off in its head";
+        else if (x->aborted)
                 what = "the connection ended before the reply";
         else if (x->code == CURLE_ABORTED_BY_CALLBACK)
                 what = "the engine stops";
@@ -249,7 +253,9 @@ static int32_t exchange(struct sending *s)
         }
         http_loop_take(l, x);
         s->took_us = clock_tick_us() - s->left_us;
-        if (x->code != CURLE_OK || x->reply.status < 100 || x->reply.status > 599)
+        /* libcurl takes a head that breaks off for a whole one. */
+        if (x->code != CURLE_OK || !x->reply.headers_end || x->reply.status < 100 ||
+            x->reply.status > 599)
                 return explain(s);
         return PRVNG_DONE;
 }

@@ -61,7 +61,12 @@ struct http_credentials {
 
 void http_credentials_deinit(struct http_credentials *c);
 
-struct http_turn; /* of one that waits, in http-session.c */
+/* One that waits. */
+struct http_turn {
+        int fd; /* readable once it is its turn */
+        bool mine;
+        struct http_turn *next;
+};
 
 struct prvng_http_session {
         struct host *host;

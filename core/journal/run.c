@@ -336,6 +336,7 @@ static int apply_end_of_task(struct run *run, struct site *site, struct task *t,
                 if (t->verb == VERB_CHECK && r->answer == PRVNG_DONE) {
                         t->drift = 1;
                         run->n_drift++;
+                        q = r->message.n ? note(run, r) : 0;
                 }
                 set_status(run, t, r->answer == PRVNG_UNCHANGED && !t->caused ? TASK_UNCHANGED
                                                                               : TASK_SUCCEEDED);

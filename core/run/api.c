@@ -188,6 +188,10 @@ void api_handle(struct engine_process *p, struct request *q)
                 post(p, q);
                 return;
         }
+        if (streq(q->path, "/resources/orphans")) {
+                api_search(p, q);
+                return;
+        }
         if (driver_commit(p)) { /* what is told must be durable */
                 api_problems(q, 500, p->message, NULL);
                 return;

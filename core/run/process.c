@@ -268,6 +268,7 @@ int engine_process_new(const struct context *c, const struct engine_process_hook
         if (hooks)
                 p->hooks = *hooks;
         p->epoll = p->wake = p->timer = -1;
+        p->timer_at = INT64_MAX;
         p->held_last = &p->held;
         p->posted_last = &p->posted;
         p->answers_last = &p->answers;
@@ -307,11 +308,9 @@ struct engine_process *engine_process_free(struct engine_process *p)
                 return p; /* the store's lock too goes with the process: nobody acts beside the call */
         for (struct request *q = p->posted, *next; q; q = next) {
                 next = q->next;
-                free(q->method);
-                free(q->path);
-                free(q->body);
-                free(q);
+                process_request_free(q);
         }
+        api_search_free(p);
         engine_free(p->engine);
         driver_drop_jobs(p);
         close_streams(p);
@@ -332,6 +331,17 @@ struct engine_process *engine_process_free(struct engine_process *p)
 
 /* Requests, from any thread */
 
+void process_request_free(struct request *q)
+{
+        if (!q)
+                return;
+        buf_deinit(&q->answer);
+        free(q->method);
+        free(q->path);
+        free(q->body);
+        free(q);
+}
+
 int engine_process_post(struct engine_process *p, void *cookie, const char *method,
                         const char *path, const void *body, size_t n_body)
 {
@@ -345,12 +355,7 @@ int engine_process_post(struct engine_process *p, void *cookie, const char *meth
                 q->n_body = n_body;
         }
         if (!q || !q->method || !q->path || !q->body) {
-                if (q) {
-                        free(q->method);
-                        free(q->path);
-                        free(q->body);
-                }
-                free(q);
+                process_request_free(q);
                 return error_origin(-ENOMEM);
         }
         if (n_body)
@@ -404,6 +409,8 @@ static bool handle_posted(struct engine_process *p)
                 next = q->next;
                 q->next = NULL;
                 api_handle(p, q);
+                if (q->later)
+                        continue;
                 *p->answers_last = q;
                 p->answers_last = &q->next;
         }
@@ -419,11 +426,7 @@ static void send_answers(struct engine_process *p)
                 if (p->hooks.on_answer)
                         p->hooks.on_answer(p->hooks.userdata, q->cookie, q->status,
                                            buf_str(&q->answer), q->answer.n);
-                buf_deinit(&q->answer);
-                free(q->method);
-                free(q->path);
-                free(q->body);
-                free(q);
+                process_request_free(q);
         }
         p->answers_last = &p->answers;
 }
@@ -436,6 +439,7 @@ static bool round_of_work(struct engine_process *p)
                 engine_time(p->engine, clock_boot_ms(), clock_wall_ms());
         any = driver_collect(p);
         any |= handle_posted(p);
+        api_search_time(p);
         if (!p->draining)
                 engine_schedule(p->engine);
         if (p->engine->error)
@@ -465,29 +469,42 @@ static bool may_go_on(struct engine_process *p, uint32_t idle_s)
         return !stop && !p->error;
 }
 
+/* Waking for nothing now and then is cheaper than setting the timer anew for every call's deadline. */
+static void set_timer(struct engine_process *p, int64_t at)
+{
+        struct itimerspec when = {0};
+
+        if (p->timer_at <= at)
+                return;
+        p->timer_at = at;
+        at = MAX(at, (int64_t)1);
+        when.it_value.tv_sec = at / 1000;
+        when.it_value.tv_nsec = at % 1000 * 1000000;
+        timerfd_settime(p->timer, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
 static void wait(struct engine_process *p, uint32_t idle_s)
 {
         int64_t at = p->draining ? p->drained_by_ms : engine_deadline(p->engine), now = clock_boot_ms();
-        struct itimerspec when = {0};
         struct epoll_event events[2];
         uint64_t sink;
+        int n;
 
         if (!workers_may_sleep(p->workers, SPIN_US))
                 return;
+        at = MIN(at, api_search_deadline(p));
         if (idle_s && engine_is_idle(p->engine))
                 at = MIN(at, now + 1000);
-        if (at != INT64_MAX) {
-                at = MAX(at, (int64_t)1);
-                when.it_value.tv_sec = at / 1000;
-                when.it_value.tv_nsec = at % 1000 * 1000000;
-        }
-        timerfd_settime(p->timer, TFD_TIMER_ABSTIME, &when, NULL);
-        epoll_wait(p->epoll, events, 2, workers_backlog(p->workers) ? 1 : -1);
+        set_timer(p, at);
+        n = epoll_wait(p->epoll, events, 2, workers_backlog(p->workers) ? 1 : -1);
         workers_awake(p->workers);
-        if (read(p->wake, &sink, sizeof(sink)) < 0 && errno != EAGAIN)
-                process_fail(p, -errno, "eventfd");
-        if (read(p->timer, &sink, sizeof(sink)) < 0 && errno != EAGAIN)
-                process_fail(p, -errno, "timerfd");
+        for (int i = 0; i < n; i++) {
+                if (events[i].data.u32 == 1)
+                        p->timer_at = INT64_MAX;
+                if (read(events[i].data.u32 == 1 ? p->timer : p->wake, &sink, sizeof(sink)) < 0 &&
+                    errno != EAGAIN)
+                        process_fail(p, -errno, events[i].data.u32 == 1 ? "timerfd" : "eventfd");
+        }
 }
 
 int engine_process_run(struct engine_process *p, uint32_t idle_s, char **ret_message)

@@ -159,6 +159,8 @@ static void add_attempt(struct buf *b, const struct task *t)
 /* Why it failed, or what it waits for and since when. */
 static void add_note(struct buf *b, const struct task *t, const struct task_note *note)
 {
+        if (note && t->status == TASK_SUCCEEDED && (t->drift || note->answer == PRVNG_CONFLICT))
+                query_string(b, "message", note->message); /* what differs, or why it was not undone */
         if (!note || t->status == TASK_SUCCEEDED || t->status == TASK_UNCHANGED ||
             t->status == TASK_SKIPPED)
                 return;

@@ -68,8 +68,8 @@ KMS_NAMES = {"SignatureDoesNotMatch": "InvalidSignatureException",
 
 
 def mended(service, status, body, kind):
-    """(status, body, content type): errors of authentication, which moto writes in the form of EC2 for all."""
-    if status < 400 or service not in ("kms", "iam", "sts") or b"<Errors>" not in body:
+    """(status, body, content type): errors of authentication, which moto writes in one form for all."""
+    if status < 400 or (b"<ErrorResponse><Errors>" not in body and (service == "ec2" or b"<Errors>" not in body)):
         return status, body, kind
     code = re.search(rb"<Code>([^<]*)</Code>", body)
     message = re.search(rb"<Message>([^<]*)</Message>", body)
