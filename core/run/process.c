@@ -450,7 +450,7 @@ static bool round_of_work(struct engine_process *p)
                 handle(p, posted);
                 send_answers(p);
                 driver_snapshot(p);
-                return true;
+                return false; /* there is always time to see what came */
         }
         driver_snapshot_disturb(p);
         if (!p->draining) /* else no timer is due: a due one asks again */
@@ -464,7 +464,7 @@ static bool round_of_work(struct engine_process *p)
                 process_fail(p, p->engine->error, NULL);
         if (driver_commit(p) == 0)
                 send_answers(p);
-        return driver_snapshot(p) || any;
+        return (driver_snapshot(p) && !driver_snapshot_is_made(p)) || any;
 }
 
 /* False when the loop should end. */
@@ -495,7 +495,7 @@ static void wait(struct engine_process *p, uint32_t idle_s)
 
         if (!workers_may_sleep(p->workers, SPIN_US))
                 return;
-        at = MIN(at, api_search_deadline(p));
+        at = driver_snapshot_is_made(p) ? now : MIN(at, api_search_deadline(p));
         if (idle_s && engine_is_idle(p->engine))
                 at = MIN(at, now + 1000);
         if (at != INT64_MAX) {
