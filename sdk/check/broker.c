@@ -132,6 +132,8 @@ static void write_to(struct ask *a, const char *what, int folder, uint64_t addre
 
         if (!place_of(a, folder, address, path) || is_below(path, a->b->folder))
                 return;
+        if (startswith(what, "mkdir") && is_below(a->b->folder, path))
+                return; /* it is there: the host makes sure of all folders on the way */
         for (i = 0; i < N_ELEMENTS(free_for_all); i++)
                 if (is_below(path, free_for_all[i]))
                         return;

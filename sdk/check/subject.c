@@ -28,11 +28,25 @@ const char *class_name(int32_t answer)
         return text;
 }
 
+/* As the core hands it over: with "libexec" and the site's "sources", unless it names its own. */
 const char *check_config(struct check *c)
 {
-        if (c->options->config)
-                return c->options->config;
-        return c->scenario && c->scenario->config.n ? buf_str(&c->scenario->config) : "{}";
+        static struct buf text;
+        const char *given = c->options->config                              ? c->options->config
+                            : c->scenario && c->scenario->config.n ? buf_str(&c->scenario->config)
+                                                                            : "{}";
+        json_t *o = json_loads(given, 0, NULL);
+
+        if (!json_is_object(o))
+                check_stop(c, "the configuration is no JSON object: %s", given);
+        if (!json_object_get(o, "libexec"))
+                json_object_set_new(o, "libexec", json_string(c->options->libexec ?: CHECK_LIBEXEC));
+        if (!json_object_get(o, "sources"))
+                json_object_set_new(o, "sources", json_object());
+        buf_clear(&text);
+        json_append(&text, o);
+        json_decref(o);
+        return buf_str(&text);
 }
 
 void subject_open(struct check *c, struct world *w, struct subject *ret)
