@@ -28,6 +28,7 @@ struct scenario;
 /* --- the list of tests --- */
 
 #define TEST_SCENARIO 0x1u /* needs --scenario */
+#define TEST_MAY_TRY  0x4u /* what it tries and may not do is no failure: the test itself made up where to */
 #define TEST_NO_CODE  0x2u /* runs none of the plugin's code */
 
 struct test {
