@@ -13,7 +13,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from commands import run_until, status, statuses, submit  # noqa: E402
 from live import Site as AnySite  # noqa: E402
-from live import check, main, wait_for  # noqa: E402
+from live import Skip, check, main, wait_for  # noqa: E402
 
 NETWORK, GROUP = "network.private@testnet", "security_group.default@testnet"
 IMPLIED = ("(implied)/" + NETWORK, "(implied)/" + GROUP)
@@ -106,6 +106,49 @@ def shared_defined():
         bad = cloud(networks=[{"name": "private", "address": "10.8.0.1/22"}])
         site.write("bad.json", bad)
         site.prvng("batch", "submit", "bad.json", "--validate").expect(3, "networks[0].address", "10.8.0.0/22")
+
+
+KCL = """import workflows
+
+shop = workflows.WorkflowDef {
+    name = "shop"
+    networks = [
+        workflows.NetworkDef {name = "private", address = "10.8.0.0/22"}
+        workflows.NetworkDef {name = "db", provider = "testnet", testnet = {router = True}}
+    ]
+    security_groups = [
+        workflows.SecurityGroupDef {name = "default", rules = [
+            workflows.RuleDef {port = 22, source = "192.0.2.0/24"}
+            workflows.RuleDef {ports = "8000-8100", protocol = "udp"}
+        ]}
+        workflows.SecurityGroupDef {name = "inner", rules = []}
+    ]
+    servers = [
+        workflows.ServerDef {name = "db-0", networks = ["db"], security_groups = ["inner"]}
+    ]
+    operations = [
+        workflows.OperationDef {id = "make", type = "create", target = "server", items = ["db-0"]}
+    ]
+}
+"""
+
+
+def shared_in_kcl():
+    """The schemas of the KCL module say the same."""
+    with Site() as site:
+        if "PRVNG_KCL_PYTHON" not in site.env:
+            raise Skip("PRVNG_KCL_PYTHON names no Python that has kcl_lib; scripts/test sets it")
+        site.write("shop.k", KCL)
+        p = site.prvng("batch", "submit", "shop.k", "--dry-run", "--format", "json").expect(0).json()
+        check([t["id"] for t in p["tasks"]] == [*IMPLIED, "(implied)/network.db@testnet",
+                                                "(implied)/security_group.inner@testnet", "make/db-0"], "tasks", p)
+        site.prvng("batch", "submit", "shop.k", "--watch").expect(0)
+        spec = {k: r["spec"] for k, r in resources(site).items()}
+        check(spec["network.db@testnet"] == {"name": "db", "testnet": {"router": True}}, "a network", spec)
+        check(spec[GROUP]["rules"] == [
+            {"direction": "in", "protocol": "tcp", "port": 22, "source": "192.0.2.0/24", "action": "accept"},
+            {"direction": "in", "protocol": "udp", "ports": "8000-8100", "action": "accept"}], "the rules", spec)
+        check(spec["security_group.inner@testnet"]["rules"] == [], "no rules", spec)
 
 
 def shared_undone():
@@ -349,5 +392,5 @@ def rotate_after_a_crash():
 
 
 if __name__ == "__main__":
-    main([shared_once, shared_found_by_marks, shared_defined, shared_undone, shared_in_use, drift, changes, fewer, adopt, online,
+    main([shared_once, shared_found_by_marks, shared_defined, shared_in_kcl, shared_undone, shared_in_use, drift, changes, fewer, adopt, online,
           rotate, rotate_after_a_crash])
