@@ -101,7 +101,8 @@ static bool is_trace_parent(const char *text)
 
 /* A signature covers all headers of this list; an empty one, which tells libcurl not to send its own, it
  * would cover too, and the server would not see it. So none of those for sigv4. User-Agent is left to
- * set_auth() there: proxies change it, so that checkers of AWS leave it out of what they compute. */
+ * set_auth() there: proxies change it, so that checkers of AWS leave it out of what
+ * they compute; and traceparent, for which the same holds, is not sent. */
 static bool make_headers(struct sending *s)
 {
         struct http_exchange *x = &s->exchange;
@@ -123,7 +124,7 @@ static bool make_headers(struct sending *s)
                 buf_printf(&line, "User-Agent: prvng/%s (%s)", PRVNG_VERSION, s->session->plugin);
                 good = !line.error && add_header(x, line.data);
         }
-        if (good && is_trace_parent(s->call->trace_parent)) {
+        if (good && !signs && is_trace_parent(s->call->trace_parent)) {
                 buf_clear(&line);
                 buf_printf(&line, "traceparent: %s", s->call->trace_parent);
                 good = !line.error && add_header(x, line.data);
