@@ -242,6 +242,13 @@ static bool answers(struct client *c, CURLcode *ret_code)
         return *ret_code == CURLE_OK;
 }
 
+bool client_answers(struct client *c)
+{
+        CURLcode code;
+
+        return answers(c, &code);
+}
+
 static bool answers_soon(struct client *c, int64_t patience_ms)
 {
         int64_t deadline = clock_boot_ms() + patience_ms;

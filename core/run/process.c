@@ -308,11 +308,10 @@ struct engine_process *engine_process_free(struct engine_process *p)
                 return p; /* the store's lock too goes with the process: nobody acts beside the call */
         for (struct request *q = p->posted, *next; q; q = next) {
                 next = q->next;
-                free(q->method);
-                free(q->path);
-                free(q->body);
-                free(q);
+                process_request_free(q);
         }
+        api_search_free(p);
+        driver_snapshot_stop(p);
         engine_free(p->engine);
         driver_drop_jobs(p);
         close_streams(p);
@@ -333,6 +332,17 @@ struct engine_process *engine_process_free(struct engine_process *p)
 
 /* Requests, from any thread */
 
+void process_request_free(struct request *q)
+{
+        if (!q)
+                return;
+        buf_deinit(&q->answer);
+        free(q->method);
+        free(q->path);
+        free(q->body);
+        free(q);
+}
+
 int engine_process_post(struct engine_process *p, void *cookie, const char *method,
                         const char *path, const void *body, size_t n_body)
 {
@@ -346,12 +356,7 @@ int engine_process_post(struct engine_process *p, void *cookie, const char *meth
                 q->n_body = n_body;
         }
         if (!q || !q->method || !q->path || !q->body) {
-                if (q) {
-                        free(q->method);
-                        free(q->path);
-                        free(q->body);
-                }
-                free(q);
+                process_request_free(q);
                 return error_origin(-ENOMEM);
         }
         if (n_body)
@@ -390,25 +395,37 @@ void engine_process_busy(struct engine_process *p, int delta)
 
 /* The loop */
 
-static bool handle_posted(struct engine_process *p)
+static struct request *take_posted(struct engine_process *p)
 {
-        struct request *q, *next;
+        struct request *q;
 
         pthread_mutex_lock(&p->lock);
         q = p->posted;
         p->posted = NULL;
         p->posted_last = &p->posted;
         pthread_mutex_unlock(&p->lock);
-        if (!q)
-                return false;
-        for (; q; q = next) {
+        return q;
+}
+
+static bool only_look(const struct request *q)
+{
+        for (; q; q = q->next)
+                if (api_changes(q))
+                        return false;
+        return true;
+}
+
+static void handle(struct engine_process *p, struct request *q)
+{
+        for (struct request *next; q; q = next) {
                 next = q->next;
                 q->next = NULL;
                 api_handle(p, q);
+                if (q->later)
+                        continue;
                 *p->answers_last = q;
                 p->answers_last = &q->next;
         }
-        return true;
 }
 
 static void send_answers(struct engine_process *p)
@@ -420,31 +437,35 @@ static void send_answers(struct engine_process *p)
                 if (p->hooks.on_answer)
                         p->hooks.on_answer(p->hooks.userdata, q->cookie, q->status,
                                            buf_str(&q->answer), q->answer.n);
-                buf_deinit(&q->answer);
-                free(q->method);
-                free(q->path);
-                free(q->body);
-                free(q);
+                process_request_free(q);
         }
         p->answers_last = &p->answers;
 }
 
 static bool round_of_work(struct engine_process *p)
 {
-        bool any;
+        struct request *posted = take_posted(p);
+        bool any = posted != NULL;
 
+        if (driver_snapshot_is_made(p) && only_look(posted)) { /* all else waits */
+                handle(p, posted);
+                send_answers(p);
+                driver_snapshot(p);
+                return false; /* there is always time to see what came */
+        }
+        driver_snapshot_disturb(p);
         if (!p->draining) /* else no timer is due: a due one asks again */
                 engine_time(p->engine, clock_boot_ms(), clock_wall_ms());
-        any = driver_collect(p);
-        any |= handle_posted(p);
+        any |= driver_collect(p);
+        handle(p, posted);
+        api_search_time(p);
         if (!p->draining)
                 engine_schedule(p->engine);
         if (p->engine->error)
                 process_fail(p, p->engine->error, NULL);
         if (driver_commit(p) == 0)
                 send_answers(p);
-        driver_snapshot(p);
-        return any;
+        return (driver_snapshot(p) && !driver_snapshot_is_made(p)) || any;
 }
 
 /* False when the loop should end. */
@@ -489,6 +510,7 @@ static void wait(struct engine_process *p, uint32_t idle_s)
 
         if (!workers_may_sleep(p->workers, SPIN_US))
                 return;
+        at = driver_snapshot_is_made(p) ? now : MIN(at, api_search_deadline(p));
         if (idle_s && engine_is_idle(p->engine))
                 at = MIN(at, now + 1000);
         set_timer(p, at);

@@ -16,12 +16,14 @@
 #include "plugin/border.h"
 
 struct workers;
+struct engine_process;
 
 /* One call: made by the loop, done by a worker, given back. The loop may cancel it meanwhile. */
 struct job {
         struct job *next;
         void (*run)(struct job *job); /* [worker] */
         void *owner;
+        void (*answered)(struct engine_process *p, struct job *job); /* [loop] NULL: the owner is a flight */
         int kind;
         struct op_call call;
         struct op_reply reply;

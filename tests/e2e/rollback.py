@@ -15,7 +15,7 @@ from functools import partial
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from commands import status, statuses, submit, workflow  # noqa: E402
 from live import Site as AnySite  # noqa: E402
-from live import alive, check, main, wait_for  # noqa: E402
+from live import BUILD, alive, check, main, wait_for  # noqa: E402
 
 # The store of the sites: what a run that ended left is read again from it.
 Site = partial(AnySite, store=os.environ.get("PRVNG_TEST_SITE_STORE", "file"))
@@ -251,6 +251,8 @@ def point_of_no_return():
 def comes_back_bare():
     """A server that is made again comes without what stood on it: named before, after, and until it is back."""
     with Site() as site:
+        site.dropin("testback", os.path.join(BUILD, "tests", "plugins", "testback.so"), f'folder = "{site.world}";')
+
         def here(taskservs=(), **more):
             w = workflow(servers=("web-0",), taskservs=taskservs, **more)
             w["shop"]["servers"] = [{"name": "web-0", "provider": "testback", "cpu": 1}]

@@ -47,6 +47,8 @@ bool errors_is_state(const struct reply *reply)
 
 int32_t errors_class(int32_t status, const char *code, bool has_retry_after)
 {
+        if (streq(code, "SERVER_CREATING_LIMIT_REACHED")) /* passes as those under way are made */
+                return PRVNG_RATE_LIMITED;
         if (status == 429 || (status == 503 && has_retry_after))
                 return PRVNG_RATE_LIMITED;
         if (status >= 500 || status == 408 || status < 200)
@@ -123,6 +125,8 @@ int32_t api_fail(struct upcloud *u, struct prvng_call *call, const struct reply 
                 effect = PRVNG_EFFECT_UNKNOWN; /* it may have been done all the same */
         if (class == PRVNG_TRANSIENT && reply->status == 409 && after < 0)
                 after = 1000;
+        if (class == PRVNG_RATE_LIMITED && after < 0)
+                after = 2000;
         said = up_string(error, "error_message", up_string(reply->body, "title", ""));
         if (class == PRVNG_QUOTA)
                 name_limit(code, limit, sizeof(limit));
@@ -132,4 +136,11 @@ int32_t api_fail(struct upcloud *u, struct prvng_call *call, const struct reply 
         add_params(json_object_get(reply->body, "invalid_params"), text, sizeof(text) - 256);
         strncat(text, advice(class), sizeof(text) - strlen(text) - 1);
         return up_fail_at(u, call, class, effect, reply->status, after, NULL, text);
+}
+
+uint32_t api_effect(const struct reply *reply, uint32_t otherwise)
+{
+        int32_t class = errors_class(reply->status, api_code(reply), reply->retry_after_ms >= 0);
+
+        return class == PRVNG_TRANSIENT || class == PRVNG_RATE_LIMITED ? PRVNG_EFFECT_UNKNOWN : otherwise;
 }

@@ -21,7 +21,7 @@ static json_t *create_token(const char *id, const json_t *server)
         _cleanup_(cleanup_json) json_t *kept = result_keep(server);
         _cleanup_(cleanup_free) char *text = json_dumps(kept, JSON_COMPACT | JSON_ENSURE_ASCII);
 
-        if (text && strlen(text) < TOKEN_ROOM)
+        if (json_object_get(server, "networking") && text && strlen(text) < TOKEN_ROOM)
                 json_object_set(token, "server", kept);
         return token;
 }
@@ -163,8 +163,9 @@ static int32_t change_state(struct upcloud *u, struct prvng_call *call, const st
         if (reply.status == 404)
                 return PRVNG_NOT_FOUND;
         if (reply.status < 200 || reply.status > 299)
-                return errors_is_state(&reply) ? PRVNG_PENDING :
-                                                 api_fail(u, call, &reply, PRVNG_EFFECT_PARTIAL, what);
+                return errors_is_state(&reply) ?
+                               PRVNG_PENDING :
+                               api_fail(u, call, &reply, api_effect(&reply, PRVNG_EFFECT_PARTIAL), what);
         return PRVNG_PENDING;
 }
 
@@ -227,16 +228,18 @@ static int32_t create_poll(struct upcloud *u, struct prvng_call *call, const str
         return up_pending(u, call, NULL, NULL, after);
 }
 
-static int32_t create_observe(struct upcloud *u, struct prvng_call *call, const json_t *token,
-                              struct prvng_sink *new_token)
+static int32_t create_observe(struct upcloud *u, struct prvng_call *call, const struct request *q,
+                              const json_t *token, struct prvng_sink *new_token)
 {
         _cleanup_(cleanup_json) json_t *servers = NULL, *known = NULL;
         const char *id = up_string(token, "id", "");
         const json_t *server;
-        int32_t r = find_marked(u, call, "server", NULL, NULL, NULL, call->op_id, PRVNG_EFFECT_UNKNOWN, &servers);
+        int32_t r = watch_made_by(u, call, q->site, call->op_id, &servers);
 
         if (r < 0)
                 return r;
+        if (r == WATCH_UNKNOWN)
+                return PRVNG_OBSERVED_UNCERTAIN;
         server = oldest(servers);
         if (!server && *id) { /* its labels may have been changed */
                 r = find_server(u, call, id, PRVNG_EFFECT_UNKNOWN, &known);
@@ -287,7 +290,7 @@ static int32_t remove_server(struct upcloud *u, struct prvng_call *call, const s
         if (errors_is_state(&reply))
                 return deleting(u, call, id, false, token);
         snprintf(what, sizeof(what), "server %.100s cannot be deleted", q->name);
-        return api_fail(u, call, &reply, PRVNG_EFFECT_PARTIAL, what);
+        return api_fail(u, call, &reply, api_effect(&reply, PRVNG_EFFECT_PARTIAL), what);
 }
 
 /* In which state is it? Not asked from the listing, which may be of before. */
@@ -530,7 +533,7 @@ static int32_t observe(struct upcloud *u, struct prvng_call *call, const char *v
                 return delete_observe(u, call, q, token, result);
         if (streq(verb, "update") || up_present(token, "change"))
                 return change_observe(u, call, q, result);
-        return create_observe(u, call, token, new_token);
+        return create_observe(u, call, q, token, new_token);
 }
 
 const struct kind kind_server = {

@@ -40,7 +40,7 @@
 #define UPCLOUD_RATE 10 /* requests a second, see kcl/dependencies.k */
 
 #ifndef UPCLOUD_SETTLE_MS /* tests against a fake need not wait as long */
-#define UPCLOUD_SETTLE_MS 10000
+#define UPCLOUD_SETTLE_MS 10000 /* the last second is WATCH_OLD_MS */
 #endif
 
 /* Marks, as labels: of everything that is made here. Keys have 2 to 32 characters. */
@@ -219,6 +219,10 @@ int32_t api_get(struct upcloud *u, struct prvng_call *call, const char *target, 
 int32_t api_fail(struct upcloud *u, struct prvng_call *call, const struct reply *reply,
                  uint32_t effect, const char *what);
 
+/* For api_fail() where a later poll may ask for the same again: UNKNOWN, if the reply says that it may
+ * work later, which leaves the operation under way. */
+uint32_t api_effect(const struct reply *reply, uint32_t otherwise);
+
 /* The code of an error: "SERVER_STATE_ILLEGAL"; "" if there is none. Valid as long as the reply. */
 const char *api_code(const struct reply *reply);
 
@@ -244,6 +248,15 @@ void watch_touch(struct upcloud *u, const char *id);
  * already. Negative: the error record is set, with effect UNKNOWN. */
 int32_t watch_server(struct upcloud *u, struct prvng_call *call, const char *site, const char *id,
                      const char *wanted, json_t **ret_server, int64_t *ret_after_ms);
+
+/* How old a listing may be that says that nothing was made; part of the settling time. */
+#define WATCH_OLD_MS 1000
+
+/* Which servers of the site carry this op id? WATCH_THERE with a new array of their entries, empty if
+ * there are none; WATCH_UNKNOWN: somebody is asking, ask again (the host was told when). After a crash
+ * many want to know at once, and one listing answers them all. */
+int32_t watch_made_by(struct upcloud *u, struct prvng_call *call, const char *site, const char *op_id,
+                      json_t **ret_servers);
 
 /* --- find.c --- */
 

@@ -135,14 +135,13 @@ static int32_t ask(struct upcloud *u, struct prvng_call *call, const char *site)
         return r;
 }
 
-/* What the newest listing says of it, if that counts. With the lock. */
-static int look(struct watch *w, const json_t *listed, const char *id, bool asked, int64_t now,
+/* What the newest listing says of it, if that counts. With the lock. One that does not name it may be
+ * of before it was made, unless it was just asked for. */
+static int look(const struct watch *w, const json_t *listed, const char *id, bool asked,
                 json_t **ret_server)
 {
         json_t *server = up_inner(listed, "servers", id);
 
-        if (!json_object_get(w->touched, id)) /* never heard of: only a later listing counts */
-                json_object_set_new(w->touched, id, json_integer(now));
         if (up_number(listed, "begun", -1) < up_number(w->touched, id, 0) || (!server && !asked))
                 return WATCH_UNKNOWN;
         *ret_server = json_incref(server);
@@ -164,7 +163,7 @@ int32_t watch_server(struct upcloud *u, struct prvng_call *call, const char *sit
 
                 pthread_mutex_lock(&w->lock);
                 listed = json_object_get(w->sites, site);
-                found = look(w, listed, id, asked, u->host->monotonic_ms(), &server);
+                found = look(w, listed, id, asked, &server);
                 wait = wait_ms(w, listed, u->host->monotonic_ms());
                 if (json_object_get(w->asking, site))
                         wait = ASK_SOON_MS;
@@ -177,6 +176,56 @@ int32_t watch_server(struct upcloud *u, struct prvng_call *call, const char *sit
                         return found;
                 }
                 json_decref(server);
+                r = ask(u, call, site);
+                if (r < 0)
+                        return r;
+        }
+}
+
+/* All in the newest listing that carry this op id; NULL if it is not new enough. With the lock. */
+static json_t *made_by(struct watch *w, const char *site, const char *op_id, int64_t now)
+{
+        const json_t *listed = json_object_get(w->sites, site);
+        json_t *found, *server;
+        const char *id;
+
+        if (!listed || up_number(listed, "begun", 0) < now - WATCH_OLD_MS)
+                return NULL;
+        found = json_array();
+        json_object_foreach(json_object_get(listed, "servers"), id, server) {
+                _cleanup_(cleanup_json) json_t *labels = up_labels(server);
+
+                if (streq(up_string(labels, MARK_OP, ""), op_id))
+                        json_array_append(found, server);
+        }
+        return found;
+}
+
+int32_t watch_made_by(struct upcloud *u, struct prvng_call *call, const char *site, const char *op_id,
+                      json_t **ret_servers)
+{
+        struct watch *w = &u->watch;
+
+        *ret_servers = NULL;
+        for (;;) {
+                json_t *found;
+                bool others;
+                int32_t r;
+
+                pthread_mutex_lock(&w->lock);
+                found = made_by(w, site, op_id, u->host->monotonic_ms());
+                others = json_object_get(w->asking, site);
+                if (!found && !others)
+                        json_object_set_new(w->asking, site, json_true());
+                pthread_mutex_unlock(&w->lock);
+                if (found) {
+                        *ret_servers = found;
+                        return WATCH_THERE;
+                }
+                if (others) {
+                        u->host->ask_again(call, ASK_SOON_MS);
+                        return WATCH_UNKNOWN;
+                }
                 r = ask(u, call, site);
                 if (r < 0)
                         return r;
