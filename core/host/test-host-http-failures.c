@@ -116,6 +116,7 @@ Test(host_http_failures, time_is_over)
         f.call.pub.deadline_ms = clock_boot_ms() + 150;
         cr_assert_eq(ask(&f, "POST", "/silent", "{}"), PRVNG_TRANSIENT);
         ENDS(&f, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        cr_assert_eq(f.reply.status, ETIMEDOUT);
         cr_assert_eq(ask(&f, "POST", "/late", "{}"), PRVNG_TRANSIENT);
         ENDS(&f, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE);
         f.call.pub.deadline_ms = INT64_MAX;
