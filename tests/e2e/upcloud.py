@@ -82,16 +82,16 @@ def drift():
     with Cloud() as site:
         path = site.define([{"name": "web-0", "labels": {"role": "web"}}])
         site.submit(path)
-        site.prvng("batch", "check", "shop", "--watch").expect(0)
+        site.prvng("batch", "check", "shop").expect(0)
         uuid = site.fake.servers()[0]["uuid"]
         site.fake.change_server(uuid, title="mine")
-        site.prvng("batch", "check", "shop", "--watch").expect(8, "title")
+        site.prvng("batch", "check", "shop").expect(8, "title")
         ops = [{"id": "back", "type": "update", "target": "server", "items": ["web-0"]}]
         site.submit(site.define([{"name": "web-0", "labels": {"role": "web"}}], ops))
-        site.prvng("batch", "check", "shop", "--watch").expect(0)
+        site.prvng("batch", "check", "shop").expect(0)
         check(site.fake.servers()[0]["uuid"] == uuid, "it is another server")
         site.fake.forget_server(uuid)
-        site.prvng("batch", "check", "shop", "--watch").expect(8, "absent")
+        site.prvng("batch", "check", "shop").expect(8, "absent")
 
 
 def growth():
