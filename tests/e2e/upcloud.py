@@ -119,6 +119,19 @@ def rollback():
         check(not state["servers"] and not state["networks"] and not state["storages"], "left", json.dumps(state)[:2000])
 
 
+def late():
+    """A server that takes longer than its operation may is given up, and deleted once that can be done"""
+    with Cloud(state_ms=800) as site:
+        ops = [{"id": "make", "type": "create", "target": "server", "items": ["web-0"], "timeout": 6}]
+        p = site.popen("batch", "submit", site.define([{"name": "web-0"}], ops, retry_policy={"max_attempts": 1}), "--watch")
+        server = wait_for("the server", site.fake.servers)[0]
+        site.fake.change_server(server["uuid"], state="maintenance", next_state="started", ms=8000)
+        site.finish(p).expect(4, "timed out")
+        state = site.fake.state()
+        check(len(site.fake.effects("create", "server")) == 1, "not one was made", site.fake.effects())
+        check(not state["servers"] and not state["networks"], "something is left", json.dumps(state)[:3000])
+
+
 def rollback_update():
     """An update that is rolled back leaves the server as it was"""
     with Cloud() as site:
@@ -190,4 +203,4 @@ def rates():
 
 
 if __name__ == "__main__":
-    main([life, firewalls, drift, growth, rollback, rollback_update, orphans, credentials, secrets, rates])
+    main([life, firewalls, drift, growth, rollback, late, rollback_update, orphans, credentials, secrets, rates])
