@@ -41,7 +41,10 @@ const char describe_text[] =
         "\"security_groups\":\"live\",\"cpu\":\"restart\",\"memory\":\"restart\",\"plan\":\"restart\","
         "\"disk\":\"restart\",\"networks\":\"restart\",\"upcloud.storages\":\"restart\",\"upcloud.state\":\"restart\","
         "\"zone\":\"replace\",\"image\":\"replace\",\"ssh_keys\":\"replace\",\"upcloud.user\":\"replace\","
-        "\"upcloud.user_data\":\"replace\",\"upcloud.tier\":\"replace\",\"upcloud.encrypted\":\"replace\"}},"
+        "\"upcloud.user_data\":\"replace\",\"upcloud.tier\":\"replace\",\"upcloud.encrypted\":\"replace\","
+        "\"upcloud.metadata\":\"replace\",\"upcloud.timezone\":\"replace\",\"upcloud.public\":\"replace\","
+        "\"upcloud.utility\":\"replace\",\"upcloud.ipv6\":\"replace\",\"upcloud.reach\":\"live\","
+        "\"upcloud.key\":\"live\"}},"
         "{\"kind\":\"network\"," VERBS ",\"undo\":[\"create\",\"update\"],\"spec\":{\"type\":\"object\",\"properties\":{"
         TEXT("name", "") "," TEXT("address", "e.g. 10.8.0.0/22; chosen if it is left out") "," TEXT("zone", "") ","
         "\"upcloud\":{\"type\":\"object\",\"properties\":{" TRUTH("router", "false", "joined to a router of its own")
