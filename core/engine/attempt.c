@@ -477,6 +477,12 @@ static void deliver(struct flight *f, enum phase asked, struct op_reply *reply)
         }
 }
 
+void engine_answers_soon(const struct flight *far, const struct flight *near)
+{
+        if (!near->abandoned && !far->abandoned && far->run == near->run && near->run->planned)
+                run_fetch_ends(near->run, far->task, near->task);
+}
+
 void engine_answer(struct engine *e, struct flight *f, struct op_reply *reply)
 {
         enum phase asked = f->phase;

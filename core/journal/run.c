@@ -45,6 +45,8 @@ void free_plan(struct run *run)
         free(steal(&run->lanes));
         free(steal(&run->deps));
         free(steal(&run->next));
+        free(steal(&run->first_next));
+        free(steal(&run->unmet));
         run->n_text = run->cap_text = 0;
         run->n_tasks = run->cap_tasks = 0;
         run->n_wholes = run->cap_wholes = 0;

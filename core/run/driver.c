@@ -309,11 +309,18 @@ static void forget_reply(struct op_reply *r)
 
 static bool take_answers(struct engine_process *p)
 {
-        struct job *job = workers_collect(p->workers), *next;
+        struct job *job = workers_collect(p->workers), *next, *far = job;
         bool any = job != NULL;
 
+        for (unsigned i = 0; i < 8 && far; i++)
+                far = far->next;
         for (; job; job = next) {
                 next = job->next;
+                if (far) {
+                        if (!far->answered && !next->next->answered)
+                                engine_answers_soon(far->owner, next->next->owner);
+                        far = far->next;
+                }
                 if (job->answered) {
                         job->answered(p, job);
                 } else {
@@ -399,6 +406,7 @@ static void close_ended(struct engine_process *p)
         for (uint32_t i = p->n_streams; i-- > 0;) {
                 if (!p->streams[i].ended)
                         continue;
+                driver_snapshot_forget(p, p->streams[i].stream);
                 stream_close(p->streams[i].stream);
                 run_log_close(p->streams[i].log);
                 run_unload(p->streams[i].run);

@@ -194,7 +194,7 @@ static void add_task(struct buf *b, const struct run *run, uint32_t number)
         query_time(b, "ended_at", task_time(run, t->ended_s));
         add_attempt(b, t);
         if (t->status == TASK_WAITING)
-                buf_printf(b, ",\"waits_for\":%u", t->n_unmet);
+                buf_printf(b, ",\"waits_for\":%u", task_unmet(run, t));
         add_note(b, t, note);
         if (t->undo)
                 BUF_LIT(b, ",\"to_undo\":true");
