@@ -108,6 +108,7 @@ int resource_show(struct cli *cli);
 int resource_orphans(struct cli *cli);
 int plugin_list(struct cli *cli);
 int plugin_info(struct cli *cli);
+int plugin_trust(struct cli *cli);
 int server_list(struct cli *cli);
 int server_exec(struct cli *cli);
 int server_shell(struct cli *cli);

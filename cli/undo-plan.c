@@ -13,7 +13,7 @@ static uint32_t *make_steps(const struct run *run, uint32_t checkpoint, uint32_t
         uint32_t *behind = calloc(run->n_tasks + (size_t)1, sizeof(*behind));
 
         for (uint32_t i = run->n_tasks; steps && behind && i-- > 0;) {
-                for (uint32_t k = run->tasks[i].first_next; k < run->tasks[i + 1].first_next; k++)
+                for (uint32_t k = run->first_next[i]; k < run->first_next[i + 1]; k++)
                         behind[i] = MAX(behind[i], behind[run_next(run, k)]);
                 if (run_in_rollback(run, i, checkpoint, false))
                         steps[i] = ++behind[i];

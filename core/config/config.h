@@ -64,9 +64,16 @@ struct config {
         char *schemas;           /* folder of the KCL schemas; $PRVNG_SCHEMA_PATH replaces it */
         char *libexec;           /* folder of helper programs; $PRVNG_LIBEXEC_PATH replaces it */
         json_t *sources;         /* the `sources` group as an object: apt_mirror, http_proxy,
-                                  * https_proxy, no_proxy, git_mirrors, image_registry,
-                                  * kcl_command, kcl_python; handed to every plugin inside its config as
-                                  * member "sources" */
+                                  * https_proxy, no_proxy, ca_file, git_mirrors,
+                                  * image_registry, kcl_command, kcl_python; handed to every plugin
+                                  * inside its config as member "sources" */
+        json_t *http;            /* the `http` group: record, replay, absolute paths of files of HTTP
+                                  * exchanges (core/host/http-tape.h) */
+        char *folder;            /* whose prvng.conf and plugins.d override all others: /etc/prvng, the
+                                  * user's, or that of --config */
+        char *keyring;           /* `keyring`: folder of the public keys that plugins may be signed with,
+                                  * default FOLDER/keys.d */
+        bool require_signatures; /* `require_signatures`: of every plugin that no drop-in pins */
         struct config_plugin *plugins; /* sorted by name */
         size_t n_plugins;
         char **files;            /* every file that was read, in order, for `config check`; ends

@@ -155,6 +155,9 @@ int engine_adopt(struct engine *e, struct run *run);
 /* The answer to a call. The reply may be changed; its memory stays the caller's. */
 void engine_answer(struct engine *e, struct flight *flight, struct op_reply *reply);
 
+/* Calls that will be answered soon, `near` before `far`; a mere hint. */
+void engine_answers_soon(const struct flight *far, const struct flight *near);
+
 /* The operator's word on a task that is parked or in doubt: it is done with these outputs (JSON object),
  * or had not started. -ENOENT if it is neither, if its plugin is being asked at the moment, or if there
  * is no plugin to begin it. */

@@ -148,6 +148,30 @@ static bool half_done(const struct run *run, const struct task *t, const struct 
                r->changed_ms <= run->started_ms + (int64_t)t->ended_s * 1000;
 }
 
+/* What servers share stays while one stands on it, or a run in flight is about to make one that will;
+ * that is no failure of the rollback. */
+static bool is_kept(struct engine *e, const struct run *run, const struct task *t,
+                    const struct resource *r, struct buf *why)
+{
+        const struct run *user;
+
+        if (t->verb != PLAN_CREATE || t->redo || startswith(r->key, "server.") ||
+            startswith(r->key, "taskserv."))
+                return false;
+        if (r->n_on) {
+                const struct resource *on = inventory_user(&e->site->inventory, r->key);
+
+                buf_printf(why, "%s stays: %s of workflow \"%s\" stands on it", r->key,
+                           on ? on->key : "something", on ? on->workflow : "?");
+                return true;
+        }
+        user = site_user(e->site, r->key, run, NULL);
+        if (user)
+                buf_printf(why, "%s stays: run %s of workflow \"%s\" builds on it", r->key, user->id_text,
+                           user->name);
+        return user != NULL;
+}
+
 /* A delete whose undo made the server again, but not what stood on it. */
 static bool lost_some(const struct run *run, const struct task *t, const struct resource *r)
 {
@@ -198,8 +222,14 @@ static bool ends_at_once(struct engine *e, struct run *run, uint32_t task)
         struct task *t = &run->tasks[task];
         const struct resource *r = run_resource(e->site, run, t);
         bool present = r && r->workflow, half = present && half_done(run, t, r);
+        _cleanup_(cleanup_buf) struct buf why = BUF_NULL;
 
-        if (t->irreversible)
+        if (present && is_kept(e, run, t, r, &why))
+                engine_append(e, run, &(struct record){.type = RECORD_UNDONE,
+                                                       .task = task,
+                                                       .answer = PRVNG_CONFLICT,
+                                                       .message = span_n(why.data, why.n)});
+        else if (t->irreversible)
                 undo_failed(e, run, task, PRVNG_UNSUPPORTED,
                             "the plugin does not declare that %s can be undone", plan_verb_name((enum plan_verb)t->verb));
         else if (t->verb == PLAN_CREATE && !present)

@@ -254,6 +254,7 @@ struct host *host_free(struct host *h)
         if (!h)
                 return NULL;
         http_loop_free(h->http);
+        http_tape_free(h);
         while (h->tables) {
                 struct host_table *t = h->tables;
 

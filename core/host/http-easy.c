@@ -2,6 +2,8 @@
 /* One request as libcurl wants it. All on the loop's thread. */
 #include "host/http.h"
 
+#include <sys/socket.h>
+
 enum { CONNECT_MS = 15000, IDLE_S = 50, BUFFER = 16384 };
 
 static size_t on_header(char *data, size_t size, size_t n, void *userdata)
@@ -27,6 +29,11 @@ static size_t on_body(char *data, size_t size, size_t n, void *userdata)
         }
         buf_append(&x->reply.body, data, n);
         return x->reply.body.error ? CURL_WRITEFUNC_ERROR : n;
+}
+
+static curl_socket_t on_socket(void *userdata, curlsocktype purpose, struct curl_sockaddr *a)
+{
+        return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
 }
 
 /*
@@ -81,6 +88,7 @@ static CURLcode set_auth(CURL *c, const struct prvng_http_session *s,
                 break;
         case HTTP_AUTH_SIGV4:
                 k = curl_easy_setopt(c, CURLOPT_AWS_SIGV4, s->sigv4);
+                k = k ?: curl_easy_setopt(c, CURLOPT_USERAGENT, "prvng/" PRVNG_VERSION); /* not signed */
                 break;
         case HTTP_AUTH_NONE:
         default:
@@ -88,6 +96,19 @@ static CURLcode set_auth(CURL *c, const struct prvng_http_session *s,
         }
         k = k ?: curl_easy_setopt(c, CURLOPT_USERNAME, have->secret[0].data);
         return k ?: curl_easy_setopt(c, CURLOPT_PASSWORD, have->secret[1].data);
+}
+
+/* libcurl reads a bundle once for all connections, but only where no folder of authorities is named as
+ * well; else each connection parses 140 of them, which takes a megabyte and 10 ms. */
+static CURLcode set_authorities(CURL *c, const char *ca_file)
+{
+        char *bundle = NULL;
+        CURLcode k = CURLE_OK;
+
+        if (ca_file)
+                k = curl_easy_setopt(c, CURLOPT_CAINFO, ca_file);
+        k = k ?: curl_easy_getinfo(c, CURLINFO_CAINFO, &bundle);
+        return k || !bundle ? k : curl_easy_setopt(c, CURLOPT_CAPATH, NULL);
 }
 
 /* Where to, and by what way. Nothing of the process's environment counts. */
@@ -98,10 +119,10 @@ static CURLcode set_route(struct http_exchange *x, CURL *c)
         const char *proxy = "", *none = json_get_string(sources, "no_proxy", ""),
                    *ca = json_get_string(sources, "ca_file", NULL);
         CURLcode k = CURLE_OK;
+        bool tls = strncasecmp(s->base, "https:", 6) == 0;
 
         if (!s->direct)
-                proxy = json_get_string(sources, startswith(s->base, "https:") ? "https_proxy"
-                                                                               : "http_proxy", "");
+                proxy = json_get_string(sources, tls ? "https_proxy" : "http_proxy", "");
         if (s->resolve) {
                 x->resolve = curl_slist_append(NULL, s->resolve);
                 if (!x->resolve)
@@ -119,9 +140,12 @@ static CURLcode set_route(struct http_exchange *x, CURL *c)
         k = k ?: curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
         k = k ?: curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
         k = k ?: curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L);
-        k = k ?: curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-        k = k ?: curl_easy_setopt(c, CURLOPT_PIPEWAIT, 1L);
-        return k || !ca ? k : curl_easy_setopt(c, CURLOPT_CAINFO, ca);
+        /* Over TLS the handshake tells whether a connection can be shared, which is worth waiting for;
+         * without, only the first reply would, and one slow request would hold up all others. */
+        k = k ?: curl_easy_setopt(c, CURLOPT_HTTP_VERSION, tls ? (long)CURL_HTTP_VERSION_2TLS
+                                                               : (long)CURL_HTTP_VERSION_1_1);
+        k = k ?: curl_easy_setopt(c, CURLOPT_PIPEWAIT, (long)tls);
+        return k ?: set_authorities(c, ca);
 }
 
 static CURLcode set_callbacks(struct http_exchange *x, CURL *c)
@@ -132,6 +156,7 @@ static CURLcode set_callbacks(struct http_exchange *x, CURL *c)
         k = k ?: curl_easy_setopt(c, CURLOPT_HEADERDATA, x);
         k = k ?: curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
         k = k ?: curl_easy_setopt(c, CURLOPT_WRITEDATA, x);
+        k = k ?: curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, on_socket);
         k = k ?: curl_easy_setopt(c, CURLOPT_PREREQFUNCTION, on_start);
         k = k ?: curl_easy_setopt(c, CURLOPT_PREREQDATA, x);
         k = k ?: curl_easy_setopt(c, CURLOPT_ERRORBUFFER, x->error);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sessions of prvng.host.http/1: what their options may say, and whose turn it is. */
-#include "host/http.h"
+#include "host/http-tape.h"
 
 #include "base/clock.h"
 
@@ -252,6 +252,7 @@ int32_t http_session_new(const struct prvng_host *host, const void *options, uin
         _cleanup_(cleanup_buf) struct buf text = BUF_NULL;
         struct prvng_http_session *s = calloc(1, sizeof(*s));
         struct options o = {.session = s};
+        struct http_tape *tape;
 
         if (!s) {
                 host_log(host, PRVNG_LOG_ERROR, "http", "no memory for an HTTP session");
@@ -259,10 +260,13 @@ int32_t http_session_new(const struct prvng_host *host, const void *options, uin
         }
         pthread_mutex_init(&s->lock, NULL);
         s->host = t->host;
+        s->pub = host;
         s->plugin = strdup(t->plugin);
         if (!s->plugin || http_library_init() < 0)
                 WRONG(&o, "no memory");
         read_options(&o, options, n_options);
+        if (!o.wrong.n && http_tape_get(t->host, &tape, &o.wrong) < 0)
+                WRONG(&o, "no memory");
         if (o.wrong.n || o.wrong.error) {
                 buf_printf(&text, "no HTTP session: %s", buf_str(&o.wrong));
                 host_log(host, PRVNG_LOG_ERROR, "http", buf_str(&text));
@@ -326,12 +330,6 @@ const char *http_header_wrong(const char *line)
 
 /* --- turns --- */
 
-struct http_turn {
-        int fd;
-        bool mine;
-        struct http_turn *next;
-};
-
 /* In poll() a descriptor that is not there is ignored; then the flag is looked at now and then. */
 int http_wait(struct op_call *call, int fd, int64_t deadline_ms)
 {
@@ -373,12 +371,13 @@ int http_turn_wait(struct prvng_http_session *s, struct op_call *call, int fd, i
 {
         struct http_turn turn = {.fd = fd};
         struct http_turn *last = NULL;
+        bool at_once;
         int r;
 
         pthread_mutex_lock(&s->lock);
-        if (s->busy < s->concurrency) { /* then nobody waits */
+        at_once = s->busy < s->concurrency; /* then nobody waits */
+        if (at_once) {
                 s->busy++;
-                turn.mine = true;
         } else {
                 if (s->last)
                         s->last->next = &turn;
@@ -387,7 +386,7 @@ int http_turn_wait(struct prvng_http_session *s, struct op_call *call, int fd, i
                 s->last = &turn;
         }
         pthread_mutex_unlock(&s->lock);
-        if (turn.mine)
+        if (at_once)
                 return 0;
 
         r = http_wait(call, fd, deadline_ms);

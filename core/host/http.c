@@ -5,7 +5,7 @@
  * The effect of a request without a whole reply is NONE until libcurl was about to write it, and UNKNOWN
  * from then on: a connection that broke proves nothing about what the server read before.
  */
-#include "host/http.h"
+#include "host/http-tape.h"
 
 #include "base/clock.h"
 
@@ -22,7 +22,7 @@ struct sending {
         struct http_credentials credentials;
         struct http_exchange exchange;
         char *url;
-        int64_t began_ms, left_ms;
+        int64_t left_us, took_us; /* left_us 0: it did not */
 };
 
 static int32_t internal(struct sending *s, const char *what)
@@ -100,7 +100,9 @@ static bool is_trace_parent(const char *text)
 }
 
 /* A signature covers all headers of this list; an empty one, which tells libcurl not to send its own, it
- * would cover too, and the server would not see it. So none of those for sigv4. */
+ * would cover too, and the server would not see it. So none of those for sigv4. User-Agent is left to
+ * set_auth() there: proxies change it, so that checkers of AWS leave it out of what
+ * they compute; and traceparent, for which the same holds, is not sent. */
 static bool make_headers(struct sending *s)
 {
         struct http_exchange *x = &s->exchange;
@@ -118,11 +120,11 @@ static bool make_headers(struct sending *s)
         }
         for (size_t i = 0; s->request.headers && s->request.headers[i] && good; i++)
                 good = add_header(x, s->request.headers[i]);
-        if (good && !has_header(s, "User-Agent")) {
+        if (good && !signs && !has_header(s, "User-Agent")) {
                 buf_printf(&line, "User-Agent: prvng/%s (%s)", PRVNG_VERSION, s->session->plugin);
                 good = !line.error && add_header(x, line.data);
         }
-        if (good && is_trace_parent(s->call->trace_parent)) {
+        if (good && !signs && is_trace_parent(s->call->trace_parent)) {
                 buf_clear(&line);
                 buf_printf(&line, "traceparent: %s", s->call->trace_parent);
                 good = !line.error && add_header(x, line.data);
@@ -144,8 +146,9 @@ static bool add_session_token(struct sending *s)
 
         if (s->session->auth != HTTP_AUTH_SIGV4 || !token->data)
                 return true;
-        if (http_secret_init(&line, name, sizeof(name) - 1 + token->n) < 0)
+        if (http_secret_init(&line, NULL, sizeof(name) - 1 + token->n) < 0)
                 return false;
+        memcpy(line.data, name, sizeof(name) - 1);
         memcpy(line.data + sizeof(name) - 1, token->data, token->n);
         good = add_header(&s->exchange, line.data);
         http_secret_deinit(&line);
@@ -196,6 +199,16 @@ static int32_t cancelled(struct sending *s, uint32_t effect)
                             s->request.method, s->session->base);
 }
 
+/* The errno behind it; where libcurl did not just ask the system, what it keeps is an old one. */
+static int32_t errno_of(const struct http_exchange *x)
+{
+        if (x->code == CURLE_OPERATION_TIMEDOUT)
+                return ETIMEDOUT;
+        return x->code == CURLE_COULDNT_CONNECT || x->code == CURLE_SEND_ERROR ||
+                               x->code == CURLE_RECV_ERROR
+                       ? (int32_t)x->os_error : 0;
+}
+
 /* Why there is no whole reply. */
 static int32_t explain(struct sending *s)
 {
@@ -212,11 +225,14 @@ static int32_t explain(struct sending *s)
                                     "%s %s%.*s: the reply is larger than the %llu bytes that are "
                                     "accepted here", s->request.method, s->session->base, n, path,
                                     (unsigned long long)s->session->max_reply);
-        if (x->aborted)
+        if (x->code == CURLE_OK)
+                what = x->reply.headers_end ? "the reply has a status that is none"
+                                            : "the reply breaks off in its head";
+        else if (x->aborted)
                 what = "the connection ended before the reply";
         else if (x->code == CURLE_ABORTED_BY_CALLBACK)
                 what = "the engine stops";
-        return op_call_fail(s->call, PRVNG_TRANSIENT, effect, (int32_t)x->os_error, "%s %s%.*s: %s%s",
+        return op_call_fail(s->call, PRVNG_TRANSIENT, effect, errno_of(x), "%s %s%.*s: %s%s",
                             s->request.method, s->session->base, n, path, what,
                             x->code == CURLE_PEER_FAILED_VERIFICATION
                                     ? "; a private certificate authority is named by sources.ca_file "
@@ -241,14 +257,17 @@ static int32_t exchange(struct sending *s)
                 return op_call_fail(s->call, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, ETIMEDOUT,
                                     "no time is left for %s %s", s->request.method,
                                     s->session->base);
-        s->left_ms = now;
+        s->left_us = clock_tick_us();
         http_loop_post(l, x);
         if (http_wait(call, x->done_fd, INT64_MAX) < 0) {
                 http_loop_cancel(l, x);
                 http_wait_done(x->done_fd);
         }
         http_loop_take(l, x);
-        if (x->code != CURLE_OK || x->reply.status < 100 || x->reply.status > 599)
+        s->took_us = clock_tick_us() - s->left_us;
+        /* libcurl takes a head that breaks off for a whole one. */
+        if (x->code != CURLE_OK || !x->reply.headers_end || x->reply.status < 100 ||
+            x->reply.status > 599)
                 return explain(s);
         return PRVNG_DONE;
 }
@@ -276,16 +295,59 @@ static int32_t in_turn(struct sending *s)
         return answer;
 }
 
+/* Taken from a recording, or from the world and perhaps recorded. */
+static int32_t find_reply(struct sending *s)
+{
+        struct host *h = s->session->host;
+        struct op_call *call = op_call_of(s->call);
+        struct http_tape *tape = h->http_tape; /* for ever the same since the first session */
+        struct http_event e = {call, s->session, &s->request, &s->credentials, &s->exchange.reply, 0};
+        _cleanup_(cleanup_buf) struct buf why = BUF_NULL;
+        int32_t answer;
+
+        if (tape && http_tape_plays(tape)) {
+                /* Nobody has to have any; those that are there are blanked. */
+                http_credentials_find(s->session, &s->credentials, &why);
+                return http_tape_play(tape, &e);
+        }
+        answer = in_turn(s);
+        e.ms = s->took_us / 1000;
+        if (tape && s->left_us)
+                http_tape_write(tape, &e, answer);
+        return answer;
+}
+
+/* One line for each exchange. The query stays out: what is in it is the plugin's business. */
+static void log_exchange(const struct sending *s, int32_t answer)
+{
+        _cleanup_(cleanup_buf) struct buf b = BUF_NULL;
+        const struct prvng_call *c = s->call;
+        const char *path = s->request.target;
+
+        buf_printf(&b, "%s %s%.*s: ", s->request.method, s->session->base, (int)strcspn(path, "?"), path);
+        if (answer == PRVNG_DONE)
+                buf_printf(&b, "status %d", s->exchange.reply.status);
+        else
+                BUF_LIT(&b, "no reply");
+        buf_printf(&b, ", %lld ms, attempt %u", (long long)(s->took_us / 1000), c->attempt);
+        if (c->op_id && c->op_id[0])
+                buf_printf(&b, ", op %s", c->op_id);
+        if (is_trace_parent(c->trace_parent))
+                buf_printf(&b, ", trace %.32s", c->trace_parent + 3);
+        if (!b.error)
+                host_log(s->session->pub, PRVNG_LOG_DEBUG, "http", b.data);
+}
+
 static int32_t hand_over(struct sending *s, struct prvng_http_response *ret_response,
                          struct prvng_sink *headers, struct prvng_sink *body)
 {
-        const struct prvng_host *pub = &s->session->host->core.pub;
+        const struct prvng_host *pub = s->session->pub;
         struct http_reply *r = &s->exchange.reply;
         struct prvng_http_response response = {0};
         uint32_t size = ret_response->struct_size;
 
         http_reply_meaning(r, clock_wall_ms(), &response);
-        if (r->status == 429 || (r->status == 503 && response.retry_after_ms >= 0))
+        if (s->left_us && (r->status == 429 || (r->status == 503 && response.retry_after_ms >= 0)))
                 host_rate.back_off(s->call, s->session->account, response.retry_after_ms);
         if ((headers && pub->sink_write(headers, buf_str(&r->headers), r->headers.n) < 0) ||
             (body && pub->sink_write(body, buf_str(&r->body), r->body.n) < 0) ||
@@ -313,8 +375,7 @@ static int32_t http_send(struct prvng_call *call, struct prvng_http_session *ses
                          struct prvng_http_response *ret_response, struct prvng_sink *headers,
                          struct prvng_sink *body)
 {
-        struct sending s = {.call = call, .session = session, .exchange = {.done_fd = -1},
-                            .began_ms = clock_boot_ms()};
+        struct sending s = {.call = call, .session = session, .exchange = {.done_fd = -1}};
         int32_t answer;
 
         if (!call || !session)
@@ -328,7 +389,8 @@ static int32_t http_send(struct prvng_call *call, struct prvng_http_session *ses
         if (s.exchange.done_fd < 0)
                 return op_call_fail(call, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, errno,
                                     "no file descriptor for an HTTP request: %s", strerror(errno));
-        answer = in_turn(&s);
+        answer = find_reply(&s);
+        log_exchange(&s, answer);
         if (answer == PRVNG_DONE)
                 answer = hand_over(&s, ret_response, headers, body);
         sending_deinit(&s);

@@ -8,6 +8,7 @@
  *      http-loop.c     the thread that owns libcurl's connections
  *      http-easy.c     one request as libcurl wants it
  *      http-reply.c    header lines and what they mean
+ *      http-tape.h     exchanges as files
  *
  * libcurl runs on a thread of its own, "prvng-http", started when the first request leaves. It cannot
  * run on the engine's loop, although that has an epoll too: the loop thread blocks in fdatasync at each
@@ -30,6 +31,7 @@ struct http_secret {
         size_t mapped;
 };
 
+/* `data` NULL: n bytes to be written by the caller. */
 int http_secret_init(struct http_secret *s, const void *data, size_t n);
 void http_secret_deinit(struct http_secret *s);
 
@@ -60,10 +62,16 @@ struct http_credentials {
 
 void http_credentials_deinit(struct http_credentials *c);
 
-struct http_turn; /* of one that waits, in http-session.c */
+/* One that waits. */
+struct http_turn {
+        int fd; /* readable once it is its turn */
+        bool mine;
+        struct http_turn *next;
+};
 
 struct prvng_http_session {
         struct host *host;
+        const struct prvng_host *pub; /* the plugin's table, for the log */
         char *plugin;
         char *base;    /* without a slash at its end */
         char *resolve; /* "localhost:PORT:127.0.0.1,::1", or NULL */

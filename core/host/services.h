@@ -29,6 +29,7 @@ struct host_provided {
 };
 
 struct http_loop; /* host/http.h */
+struct http_tape; /* host/http-tape.h */
 
 struct host {
         const struct config *config;
@@ -46,6 +47,8 @@ struct host {
 
         pthread_mutex_t http_lock;
         struct http_loop *http; /* NULL until the first request leaves */
+        struct http_tape *http_tape;
+        bool http_tape_known; /* with the first session */
 };
 
 static inline struct host_table *host_table_of(const struct prvng_host *pub)
@@ -63,6 +66,7 @@ void host_log(const struct prvng_host *host, int32_t level, const char *topic, c
 const char *host_intern(const struct prvng_host *host, const char *string);
 void rate_deinit(struct host *h);
 void http_loop_free(struct http_loop *l); /* ends what is under way, joins */
+void http_tape_free(struct host *h);
 
 /* Makes folder and all above it that are missing, mode 0700. */
 int host_make_folder(const char *path);

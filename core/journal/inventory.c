@@ -1,6 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "journal/inventory.h"
 
+const struct resource *inventory_user(const struct inventory *i, const char *key)
+{
+        const struct resource *first = NULL;
+
+        strmap_foreach (e, &i->by_key) {
+                const struct resource *r = e->value.pointer;
+
+                if (e->key && r->workflow && resource_stands_on(r, key) &&
+                    (!first || strcmp(r->key, first->key) < 0))
+                        first = r;
+        }
+        return first;
+}
+
 static int compare(const void *a, const void *b)
 {
         return strcmp((*(const struct resource *const *)a)->key,

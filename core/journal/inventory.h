@@ -41,6 +41,15 @@ static inline const struct resource *inventory_get(const struct inventory *i, co
         return r && (r->workflow || r->claim) ? r : NULL;
 }
 
+/* Something that is there and builds on it, the first by key; or NULL. Looks at all. */
+const struct resource *inventory_user(const struct inventory *i, const char *key);
+
+/* A run in flight of another workflow that has a task to come which builds on the resource; false: there
+ * is none. Looks at runs that are loaded. */
+struct site;
+bool site_used(const struct site *s, const char *key, const char *workflow, const char **ret_run,
+               const char **ret_workflow);
+
 /* Does it build on the resource with that key? */
 bool resource_stands_on(const struct resource *r, const char *key);
 

@@ -38,6 +38,51 @@ size_t builds_on_of(const struct run *run, const struct task *t, char *ret, size
         return keys_of(task_uses(run, t), ret, n_ret);
 }
 
+static bool uses_key(const char *uses, const char *key)
+{
+        size_t n = strlen(key);
+
+        while ((uses = strchr(uses, '"'))) {
+                if (strncmp(++uses, key, n) == 0 && uses[n] == '"')
+                        return true;
+                uses = strchrnul(uses, '"');
+                uses += *uses == '"';
+        }
+        return false;
+}
+
+const struct run *site_user(const struct site *s, const char *key, const struct run *except,
+                            const char *workflow)
+{
+        for (uint32_t i = 0; i < s->n_runs; i++) {
+                const struct run *run = s->runs[i];
+
+                if (run == except || !run->loaded || !run->planned || run->closed ||
+                    run_status_ended(run->status) || (workflow && streq(run->name, workflow)))
+                        continue;
+                for (uint32_t k = 0; k < run->n_tasks; k++) {
+                        const struct task *t = &run->tasks[k];
+
+                        if ((t->verb == VERB_CREATE || t->verb == VERB_UPDATE) &&
+                            !task_status_ended(t->status) && uses_key(task_uses(run, t), key))
+                                return run;
+                }
+        }
+        return NULL;
+}
+
+bool site_used(const struct site *s, const char *key, const char *workflow, const char **ret_run,
+               const char **ret_workflow)
+{
+        const struct run *run = site_user(s, key, NULL, workflow);
+
+        if (!run)
+                return false;
+        *ret_run = run->id_text;
+        *ret_workflow = run->name;
+        return true;
+}
+
 static int put(struct run *run, struct site *site, struct task *t, const struct record *r,
                struct span spec)
 {

@@ -56,19 +56,19 @@ static void pack_queues(struct buf *b, const struct run *run)
 enum { HAS_UNMET = 1, HAS_STARTED = 2, HAS_CHECKPOINT = 4, HAS_NOTE = 8, HAS_ATTEMPT = 16,
        HAS_CAUSED = 32, HAS_RESTORED = 64 };
 
-static void pack_task(struct buf *b, const struct task *t)
+static void pack_task(struct buf *b, const struct task *t, uint32_t unmet)
 {
         char *first = buf_reserve(b, 32), *p = first;
 
         if (!p)
                 return;
         *p++ = (char)(t->status | t->blocked << 4 | t->drift << 5 | t->undo << 6 | t->redo << 7);
-        *p++ = (char)((t->n_unmet ? HAS_UNMET : 0) | (t->started_s || t->ended_s ? HAS_STARTED : 0) |
+        *p++ = (char)((unmet ? HAS_UNMET : 0) | (t->started_s || t->ended_s ? HAS_STARTED : 0) |
                       (t->checkpoint ? HAS_CHECKPOINT : 0) | (t->note ? HAS_NOTE : 0) |
                       (t->attempt ? HAS_ATTEMPT : 0) | (t->caused ? HAS_CAUSED : 0) |
                       (t->restored ? HAS_RESTORED : 0));
-        if (t->n_unmet)
-                p = pack_number(p, t->n_unmet);
+        if (unmet)
+                p = pack_number(p, unmet);
         if (t->started_s || t->ended_s) {
                 p = pack_number(p, t->started_s);
                 p = pack_number(p, pack_fold((int64_t)t->ended_s - t->started_s));
@@ -112,7 +112,7 @@ static void pack_tasks(struct buf *b, const struct run *run, uint32_t from, uint
         for (uint32_t i = from; i < to; i++) {
                 const struct task *t = &run->tasks[i];
 
-                pack_task(b, t);
+                pack_task(b, t, run->unmet[i]);
                 if (t->note)
                         pack_note(b, &run->notes[t->note - 1]);
                 if (t->attempt)
@@ -322,7 +322,7 @@ static int unpack_task(struct unpack *u, struct run *run, struct task *t)
         t->redo = state >> 7 & 1;
         t->caused = has / HAS_CAUSED & 1;
         t->restored = has / HAS_RESTORED & 1;
-        t->n_unmet = has & HAS_UNMET ? unpack_u32(u) : 0;
+        run->unmet[t - run->tasks] = has & HAS_UNMET ? unpack_u32(u) : 0;
         t->started_s = has & HAS_STARTED ? unpack_u32(u) : 0;
         t->ended_s = has & HAS_STARTED ? (uint32_t)(t->started_s + unpack_i64(u)) : 0;
         t->checkpoint = has & HAS_CHECKPOINT ? (uint16_t)unpack_max(u, UINT16_MAX) : 0;

@@ -80,8 +80,7 @@ struct task {
         uint16_t n_id, n_key;
         uint32_t n_doc;        /* length of task_doc() */
         uint32_t operation;
-        uint32_t n_unmet;      /* dependencies that have not ended */
-        uint32_t first_next;   /* in run->next: the tasks that depend on this one */
+        uint32_t n_deps;
         uint32_t note;         /* index in run->notes + 1; 0: none */
         uint32_t started_s, ended_s; /* seconds since run->started_ms, wall clock; 0: not yet */
         uint16_t lane;         /* UINT16_MAX: a join */
@@ -200,6 +199,9 @@ struct run {
                            * task; freed by `planned`, which builds `next` */
         uint32_t n_deps, cap_deps;
         uint32_t *next;   /* n_deps numbers of tasks; bit 31: needs only have ended */
+        /* By task, and not in struct task: what is looked at for each edge stands close together. */
+        uint32_t *first_next; /* n_tasks + 1: where those that depend on a task begin in `next` */
+        uint32_t *unmet;      /* dependencies that have not ended; when undos start: dependents */
         uint32_t n_by_status[N_TASK_STATUSES]; /* without joins */
         uint32_t n_drift;
         struct task_note *notes;
@@ -251,11 +253,22 @@ bool site_may_reopen(const struct site *s, const struct run *run, const struct r
 /* A run by id, or the latest run of that workflow name. */
 struct run *site_run(const struct site *s, const char *id_or_name);
 
+/* A run in flight, other than `except` and not of that workflow (either may be NULL), whose plan has a task
+ * to come that builds on the resource; or NULL. Looks at runs that are loaded. */
+const struct run *site_user(const struct site *s, const char *key, const struct run *except,
+                            const char *workflow);
+
 /* The task's resource in the inventory, or NULL. */
 struct resource *run_resource(const struct site *site, const struct run *run, struct task *t);
 
 /* Could a rollback undo the task, as far as the run goes? It changed something, or may have. */
 bool run_undoable(const struct run *run, uint32_t task);
+
+/* Would the engine start the task, seeing it in a queue? */
+static inline bool startable(const struct run *run, const struct task *t)
+{
+        return !t->attempt && (run->unwinding ? t->undo : t->status == TASK_READY);
+}
 
 /* Has it an attempt, a result, or left something? Then a changed definition must leave it as it is. */
 bool task_has_started(const struct task *t);
@@ -275,6 +288,28 @@ static inline bool task_status_ended(enum task_status s)
 {
         return s == TASK_SUCCEEDED || s == TASK_UNCHANGED || s == TASK_FAILED ||
                s == TASK_SKIPPED || s == TASK_UNDONE || s == TASK_UNDO_FAILED;
+}
+
+/* Two tasks will end soon, `near` before `far`: brings what their ends look at. Waiting for memory costs more
+ * than all that is done with it. */
+static inline void run_fetch_ends(const struct run *run, uint32_t far, uint32_t near)
+{
+        const struct task *t = &run->tasks[near];
+        uint32_t from, n;
+
+        __builtin_prefetch(&run->tasks[far]);
+        __builtin_prefetch(&run->first_next[far]);
+        __builtin_prefetch(&run->operations[t->operation], 1);
+        from = run->first_next[near];
+        n = run->first_next[near + 1] - from;
+        for (uint32_t i = 0; i < n && i < 4; i++)
+                __builtin_prefetch(&run->unmet[run->next[from + i] & ~(UINT32_C(1) << 31)], 1);
+}
+
+/* How many dependencies of the task have not ended. */
+static inline uint32_t task_unmet(const struct run *run, const struct task *t)
+{
+        return run->unmet ? run->unmet[t - run->tasks] : t->n_deps;
 }
 
 static inline bool task_is_join(const struct task *t)

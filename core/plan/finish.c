@@ -142,9 +142,9 @@ static int task_uses(struct maker *m, const struct task *t, struct plan_task *ou
         for (uint32_t j = 0; !r && provider && j < provider->n_shared; j++) {
                 const struct shared *s = &provider->shared[j];
 
-                if (s->task == NONE && !maker_existing(m, s->key))
+                if (!shared_of_server(m, &m->servers[t->server], j) || (s->task == NONE && !s->there))
                         continue;
-                if (s->network && !provider->before_servers && !maker_existing(m, s->key))
+                if (s->network && !provider->before_servers && !s->there)
                         continue; /* made beside the servers: its outputs may come too late */
                 r = use_add(m, out, cap, s->key);
         }
@@ -213,7 +213,7 @@ static int finish_task(struct maker *m, uint32_t i, const uint32_t *lanes, uint3
                 .difference = t->difference, .reason = t->reason,
                 .operation = m->ops[t->op].number,
                 .lane = t->kind == KIND_JOIN ? UINT32_MAX : lanes[t->lane], .verb = t->verb,
-                .implied = t->implied, .irreversible = t->irreversible};
+                .impact = t->impact, .implied = t->implied, .irreversible = t->irreversible};
         r = task_names(m, t, out);
         r = r ? r : takes_of(m, t, out);
         r = r ? r : task_uses(m, t, out, cap_uses);

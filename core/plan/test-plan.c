@@ -383,8 +383,7 @@ Test(servers, the_site_sets_other_limits)
         cr_assert_eq(p->lanes[task_by_id(p, "t/resolv@a")->lane].batch_size, 16);
         stage_resource(s, "server.x", "old", "provider/cloud", "{}");
         s->plan = plan_free(s->plan);
-        cr_assert_eq(plan_destroy(&s->config, &s->plugins, &s->inventory, "SITE", "old", &s->problems,
-                                  &s->plan), 0);
+        cr_assert_eq(plan_destroy(stage_request(s), "old", &s->problems, &s->plan), 0);
         cr_assert_eq(s->plan->lanes[0].rate_limit, 3);
         cr_assert_eq(s->plan->lanes[0].batch_size, 0);
 }
@@ -795,8 +794,7 @@ Test(destroy, deletes_all_that_is_owned)
         builds_on(r, "server.a");
         r = stage_resource(s, "server.z", "other", "provider/cloud", "{}");
         builds_on(r, "security_group.default@cloud");
-        cr_assert_eq(plan_destroy(&s->config, &s->plugins, &s->inventory, "SITE", "shop",
-                                  &s->problems, &s->plan), 0);
+        cr_assert_eq(plan_destroy(stage_request(s), "shop", &s->problems, &s->plan), 0);
         cr_assert_not_null(s->plan);
         cr_assert_str_eq(stage_order(s), "destroy/a destroy/network.private@cloud");
         cr_assert(task_after(s->plan, "destroy/network.private@cloud", "destroy/a"));
@@ -804,8 +802,7 @@ Test(destroy, deletes_all_that_is_owned)
         cr_assert(noticed(s->plan, "security_group.default@cloud stays: server.z of workflow "
                                    "\"other\" stands on it"));
         s->plan = plan_free(s->plan);
-        cr_assert_eq(plan_destroy(&s->config, &s->plugins, &s->inventory, "SITE", "shp",
-                                  &s->problems, &s->plan), 0);
+        cr_assert_eq(plan_destroy(stage_request(s), "shp", &s->problems, &s->plan), 0);
         cr_assert_null(s->plan);
         HAS(s->problems.list[0].message, "workflow \"shp\" owns nothing (did you mean \"shop\"?)");
 }
@@ -1051,8 +1048,7 @@ Test(owned, check_looks_at_all_and_changes_nothing)
         builds_on(stage_resource(s, "server.a", "shop", "provider/cloud", "{'name':'a'}"),
                   "network.private@cloud");
         stage_resource(s, "server.z", "other", "provider/cloud", "{}");
-        cr_assert_eq(plan_check(&s->config, &s->plugins, &s->inventory, "SITE", "shop",
-                                &s->problems, &s->plan), 0);
+        cr_assert_eq(plan_check(stage_request(s), "shop", &s->problems, &s->plan), 0);
         cr_assert_not_null(s->plan);
         cr_assert_str_eq(stage_order(s), "check/a check/os@a");
         t = task_by_id(s->plan, "check/os@a");

@@ -30,6 +30,8 @@ struct plugin {
         char *version;
         char *path;      /* absolute path of the file, or NULL if it was not found */
         char *sha256;    /* of the file, hex, or NULL */
+        char *build_id;  /* that the linker wrote into it, hex, or NULL */
+        char *signer;    /* key of the keyring that signed it, or NULL */
         json_t *note;    /* the ELF note's object, or NULL */
         struct prvng_plugin descriptor; /* private copy; zero unless READY */
         json_t *dependencies;           /* descriptor.dependencies parsed, or NULL */

@@ -307,13 +307,20 @@ static void forget_reply(struct op_reply *r)
                 op_reply_deinit(r);
 }
 
-bool driver_collect(struct engine_process *p)
+static bool take_answers(struct engine_process *p)
 {
-        struct job *job = workers_collect(p->workers), *next;
+        struct job *job = workers_collect(p->workers), *next, *far = job;
         bool any = job != NULL;
 
+        for (unsigned i = 0; i < 8 && far; i++)
+                far = far->next;
         for (; job; job = next) {
                 next = job->next;
+                if (far) {
+                        if (!far->answered && !next->next->answered)
+                                engine_answers_soon(far->owner, next->next->owner);
+                        far = far->next;
+                }
                 if (job->answered) {
                         job->answered(p, job);
                 } else {
@@ -325,6 +332,23 @@ bool driver_collect(struct engine_process *p)
                 job->next = p->free_jobs;
                 p->free_jobs = job;
                 p->n_jobs--;
+        }
+        return any;
+}
+
+/* Answers that come one after another belong into one commit: who misses it waits for all of the next one. But
+ * not for long: those that are here wait meanwhile. */
+bool driver_collect(struct engine_process *p)
+{
+        int64_t until = 0;
+        bool any = false;
+
+        while (take_answers(p)) {
+                any = true;
+                if (!until)
+                        until = clock_tick_us() + p->commit_us / 2;
+                if (!workers_linger(p->workers, until))
+                        break;
         }
         return any;
 }

@@ -268,6 +268,7 @@ int engine_process_new(const struct context *c, const struct engine_process_hook
         if (hooks)
                 p->hooks = *hooks;
         p->epoll = p->wake = p->timer = -1;
+        p->timer_at = INT64_MAX;
         p->held_last = &p->held;
         p->posted_last = &p->posted;
         p->answers_last = &p->answers;
@@ -486,30 +487,42 @@ static bool may_go_on(struct engine_process *p, uint32_t idle_s)
         return !stop && !p->error;
 }
 
+/* Waking for nothing now and then is cheaper than setting the timer anew for every call's deadline. */
+static void set_timer(struct engine_process *p, int64_t at)
+{
+        struct itimerspec when = {0};
+
+        if (p->timer_at <= at)
+                return;
+        p->timer_at = at;
+        at = MAX(at, (int64_t)1);
+        when.it_value.tv_sec = at / 1000;
+        when.it_value.tv_nsec = at % 1000 * 1000000;
+        timerfd_settime(p->timer, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
 static void wait(struct engine_process *p, uint32_t idle_s)
 {
         int64_t at = p->draining ? p->drained_by_ms : engine_deadline(p->engine), now = clock_boot_ms();
-        struct itimerspec when = {0};
         struct epoll_event events[2];
         uint64_t sink;
+        int n;
 
         if (!workers_may_sleep(p->workers, SPIN_US))
                 return;
         at = driver_snapshot_is_made(p) ? now : MIN(at, api_search_deadline(p));
         if (idle_s && engine_is_idle(p->engine))
                 at = MIN(at, now + 1000);
-        if (at != INT64_MAX) {
-                at = MAX(at, (int64_t)1);
-                when.it_value.tv_sec = at / 1000;
-                when.it_value.tv_nsec = at % 1000 * 1000000;
-        }
-        timerfd_settime(p->timer, TFD_TIMER_ABSTIME, &when, NULL);
-        epoll_wait(p->epoll, events, 2, workers_backlog(p->workers) ? 1 : -1);
+        set_timer(p, at);
+        n = epoll_wait(p->epoll, events, 2, workers_backlog(p->workers) ? 1 : -1);
         workers_awake(p->workers);
-        if (read(p->wake, &sink, sizeof(sink)) < 0 && errno != EAGAIN)
-                process_fail(p, -errno, "eventfd");
-        if (read(p->timer, &sink, sizeof(sink)) < 0 && errno != EAGAIN)
-                process_fail(p, -errno, "timerfd");
+        for (int i = 0; i < n; i++) {
+                if (events[i].data.u32 == 1)
+                        p->timer_at = INT64_MAX;
+                if (read(events[i].data.u32 == 1 ? p->timer : p->wake, &sink, sizeof(sink)) < 0 &&
+                    errno != EAGAIN)
+                        process_fail(p, -errno, events[i].data.u32 == 1 ? "timerfd" : "eventfd");
+        }
 }
 
 int engine_process_run(struct engine_process *p, uint32_t idle_s, char **ret_message)

@@ -65,6 +65,7 @@ struct engine_process {
         uint8_t random[2048];          /* from the kernel, not used yet: the first n_random */
         size_t n_random;
         int epoll, wake, timer;
+        int64_t timer_at;              /* boot-time clock: what it is set to; INT64_MAX: it is not */
         int error;                     /* condition of the journal or -errno; ends the loop */
         char *message;
 

@@ -59,6 +59,9 @@ bool workers_withdraw(struct workers *w, struct job *job);
  * still. */
 struct job *workers_collect(struct workers *w);
 
+/* True if another answer comes very soon, and before that time (clock_tick_us()). [loop] */
+bool workers_linger(struct workers *w, int64_t until_us);
+
 /* The loop is about to sleep: false if there is something to collect (do not sleep then). Spins for
  * up to `spin_us` first if work is under way. */
 bool workers_may_sleep(struct workers *w, int64_t spin_us);

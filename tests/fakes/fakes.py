@@ -157,6 +157,10 @@ class UpCloud(Fake):
         """What really happened: {n, at, verb, kind, uuid, name, labels?}, in order."""
         return [e for e in self.state()["effects"] if verb in (None, e["verb"]) and kind in (None, e["kind"])]
 
+    def finish(self):
+        """What is under way is done now."""
+        self.ask("POST", "finish", {})
+
     def change_server(self, uuid, **attributes):
         """e.g. state="error"; next_state="started", ms=500; stubborn=True (ignores a soft stop)"""
         return self.ask("POST", f"server/{uuid}", attributes)

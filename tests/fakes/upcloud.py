@@ -119,6 +119,15 @@ class Cloud(Servers, Storages, Networks, Tokens):
 
     # State for tests
 
+    def finish(self):
+        """What is under way is done now."""
+        for server in self.servers.values():
+            if server["next"]:
+                server["next"] = (0, server["next"][1])
+            self.settle(server)
+        for storage in self.storages.values():
+            storage["ready"] = min(storage["ready"], self.clock.now())
+
     def dump(self):
         for server in self.servers.values():
             self.settle(server)
@@ -301,6 +310,7 @@ def make_server(a):
     server = web.Server(handle, faults=OWN_FAULTS, applies=api.applies, spoiled=api.spoiled, seed=a.seed,
                         through=("create-error",), control={
         "state": lambda method, words, query, body: cloud.dump(), "reset": reset, "server": change_server,
+        "finish": lambda method, words, query, body: cloud.finish() or {},
         "save": lambda method, words, query, body: cloud.save(body["file"]) or {}})
     server.settings.update({
         "state_ms": lambda v: setattr(cloud, "state_s", v / 1000),

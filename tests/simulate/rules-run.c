@@ -19,7 +19,7 @@ static bool has_something(const struct witness_task *t)
                t->status == W_UNDO_FAILED;
 }
 
-/* design.md §5: what a rollback to that checkpoint undoes. */
+/* design.md §5: what a rollback to that checkpoint undoes. Not marked: what it should have undone. */
 static uint32_t choose_undos(struct w_run *run, uint32_t to, bool preserve, bool mark)
 {
         uint32_t n = 0;
@@ -27,7 +27,7 @@ static uint32_t choose_undos(struct w_run *run, uint32_t to, bool preserve, bool
         for (uint32_t i = 0; i < run->n_tasks; i++) {
                 struct witness_task *t = run->tasks[i];
                 bool undo = has_something(t) && t->checkpoint >= to &&
-                            !(preserve && fully_succeeded(run, t->operation));
+                            !(preserve && fully_succeeded(run, t->operation)) && (mark || !t->kept);
 
                 n += undo;
                 if (mark)
@@ -107,8 +107,23 @@ void w_undo_starts(struct w_run *run, struct witness_task *t, const struct recor
         w_status(t, W_RUNNING);
 }
 
+/* Others use what servers share: it stays, and nothing was asked. */
+static void kept(struct witness_task *t, bool asked)
+{
+        if (asked || t->redo || t->verb != W_CREATE || startswith(t->key, "server.") ||
+            startswith(t->key, "taskserv."))
+                violated("undo-kept", "%s was to be undone and is kept", t->id);
+        t->kept = true;
+        w_status(t, W_DONE);
+}
+
 static void undone(struct witness_task *t, const struct record *r, bool asked)
 {
+        if (r->answer == PRVNG_CONFLICT) {
+                kept(t, asked);
+                return;
+        }
+        t->kept = false;
         if (asked)
                 t->request->fate = r->answer == PRVNG_UNCHANGED ? FATE_NOTHING : FATE_DONE;
         if (t->verb == W_CREATE)
@@ -331,5 +346,5 @@ bool witness_rolled_back(const char *op_id)
 {
         const struct w_request *q = w_request_find(op_id);
 
-        return q && q->task && q->role == W_TASK && q->task->run->rolled_back;
+        return q && q->task && q->role == W_TASK && q->task->run->rolled_back && !q->task->kept;
 }

@@ -54,6 +54,7 @@ struct witness_task {
         bool left;             /* it failed and left something */
         bool undo, redo;       /* to be undone; before it is done again */
         bool foreign;          /* its undo failed, since it is what somebody else made of it */
+        bool kept;             /* its undo was left out: others use it */
         bool caused;           /* by this run, although it found it the last time */
         uint32_t checkpoint;   /* how many there were when it ended */
         uint32_t n_calls;      /* under way */

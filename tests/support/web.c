@@ -149,7 +149,8 @@ static bool answer(struct connection *c, struct web_request *q)
         buf_printf(&w->log, "%s %s\n%s\n", q->method, q->target, q->headers);
         buf_append(&w->log, q->body, q->n_body);
         BUF_LIT(&w->log, "\n");
-        w->most_at_once = MAX(w->most_at_once, ++w->at_once);
+        w->at_once++;
+        w->most_at_once = MAX(w->most_at_once, w->at_once);
         pthread_cond_broadcast(&w->changed);
         pthread_mutex_unlock(&w->lock);
         q->connection = c->number;

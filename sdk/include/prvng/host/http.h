@@ -11,7 +11,7 @@
  * lowers the rate by itself.
  *
  * Where tests record or replay exchanges, this interface does it and plugins do not notice: see
- * prvng-plugin(7), "Recorded exchanges".
+ * docs/http-service.md of the sources.
  */
 #ifndef PRVNG_HOST_HTTP_H
 #define PRVNG_HOST_HTTP_H
