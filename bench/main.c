@@ -66,6 +66,8 @@ static const struct {
         {bench_cost_ratio,
          {"engine.cost_us_per_task_1k", "engine.cost_us_per_task_1m",
           "engine.cost_ratio_1m_over_1k"}},
+        {bench_command, {"engine.command_ms"}},
+        {bench_command_during_snapshot, {"engine.command_p99_ms_during_snapshot"}},
         {bench_restart, {"engine.restart_100k.ms"}},
         {bench_resume_1m, {"engine.resume_1m_tasks.ms", "engine.resume_1m_tasks_snapshot.ms"}},
 };

@@ -22,6 +22,8 @@ const struct command commands[] = {
                  {"validate", 0, NULL, "check definition and plan, and stop there"},
                  {"dry-run", 'n', NULL, "show the plan, and stop there"},
                  {"only", 0, "OP,...", "only these operations and what they need"},
+                 {"replace", 0, "SERVER,...", "make these anew where a change cannot be made on what runs"},
+                 {"prune", 0, NULL, "delete what the definition no longer names"},
                  {"workflow", 0, "NAME", "which one, if the file holds several"},
                  {"env", 'e', "NAME", "environment handed to the definition"},
                  {"define", 'D', "K=V", "an argument of the definition; may be repeated"}),

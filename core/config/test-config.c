@@ -315,3 +315,27 @@ Test(config, paths_of_the_environment)
         cr_assert_eq(l.config->libexec[0], '/', "the built-in one");
         end(&l);
 }
+
+Test(config, files_of_authorities_and_exchanges)
+{
+        struct loading l = {0};
+
+        test_site_new(&l.site, NULL, 0, "sources: { ca_file = \"/etc/ca.pem\"; };\n"
+                                        "http: { record = \"~/exchanges.jsonl\"; };\n");
+        setenv("HOME", "/home/me", 1);
+        load(&l);
+        cr_assert_str_eq(json_get_string(l.config->sources, "ca_file", ""), "/etc/ca.pem");
+        cr_assert_str_eq(json_get_string(l.config->http, "record", ""), "/home/me/exchanges.jsonl");
+        cr_assert_null(json_object_get(l.config->http, "replay"));
+        test_site_write(&l.site, "prvng.conf", "sources: { ca_file = \"ca.pem\"; };\n"
+                                               "http: { record = 1; reply = \"/x\"; };\n");
+        load(&l);
+        says(&l, "\"ca.pem\" is not absolute");
+        says(&l, "prvng.conf:2");
+        says(&l, "a string is expected");
+        says(&l, "did you mean \"replay\"");
+        test_site_write(&l.site, "prvng.conf", "http = 1;\n");
+        load(&l);
+        says(&l, "a group { ... } is expected");
+        end(&l);
+}

@@ -479,7 +479,7 @@ static void deliver(struct flight *f, enum phase asked, struct op_reply *reply)
 
 void engine_answers_soon(const struct flight *far, const struct flight *near)
 {
-        if (far->run == near->run && near->run->planned && !near->abandoned && !far->abandoned)
+        if (!near->abandoned && !far->abandoned && far->run == near->run && near->run->planned)
                 run_fetch_ends(near->run, far->task, near->task);
 }
 

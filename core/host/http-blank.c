@@ -148,6 +148,19 @@ json_t *http_blank_target(const struct http_blank *b, const char *target)
         return string_of(&to);
 }
 
+/* Takes the value over. Names are looked through too: somebody may have a map whose keys are secrets. */
+static int set(const struct http_blank *b, json_t *o, const char *name, json_t *value)
+{
+        _cleanup_(cleanup_buf) struct buf key = BUF_NULL;
+
+        blank(b, &key, name, strlen(name));
+        if (key.error)
+                return json_decref(value), -1;
+        if (json_object_get(o, buf_str(&key))) /* two secrets are one now */
+                BUF_LIT(&key, "'");
+        return json_object_set_new(o, buf_str(&key), value);
+}
+
 json_t *http_blank_headers(const struct http_blank *b, const char *lines)
 {
         _cleanup_(cleanup_json_decref) json_t *o = json_object();
@@ -171,8 +184,13 @@ json_t *http_blank_headers(const struct http_blank *b, const char *lines)
                                 : http_blank_text(b, colon, (size_t)MAX(end - colon, (ssize_t)0));
                 if (!value) /* not UTF-8 */
                         value = json_string("?");
-                if (json_object_set_new(o, name, value) < 0)
+                if (json_object_get(o, name)) { /* once more: one line of both, as HTTP allows */
+                        json_object_set_new(o, name, json_sprintf("%s, %s", json_get_string(o, name, ""),
+                                                                  json_string_value(value)));
+                        json_decref(value);
+                } else if (set(b, o, name, value) < 0 && set(b, o, "?", json_string("?")) < 0) {
                         return NULL;
+                }
         }
         return steal(&o);
 }
@@ -190,7 +208,7 @@ static json_t *blank_json(const struct http_blank *b, const json_t *v, bool hide
                 json_object_foreach ((json_t *)(uintptr_t)v, key, member) {
                         bool name = is_secret_name(key, strlen(key));
 
-                        if (json_object_set_new(to, key, blank_json(b, member, hide || name)) < 0)
+                        if (set(b, to, key, blank_json(b, member, hide || name)) < 0)
                                 return NULL;
                 }
                 return steal(&to);
@@ -243,8 +261,9 @@ static json_t *blank_form(const struct http_blank *b, const char *body, size_t n
                 last = last ? last + 1 : buf_str(&name);
                 v = is_secret_name(last, strlen(last)) ? json_string(HTTP_BLANK)
                                                        : http_blank_text(b, buf_str(&value), value.n);
-                if (json_object_get(o, buf_str(&name)) ||
-                    json_object_set_new(o, buf_str(&name), v) < 0)
+                if (json_object_get(o, buf_str(&name)))
+                        return json_decref(v), NULL;
+                if (set(b, o, buf_str(&name), v) < 0)
                         return NULL;
         }
         return steal(&o);

@@ -2,6 +2,8 @@
 /* One request as libcurl wants it. All on the loop's thread. */
 #include "host/http.h"
 
+#include <sys/socket.h>
+
 enum { CONNECT_MS = 15000, IDLE_S = 50, BUFFER = 16384 };
 
 static size_t on_header(char *data, size_t size, size_t n, void *userdata)
@@ -27,6 +29,11 @@ static size_t on_body(char *data, size_t size, size_t n, void *userdata)
         }
         buf_append(&x->reply.body, data, n);
         return x->reply.body.error ? CURL_WRITEFUNC_ERROR : n;
+}
+
+static curl_socket_t on_socket(void *userdata, curlsocktype purpose, struct curl_sockaddr *a)
+{
+        return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
 }
 
 /*
@@ -112,10 +119,10 @@ static CURLcode set_route(struct http_exchange *x, CURL *c)
         const char *proxy = "", *none = json_get_string(sources, "no_proxy", ""),
                    *ca = json_get_string(sources, "ca_file", NULL);
         CURLcode k = CURLE_OK;
+        bool tls = strncasecmp(s->base, "https:", 6) == 0;
 
         if (!s->direct)
-                proxy = json_get_string(sources, startswith(s->base, "https:") ? "https_proxy"
-                                                                               : "http_proxy", "");
+                proxy = json_get_string(sources, tls ? "https_proxy" : "http_proxy", "");
         if (s->resolve) {
                 x->resolve = curl_slist_append(NULL, s->resolve);
                 if (!x->resolve)
@@ -133,8 +140,11 @@ static CURLcode set_route(struct http_exchange *x, CURL *c)
         k = k ?: curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
         k = k ?: curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
         k = k ?: curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L);
-        k = k ?: curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-        k = k ?: curl_easy_setopt(c, CURLOPT_PIPEWAIT, 1L);
+        /* Over TLS the handshake tells whether a connection can be shared, which is worth waiting for;
+         * without, only the first reply would, and one slow request would hold up all others. */
+        k = k ?: curl_easy_setopt(c, CURLOPT_HTTP_VERSION, tls ? (long)CURL_HTTP_VERSION_2TLS
+                                                               : (long)CURL_HTTP_VERSION_1_1);
+        k = k ?: curl_easy_setopt(c, CURLOPT_PIPEWAIT, (long)tls);
         return k ?: set_authorities(c, ca);
 }
 
@@ -146,6 +156,7 @@ static CURLcode set_callbacks(struct http_exchange *x, CURL *c)
         k = k ?: curl_easy_setopt(c, CURLOPT_HEADERDATA, x);
         k = k ?: curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
         k = k ?: curl_easy_setopt(c, CURLOPT_WRITEDATA, x);
+        k = k ?: curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, on_socket);
         k = k ?: curl_easy_setopt(c, CURLOPT_PREREQFUNCTION, on_start);
         k = k ?: curl_easy_setopt(c, CURLOPT_PREREQDATA, x);
         k = k ?: curl_easy_setopt(c, CURLOPT_ERRORBUFFER, x->error);

@@ -21,7 +21,8 @@ int http_secret_init(struct http_secret *s, const void *data, size_t n)
         /* Best effort: a user's limit on locked memory is no reason not to work. */
         mlock(p, mapped);
         madvise(p, mapped, MADV_DONTDUMP);
-        memcpy(p, data, n);
+        if (data)
+                memcpy(p, data, n);
         *s = (struct http_secret){p, n, mapped};
         return 0;
 }

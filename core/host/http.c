@@ -101,7 +101,8 @@ static bool is_trace_parent(const char *text)
 
 /* A signature covers all headers of this list; an empty one, which tells libcurl not to send its own, it
  * would cover too, and the server would not see it. So none of those for sigv4. User-Agent is left to
- * set_auth() there: proxies change it, so that checkers of AWS leave it out of what they compute. */
+ * set_auth() there: proxies change it, so that checkers of AWS leave it out of what
+ * they compute; and traceparent, for which the same holds, is not sent. */
 static bool make_headers(struct sending *s)
 {
         struct http_exchange *x = &s->exchange;
@@ -123,7 +124,7 @@ static bool make_headers(struct sending *s)
                 buf_printf(&line, "User-Agent: prvng/%s (%s)", PRVNG_VERSION, s->session->plugin);
                 good = !line.error && add_header(x, line.data);
         }
-        if (good && is_trace_parent(s->call->trace_parent)) {
+        if (good && !signs && is_trace_parent(s->call->trace_parent)) {
                 buf_clear(&line);
                 buf_printf(&line, "traceparent: %s", s->call->trace_parent);
                 good = !line.error && add_header(x, line.data);
@@ -145,8 +146,9 @@ static bool add_session_token(struct sending *s)
 
         if (s->session->auth != HTTP_AUTH_SIGV4 || !token->data)
                 return true;
-        if (http_secret_init(&line, name, sizeof(name) - 1 + token->n) < 0)
+        if (http_secret_init(&line, NULL, sizeof(name) - 1 + token->n) < 0)
                 return false;
+        memcpy(line.data, name, sizeof(name) - 1);
         memcpy(line.data + sizeof(name) - 1, token->data, token->n);
         good = add_header(&s->exchange, line.data);
         http_secret_deinit(&line);
@@ -197,6 +199,16 @@ static int32_t cancelled(struct sending *s, uint32_t effect)
                             s->request.method, s->session->base);
 }
 
+/* The errno behind it; where libcurl did not just ask the system, what it keeps is an old one. */
+static int32_t errno_of(const struct http_exchange *x)
+{
+        if (x->code == CURLE_OPERATION_TIMEDOUT)
+                return ETIMEDOUT;
+        return x->code == CURLE_COULDNT_CONNECT || x->code == CURLE_SEND_ERROR ||
+                               x->code == CURLE_RECV_ERROR
+                       ? (int32_t)x->os_error : 0;
+}
+
 /* Why there is no whole reply. */
 static int32_t explain(struct sending *s)
 {
@@ -220,7 +232,7 @@ static int32_t explain(struct sending *s)
                 what = "the connection ended before the reply";
         else if (x->code == CURLE_ABORTED_BY_CALLBACK)
                 what = "the engine stops";
-        return op_call_fail(s->call, PRVNG_TRANSIENT, effect, (int32_t)x->os_error, "%s %s%.*s: %s%s",
+        return op_call_fail(s->call, PRVNG_TRANSIENT, effect, errno_of(x), "%s %s%.*s: %s%s",
                             s->request.method, s->session->base, n, path, what,
                             x->code == CURLE_PEER_FAILED_VERIFICATION
                                     ? "; a private certificate authority is named by sources.ca_file "

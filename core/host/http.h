@@ -31,6 +31,7 @@ struct http_secret {
         size_t mapped;
 };
 
+/* `data` NULL: n bytes to be written by the caller. */
 int http_secret_init(struct http_secret *s, const void *data, size_t n);
 void http_secret_deinit(struct http_secret *s);
 

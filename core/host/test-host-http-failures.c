@@ -116,6 +116,7 @@ Test(host_http_failures, time_is_over)
         f.call.pub.deadline_ms = clock_boot_ms() + 150;
         cr_assert_eq(ask(&f, "POST", "/silent", "{}"), PRVNG_TRANSIENT);
         ENDS(&f, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN);
+        cr_assert_eq(f.reply.status, ETIMEDOUT);
         cr_assert_eq(ask(&f, "POST", "/late", "{}"), PRVNG_TRANSIENT);
         ENDS(&f, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE);
         f.call.pub.deadline_ms = INT64_MAX;
@@ -241,6 +242,23 @@ Test(host_http_failures, turns_come_in_order_and_may_be_given_up)
         cr_assert(at_c && at_e && at_c < at_e, "%s", log);
         cr_assert_null(strstr(log, "/b\n"));
         cr_assert_null(strstr(log, "/never"));
+        end(&f);
+}
+
+Test(host_http_failures, one_that_hangs_holds_up_nobody)
+{
+        struct fixture f;
+        struct asked a;
+
+        setup(&f, fail, NULL, NULL);
+        open_session(&f, ",\"concurrency\":2");
+        begin(&a, &f, "/silent");
+        web_wait(f.web, 1);
+        cr_assert_eq(ask(&f, "POST", "/other", "{}"), PRVNG_DONE, "%s", f.reply.message);
+        cr_assert_eq(web_connections(f.web), 2);
+        cancel(&a.call);
+        finish(&a);
+        cr_assert_eq(a.answer, PRVNG_CANCELLED);
         end(&f);
 }
 

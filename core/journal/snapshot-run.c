@@ -106,9 +106,10 @@ static void pack_attempt(struct buf *b, const struct attempt *a)
         pack_span(b, span_n(a->request, a->n_request));
 }
 
-static void pack_tasks(struct buf *b, const struct run *run)
+/* These, that is, what happened to them. */
+static void pack_tasks(struct buf *b, const struct run *run, uint32_t from, uint32_t to)
 {
-        for (uint32_t i = 0; i < run->n_tasks; i++) {
+        for (uint32_t i = from; i < to; i++) {
                 const struct task *t = &run->tasks[i];
 
                 pack_task(b, t, run->unmet[i]);
@@ -165,29 +166,27 @@ static void pack_resource(struct buf *b, const struct run *run, const struct tas
 
 enum { INVENTORY_END, INVENTORY_GONE, INVENTORY_THERE };
 
-/* What the run did to the inventory: first what went, then what is there. */
-static void pack_inventory(struct buf *b, const struct site *site, struct run *run)
+/* What these tasks did to the inventory: what went, or what is there. */
+static void pack_inventory(struct buf *b, const struct site *site, struct run *run, unsigned pass,
+                           uint32_t from, uint32_t to)
 {
-        for (unsigned pass = INVENTORY_GONE; pass <= INVENTORY_THERE; pass++) {
-                for (uint32_t i = 0; i < run->n_tasks; i++) {
-                        struct task *t = &run->tasks[i];
-                        const struct resource *r;
+        for (uint32_t i = from; i < to; i++) {
+                struct task *t = &run->tasks[i];
+                const struct resource *r;
 
-                        if (!t->n_key || task_is_join(t) || t->verb == VERB_CHECK)
-                                continue;
-                        r = run_resource(site, run, t);
-                        if (pass == INVENTORY_GONE
-                                    ? !was_gone(t, r)
-                                    : !r || !r->workflow || (!streq(r->run, run->id_text) &&
-                                                             !task_status_good(t->status)))
-                                continue;
-                        pack_u64(b, pass);
-                        pack_u64(b, i);
-                        if (pass == INVENTORY_THERE)
-                                pack_resource(b, run, t, r);
-                }
+                if (!t->n_key || task_is_join(t) || t->verb == VERB_CHECK)
+                        continue;
+                r = run_resource(site, run, t);
+                if (pass == INVENTORY_GONE
+                            ? !was_gone(t, r)
+                            : !r || !r->workflow || (!streq(r->run, run->id_text) &&
+                                                     !task_status_good(t->status)))
+                        continue;
+                pack_u64(b, pass);
+                pack_u64(b, i);
+                if (pass == INVENTORY_THERE)
+                        pack_resource(b, run, t, r);
         }
-        pack_u64(b, INVENTORY_END);
 }
 
 static void pack_head(struct buf *b, const struct run *run)
@@ -217,17 +216,47 @@ static void pack_head(struct buf *b, const struct run *run)
         }
 }
 
-void pack_run(struct buf *b, struct site *site, struct run *run)
+enum { RUN_HEAD, RUN_TASKS, RUN_QUEUES, RUN_GONE, RUN_THERE, RUN_DONE };
+
+/* Head, tasks, queues, and of the inventory first what went, then what is there. */
+bool pack_run(struct buf *b, struct site *site, struct run *run, struct packing *p, uint32_t n)
 {
-        pack_head(b, run);
-        for (uint32_t i = 0; i < run->n_operations; i++) {
-                pack_u64(b, run->operations[i].n_ended);
-                pack_u64(b, run->operations[i].n_failed);
-                pack_u64(b, run->operations[i].n_good);
+        uint32_t from = (uint32_t)p->at, to = from + MIN(n, run->n_tasks - from);
+
+        switch (p->phase) {
+        case RUN_HEAD:
+                pack_head(b, run);
+                for (uint32_t i = 0; i < run->n_operations; i++) {
+                        pack_u64(b, run->operations[i].n_ended);
+                        pack_u64(b, run->operations[i].n_failed);
+                        pack_u64(b, run->operations[i].n_good);
+                }
+                to = run->n_tasks;
+                break;
+        case RUN_TASKS:
+                pack_tasks(b, run, from, to);
+                break;
+        case RUN_QUEUES:
+                pack_queues(b, run);
+                to = run->n_tasks;
+                break;
+        case RUN_GONE:
+                pack_inventory(b, site, run, INVENTORY_GONE, from, to);
+                break;
+        case RUN_THERE:
+                pack_inventory(b, site, run, INVENTORY_THERE, from, to);
+                if (to == run->n_tasks)
+                        pack_u64(b, INVENTORY_END);
+                break;
+        default:
+                return true;
         }
-        pack_tasks(b, run);
-        pack_queues(b, run);
-        pack_inventory(b, site, run);
+        p->at = to;
+        if (to == run->n_tasks) {
+                p->phase++;
+                p->at = 0;
+        }
+        return p->phase == RUN_DONE;
 }
 
 /* Reading */

@@ -36,7 +36,7 @@ static int compose(struct maker *m, struct task *t)
         const char *op = t->op == m->n_ops ? "(implied)" : m->ops[t->op].def->id;
 
         if (t->kind == KIND_SERVER) {
-                t->id = maker_concat(m->text, op, "/", m->servers[t->server].name, "");
+                t->id = maker_concat(m->text, op, "/", m->servers[t->server].name, t->old ? "~old" : "");
                 t->resource = maker_concat(m->text, "server.", m->servers[t->server].name, "", "");
         } else if (t->kind == KIND_TASKSERV) {
                 const char *key = taskserv_key(m, m->taskservs[t->taskserv].name,
@@ -81,7 +81,8 @@ int task_add(struct maker *m, const struct task *task, uint32_t *ret_task)
                 e = strmap_add(&m->resources, t.resource, strlen(t.resource));
                 if (!e)
                         return error_origin(-ENOMEM);
-                if (e->value.number && m->tasks[e->value.number - 1].op == t.op) {
+                if (e->value.number && m->tasks[e->value.number - 1].op == t.op &&
+                    !m->tasks[e->value.number - 1].old) {
                         *ret_task = (uint32_t)e->value.number - 1;
                         if (op->def && op->def->target != TARGET_CLUSTER &&
                             m->tasks[*ret_task].item != t.item && maker_room(m, RULE_TWICE))
@@ -240,6 +241,7 @@ static int expand_servers(struct maker *m, uint32_t i)
 
         for (uint32_t j = 0; j < def->items.n; j++) {
                 uint32_t server, provider, task;
+                struct task t;
                 bool in = false;
                 int r = server_get(m, def->items.list[j], &server);
 
@@ -249,9 +251,13 @@ static int expand_servers(struct maker *m, uint32_t i)
                 if (!in)
                         continue;
                 lane_named(m, m->providers[provider].lane, def->node, "items", j, NULL);
-                r = task_add(m, &(struct task){.op = i, .lane = m->providers[provider].lane,
-                                               .item = j, .server = server, .taskserv = NONE,
-                                               .verb = op_verb(def), .kind = KIND_SERVER}, &task);
+                t = (struct task){.op = i, .lane = m->providers[provider].lane, .item = j,
+                                  .server = server, .taskserv = NONE, .verb = op_verb(def),
+                                  .kind = KIND_SERVER};
+                r = replace_server(m, &t);
+                if (!r && m->servers[server].replaced)
+                        t.verb = PLAN_CREATE;
+                r = r ? r : task_add(m, &t, &task);
                 if (r)
                         return error_fold(r);
         }

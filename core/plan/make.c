@@ -274,6 +274,8 @@ static int make(struct maker *m)
         r = r ? r : requires_tasks(m);
         r = r ? r : requires_resources(m);
         r = r ? r : expand_shared(m);
+        r = r ? r : prune_apply(m);
+        r = r ? r : replace_check(m);
         r = r ? r : expand_blocked(m);
         r = r ? r : order_edges(m);
         r = r ? r : order_tasks(m);

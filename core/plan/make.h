@@ -6,6 +6,8 @@
  *      tables.c      plugins and their lanes, providers, servers, taskservs
  *      expand.c      operations x items x servers -> tasks, lanes
  *      shared.c      networks and security groups
+ *      replace.c     servers that are made anew
+ *      prune.c       what is no longer defined
  *      requires.c    what taskservs require, conflict with, and need of a server
  *      depend.c      dependencies between resources, and their conditions
  *      order.c       edges, joins, topological order, circles of tasks
@@ -91,6 +93,7 @@ struct server {
         bool measured;
         bool member;                      /* one of "all servers of the workflow" */
         const char *key;                  /* "server.NAME", once a task uses it */
+        bool asked, replaced;             /* by --replace; and it is: a task deletes the old one */
         uint32_t *extra, n_extra;         /* what it has of its provider's shared beside the common ones */
 };
 
@@ -113,7 +116,9 @@ struct task {
         uint32_t next_in_op, next_same; /* next_same: an earlier task of the same resource */
         uint32_t last_wait; /* in maker.waits, from 1; 0: none */
         uint8_t verb, kind;
+        uint8_t impact;
         bool implied;
+        bool old;          /* deletes a server that the next task of it makes anew */
         bool repeated;     /* another task has the same resource */
         bool irreversible;
 };
@@ -131,7 +136,7 @@ struct condition {
 enum rule {
         RULE_OWNER, RULE_CLAIM, RULE_ABSENT, RULE_SMALL, RULE_CONFLICT, RULE_TWICE, RULE_SERVER,
         RULE_CYCLE, RULE_DEPENDENCY, RULE_VERB, RULE_MOVED, RULE_CLUSTER, RULE_MANY,
-        RULE_CONDITION, RULE_SHARED, N_RULES
+        RULE_CONDITION, RULE_SHARED, RULE_REPLACE, N_RULES
 };
 
 struct maker {
@@ -229,7 +234,20 @@ int shared_declared(struct maker *m, struct provider *p, const json_t *dependenc
 int expand_shared(struct maker *m); /* the implied operation */
 bool shared_of_server(const struct maker *m, const struct server *s, uint32_t index); /* has it that? */
 
+int shared_of_key(struct maker *m, const struct resource *r, uint32_t *ret_provider, uint32_t *ret_index);
+
+/* replace.c */
+int replace_annotate(struct maker *m, struct task *t); /* "how" of its difference, and its impact */
+int replace_refuse(struct maker *m, const struct task *t, uint32_t node); /* nobody said --replace */
+int replace_server(struct maker *m, const struct task *create); /* before the task is added */
+int replace_check(struct maker *m); /* were all of --replace there? */
+
+/* prune.c */
+extern const struct operation_def prune_operation;
+int prune_apply(struct maker *m);
+
 /* tables.c */
+int provider_get(struct maker *m, const char *name, uint32_t *ret_provider);
 char *maker_concat(struct arena *a, const char *p, const char *q, const char *r, const char *s);
 void lane_named(struct maker *m, uint32_t lane, uint32_t node, const char *member, uint32_t index,
                 const char *why);

@@ -149,6 +149,21 @@ bool shared_of_server(const struct maker *m, const struct server *s, uint32_t in
         return shared->common;
 }
 
+int shared_of_key(struct maker *m, const struct resource *r, uint32_t *ret_provider, uint32_t *ret_index)
+{
+        struct key k = key_parse(r->key);
+        const char *kind = arena_copy(&m->scratch, k.kind, k.n_kind);
+        const char *name = arena_copy(&m->scratch, k.name, k.n_name);
+        const char *plugin = startswith(r->plugin, "provider/") ?: k.place;
+        int q;
+
+        if (!kind || !name)
+                return error_origin(-ENOMEM);
+        q = provider_get(m, plugin, ret_provider);
+        return error_fold(q ? q : shared_get(m, &m->providers[*ret_provider], kind, name,
+                                             "no longer defined", ret_index));
+}
+
 /* --- what servers name --- */
 
 /* Whether the plugin knows the kind, as far as it says what it knows. */

@@ -238,6 +238,7 @@ static void json_task(struct names *x, struct buf *b, uint32_t i)
         json_text(b, ",\"reason\":", t->reason);
         json_depends(x, b, i);
         json_text(b, ",\"plugin\":", p->lanes[t->lane].plugin);
+        json_text(b, ",\"impact\":", plan_impact_name(t->impact));
         BUF_LIT(b, ",\"difference\":");
         buf_puts(b, t->difference ? t->difference : "null");
         BUF_LIT(b, ",\"waits\":");
@@ -288,6 +289,9 @@ static int json_lanes(const struct plan *p, struct buf *b)
         BUF_LIT(b, "],\"notices\":[");
         for (uint32_t i = 0; i < p->n_notices; i++)
                 json_text(b, i ? "," : "", p->notices[i]);
+        BUF_LIT(b, "],\"undefined\":[");
+        for (uint32_t i = 0; i < p->n_undefined; i++)
+                json_text(b, i ? "," : "", p->undefined[i]);
         BUF_LIT(b, "],\"forecast\":{\"calls\":[");
         for (uint32_t i = 0; i < p->n_lanes; i++)
                 buf_printf(b, "%s{\"plugin\":\"%s\",\"calls\":%llu,\"seconds\":%.1f}",

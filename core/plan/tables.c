@@ -66,7 +66,7 @@ void lane_named(struct maker *m, uint32_t lane, uint32_t node, const char *membe
         l->why = why;
 }
 
-static int provider_get(struct maker *m, const char *name, uint32_t *ret_provider)
+int provider_get(struct maker *m, const char *name, uint32_t *ret_provider)
 {
         struct strmap_entry *e = strmap_add(&m->provider_names, name, strlen(name));
         const json_t *deps = NULL;

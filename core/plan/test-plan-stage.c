@@ -157,7 +157,8 @@ static void make(struct stage *s, const char *text)
 {
         struct plan_request request = {.config = &s->config, .plugins = &s->plugins,
                                        .inventory = &s->inventory, .site = "SITE",
-                                       .only = s->only};
+                                       .only = s->only, .replace = s->replace,
+                                       .prune = s->prune};
 
         problems_deinit(&s->problems);
         s->plan = plan_free(s->plan);

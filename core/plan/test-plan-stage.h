@@ -14,7 +14,8 @@ struct stage {
         struct resource resources[64];
         size_t n_resources;
         struct problems problems;
-        const char *const *only;
+        const char *const *only, *const *replace;
+        bool prune;
         struct document *document;
         struct definition *definition;
         struct plan *plan;

@@ -42,6 +42,8 @@ static void difference_put(struct buf *b, const char *difference)
                 value_put(b, json_object_get(v, "from"));
                 BUF_LIT(b, " -> ");
                 value_put(b, json_object_get(v, "to"));
+                if (json_object_get(v, "how"))
+                        buf_printf(b, "  (%s)", json_get_string(v, "how", ""));
                 buf_putc(b, '\n');
         }
 }
@@ -78,6 +80,8 @@ static void task_put(const struct show *s, struct buf *b, uint32_t i)
                    t->resource, s->lane_width, p->lanes[t->lane].plugin);
         if (t->implied)
                 buf_printf(b, "  implied: %s", t->reason ? t->reason : "");
+        if (t->verb == PLAN_UPDATE && t->impact == PLAN_RESTART)
+                BUF_LIT(b, "  needs a restart");
         if (t->irreversible)
                 BUF_LIT(b, "  cannot be undone");
         else if (t->takes)
@@ -101,6 +105,8 @@ static void operation_put(const struct show *s, struct buf *b, uint32_t i)
         buf_printf(b, "\n%s", o->id);
         if (o->implied)
                 BUF_LIT(b, "  what providers need before servers");
+        else if (streq(o->id, "(prune)"))
+                BUF_LIT(b, "  what is no longer defined");
         else if (!streq(s->plan->type, "destroy"))
                 buf_printf(b, "  %s %s", types[o->type], targets[o->target]);
         for (uint32_t j = s->pairs_first[i]; j < s->pairs_first[i + 1]; j++)

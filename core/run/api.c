@@ -180,6 +180,12 @@ static void post(struct engine_process *p, struct request *q)
                 api_problems(q, 404, "there is no such page", NULL);
 }
 
+/* A search lets calls leave after a commit, and their answers come when nothing may change. */
+bool api_changes(const struct request *q)
+{
+        return streq(q->method, "POST") || streq(q->path, "/resources/orphans");
+}
+
 void api_handle(struct engine_process *p, struct request *q)
 {
         _cleanup_(cleanup_free) char *message = NULL;

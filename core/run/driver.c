@@ -406,6 +406,7 @@ static void close_ended(struct engine_process *p)
         for (uint32_t i = p->n_streams; i-- > 0;) {
                 if (!p->streams[i].ended)
                         continue;
+                driver_snapshot_forget(p, p->streams[i].stream);
                 stream_close(p->streams[i].stream);
                 run_log_close(p->streams[i].log);
                 run_unload(p->streams[i].run);

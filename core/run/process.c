@@ -311,6 +311,7 @@ struct engine_process *engine_process_free(struct engine_process *p)
                 process_request_free(q);
         }
         api_search_free(p);
+        driver_snapshot_stop(p);
         engine_free(p->engine);
         driver_drop_jobs(p);
         close_streams(p);
@@ -394,18 +395,29 @@ void engine_process_busy(struct engine_process *p, int delta)
 
 /* The loop */
 
-static bool handle_posted(struct engine_process *p)
+static struct request *take_posted(struct engine_process *p)
 {
-        struct request *q, *next;
+        struct request *q;
 
         pthread_mutex_lock(&p->lock);
         q = p->posted;
         p->posted = NULL;
         p->posted_last = &p->posted;
         pthread_mutex_unlock(&p->lock);
-        if (!q)
-                return false;
-        for (; q; q = next) {
+        return q;
+}
+
+static bool only_look(const struct request *q)
+{
+        for (; q; q = q->next)
+                if (api_changes(q))
+                        return false;
+        return true;
+}
+
+static void handle(struct engine_process *p, struct request *q)
+{
+        for (struct request *next; q; q = next) {
                 next = q->next;
                 q->next = NULL;
                 api_handle(p, q);
@@ -414,7 +426,6 @@ static bool handle_posted(struct engine_process *p)
                 *p->answers_last = q;
                 p->answers_last = &q->next;
         }
-        return true;
 }
 
 static void send_answers(struct engine_process *p)
@@ -433,12 +444,20 @@ static void send_answers(struct engine_process *p)
 
 static bool round_of_work(struct engine_process *p)
 {
-        bool any;
+        struct request *posted = take_posted(p);
+        bool any = posted != NULL;
 
+        if (driver_snapshot_is_made(p) && only_look(posted)) { /* all else waits */
+                handle(p, posted);
+                send_answers(p);
+                driver_snapshot(p);
+                return false; /* there is always time to see what came */
+        }
+        driver_snapshot_disturb(p);
         if (!p->draining) /* else no timer is due: a due one asks again */
                 engine_time(p->engine, clock_boot_ms(), clock_wall_ms());
-        any = driver_collect(p);
-        any |= handle_posted(p);
+        any |= driver_collect(p);
+        handle(p, posted);
         api_search_time(p);
         if (!p->draining)
                 engine_schedule(p->engine);
@@ -446,8 +465,7 @@ static bool round_of_work(struct engine_process *p)
                 process_fail(p, p->engine->error, NULL);
         if (driver_commit(p) == 0)
                 send_answers(p);
-        driver_snapshot(p);
-        return any;
+        return (driver_snapshot(p) && !driver_snapshot_is_made(p)) || any;
 }
 
 /* False when the loop should end. */
@@ -492,7 +510,7 @@ static void wait(struct engine_process *p, uint32_t idle_s)
 
         if (!workers_may_sleep(p->workers, SPIN_US))
                 return;
-        at = MIN(at, api_search_deadline(p));
+        at = driver_snapshot_is_made(p) ? now : MIN(at, api_search_deadline(p));
         if (idle_s && engine_is_idle(p->engine))
                 at = MIN(at, now + 1000);
         set_timer(p, at);

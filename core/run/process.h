@@ -51,6 +51,7 @@ struct engine_process {
         struct stream *site_stream;
         struct pace site_pace;
         bool snapshot_failed;          /* and it was said */
+        struct snapshot_writing *snapshot; /* under way, or NULL */
         struct run_stream *streams;
         uint32_t n_streams, cap_streams;
         struct engine *engine;
@@ -99,8 +100,18 @@ struct job *driver_ask(struct engine_process *p, const struct engine_call *c,
 void process_fail(struct engine_process *p, int condition, const char *message);
 
 /* snapshots.c. Both after a commit. */
-extern uint64_t snapshot_worth; /* bytes of journal; less is read in a moment. Tests make it small */
-void driver_snapshot(struct engine_process *p); /* one, if one is due */
+extern struct snapshot_tuning { /* tests and benchmarks change it */
+        uint64_t worth;   /* bytes of journal; less is read in a moment */
+        uint32_t share;   /* so many bytes of journal for one of a snapshot */
+        uint32_t rest;    /* one part of the time; 0: no pause between them at all */
+        uint32_t step;    /* tasks packed at once */
+        int64_t again_ms; /* the next try after a command ended the making of one */
+} snapshot_tuning;
+bool driver_snapshot(struct engine_process *p); /* a step of one, if one is due; true: it goes on */
+bool driver_snapshot_is_made(const struct engine_process *p); /* nothing may change meanwhile */
+void driver_snapshot_disturb(struct engine_process *p); /* something will change: another time */
+void driver_snapshot_stop(struct engine_process *p);
+void driver_snapshot_forget(struct engine_process *p, const struct stream *closed);
 void driver_last_snapshots(struct engine_process *p);
 
 /* process.c; NULL is fine */
@@ -113,5 +124,6 @@ void api_search_free(struct engine_process *p);
 
 /* api.c */
 void api_handle(struct engine_process *p, struct request *q);
+bool api_changes(const struct request *q); /* may it change the state, or only look at it? */
 
 #endif

@@ -58,6 +58,7 @@ Test(json, syntax_errors_have_their_place)
                 { "{\"a\": [1,2,],\n \"b\": 1}", "text:1:12: this is no valid JSON" },
                 { "{\"a\": 1,\n\n  oops}", "text:3:3: this is no valid JSON" },
                 { "{\"a\": [1,\n  2\n", "text:2:4: the JSON ends too early" },
+                { "{\"a\": [1,\n  -2", "text:2:5: the JSON ends too early" },
                 { "", "text:1:1: the file is empty" },
                 { " \n ", "text:1:1: the file is empty" },
                 { "{\"a\": 99999999999999999999}", "text:1:7: this number is too large" },

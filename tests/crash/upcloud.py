@@ -6,7 +6,7 @@ Usage: upcloud.py [SERVERS] [EACH]
 
 One workflow after the other makes EACH servers; the API loses requests and replies, carries requests out after
 its reply is lost, answers 429, 500, 502 and 503, refuses by state, and is slow, all at random from a seed;
-meanwhile prvngd is ended by SIGKILL and started again. Every third workflow is destroyed in that weather.
+meanwhile prvngd is ended by SIGKILL and started again. Every fourth workflow is destroyed in that weather.
 The API keeps no key of ours, so that what was asked for twice is made twice. At the end of each workflow and of
 all (promises 1, 4):
 
@@ -39,7 +39,7 @@ class Engine(kills.Engine):
     """Lives a little longer: what it learns in its first moments is of before."""
 
     def delay(self):
-        return self.rng.choice((self.rng.uniform(0.05, 0.5), self.rng.uniform(1, 3), self.rng.uniform(3, 6))) * kills.SLOW
+        return self.rng.choice((self.rng.uniform(0.05, 0.5), self.rng.uniform(1, 4), self.rng.uniform(4, 8))) * kills.SLOW
 
 
 def definition(number, each):
@@ -72,14 +72,20 @@ def compare(client, fake, want):
 
 def run_all(site, fake, client, number, each, there):
     """One workflow; returns how many servers there are after it."""
+    began = time.monotonic()
     client.wait(client.submit(definition(number, each)), 0)
     there += each
+    print(f"  {number}: {time.monotonic() - began:.1f} s, {len(client.engine.kills)} kills", flush=True)
     compare(client, fake, there)
-    if number % 3 == 2:
+    if number % 4 == 2:
         destroy(client, f"load-{number}")
         there -= each
         compare(client, fake, there)
     return there
+
+
+def unfinished(said):
+    return [t for t in said["tasks"] if t["status"] not in ("succeeded", "unchanged")]
 
 
 def destroy(client, name):
@@ -88,7 +94,9 @@ def destroy(client, name):
         run = kills.ulid()
         status, said = client.ask("/workflows/destroy", "POST", {"id": run, "name": name, "who": {"name": "test"}})
         check(status == 202, f"destroy: {status}", said)
+        end = time.monotonic() + kills.STUCK
         while (said := client.status(run))["exit_code"] is None:
+            check(time.monotonic() < end, "the destroy does not end", unfinished(said)[:20])
             time.sleep(0.05)
         if said["exit_code"] == 0:
             return
@@ -128,6 +136,7 @@ def tell(fake, engine, total):
     made = len(fake.effects("create", "server"))
     print(f"{total} creates, {len(engine.kills)} times killed; the fake made {made} servers ({made - total} of them"
           f" surplus), {counters['requests']} requests, at most {counters['max_per_second']} in a second", flush=True)
+    print("  calls: " + ", ".join(f"{n} {what}" for what, n in sorted(counters["by_call"].items())), flush=True)
     print("  faults: " + ", ".join(f"{n} {what}" for what, n in sorted(counters["faults"].items())), flush=True)
     check(made > total, "no fault led to a second server: the test tests nothing")
 
@@ -135,6 +144,6 @@ def tell(fake, engine, total):
 if __name__ == "__main__":
     servers = int(sys.argv[1]) if len(sys.argv) > 1 else 200 if SANITIZED else 1000
     try:
-        main(servers, int(sys.argv[2]) if len(sys.argv) > 2 else 100)
+        main(servers, int(sys.argv[2]) if len(sys.argv) > 2 else 125)
     except Failed as error:
         sys.exit(f"FAILED  {error}")

@@ -183,5 +183,57 @@ def drift():
         check(made(site, "update") == [] and not site.violations(), "a check changed something", made(site))
 
 
+# Changes of what runs
+
+
+def changes():
+    """A change says first whether it is made live, needs a restart, or a replacement, which must be asked for."""
+    with Site() as site:
+        specs = {"web-0": {"image": "deb12", "labels": {"env": "test"}}}
+        w = cloud(specs=specs)
+        submit(site, w)
+        server = w["shop"]["servers"][0]
+        server.update(labels={"env": "prod"}, disk=40)
+        file = site.write("w.json", w)
+        r = site.prvng("batch", "submit", file, "--dry-run").expect(0)
+        check('labels.env: "test" -> "prod"  (live)' in r.out and "disk: 10 -> 40  (restart)" in r.out and
+              "needs a restart" in r.out, "how", r)
+        r = submit(site, w)
+        check("server.web-0: needs a restart" in r.err and "(live)" in r.err, "the difference before", r)
+        server.update(image="deb13")
+        before = made(site)
+        file = site.write("w.json", w)
+        r = site.prvng("batch", "submit", file, "--watch").expect(3)
+        check("w.json:" in r.err and "servers[0].image" in r.err and "--replace server.web-0" in r.err, "the place", r)
+        check(made(site) == before, "something was done", made(site))
+        r = submit(site, w, "--replace", "server.web-0")
+        check("server.web-0: is deleted and made anew" in r.err and "(replace)" in r.err, "the difference before", r)
+        check(made(site, "delete") == ["server.web-0"] and made(site, "create").count("server.web-0") == 2,
+              "effects", made(site))
+        check(resources(site)["server.web-0"]["spec"]["image"] == "deb13", "the inventory", resources(site))
+        r = submit(site, w, "--replace", "web-0")
+        check("not replaced" in r.err and made(site, "delete") == ["server.web-0"], "replaced for nothing", r)
+        site.prvng("batch", "submit", file, "--replace", "wob-0").expect(3, "wob-0")
+        check(not site.violations(), "an op id acted twice", site.violations())
+
+
+def fewer():
+    """What the definition no longer names is told and stays; --prune deletes it, when all else is done."""
+    with Site() as site:
+        more = cloud(servers=("web-0", "web-1"), specs={"web-1": {"networks": ["db"]}}, networks=[{"name": "db"}])
+        submit(site, more)
+        r = submit(site, cloud())
+        check("no longer defined, and left as they are: network.db@testnet, server.web-1; --prune" in r.err, "notice", r)
+        check("server.web-1" in site.existing(), "it was deleted", site.existing())
+        p = site.prvng("batch", "submit", site.path("w.json"), "--dry-run", "--format", "json").expect(0).json()
+        check(p["undefined"] == ["network.db@testnet", "server.web-1"], "the document", p)
+        site.prvng("batch", "submit", site.path("w.json"), "--dry-run", "--prune").expect(0, "(prune)", "- server.web-1")
+        r = submit(site, cloud(), "--prune")
+        check("server.web-1: is no longer defined" in r.err, "it is not said before", r)
+        check(set(resources(site)) == {NETWORK, GROUP, "server.web-0"}, "the inventory", resources(site))
+        check(site.servers() == ["server.web-0"] and "network.db" not in site.existing(), "what is left", site.existing())
+        site.prvng("batch", "submit", site.path("w.json"), "--prune", "--only", "make").expect(3, "--prune")
+
+
 if __name__ == "__main__":
-    main([shared_once, shared_found_by_marks, shared_defined, shared_undone, shared_in_use, drift])
+    main([shared_once, shared_found_by_marks, shared_defined, shared_undone, shared_in_use, drift, changes, fewer])

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Drives one plugin by hand, through the core's own border and host services: drive PLUGIN.so NAME
- * [CONFIG]. A line of JSON in is a call, a line out what came of it:
+ * [CONFIG [MORE]]. A line of JSON in is a call, a line out what came of it:
  *
  *      {"do": "prepare", "verb": "create", "task": {...}}           {"answer": 0, "class": "DONE", "result": ..}
  *      {"do": "begin" | "observe", "verb", "op_id", "request": TEXT, "attempt": 1, "token": TEXT}
@@ -144,7 +144,7 @@ int main(int argc, char **argv)
 {
         struct problems problems = PROBLEMS_NULL;
         struct test_plugin list = {.name = argc > 2 ? argv[2] : "", .file = argc > 2 ? argv[1] : NULL,
-                                   .config = argc > 3 ? argv[3] : NULL};
+                                   .config = argc > 3 ? argv[3] : NULL, .more = argc > 4 ? argv[4] : NULL};
         struct test_site site;
         struct config *config = NULL;
         struct host *host = NULL;
@@ -153,7 +153,7 @@ int main(int argc, char **argv)
         int r = 2;
 
         if (argc < 3) {
-                fputs("Usage: drive PLUGIN.so NAME [CONFIG]\n", stderr);
+                fputs("Usage: drive PLUGIN.so NAME [CONFIG [MORE]]\n", stderr);
                 return 2;
         }
         test_site_new(&site, &list, 1, NULL);

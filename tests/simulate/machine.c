@@ -141,6 +141,8 @@ int __wrap_epoll_wait(int fd, struct epoll_event *events, int n, int timeout)
 {
         int64_t until = timer_at ? timer_at + sim->boot_at : INT64_MAX;
 
+        if (until <= sim->now && random_chance(&sim->random, 300)) /* a busy machine wakes it late */
+                until = sim->now + random_between(&sim->random, 1, 3000);
         while (!woken && sim->now < until && !*sim->failure)
                 world_step(until);
         woken = false;

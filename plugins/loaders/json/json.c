@@ -35,6 +35,7 @@ struct reader {
         size_t at;         /* counted up to here */
         size_t line_start; /* of the line that holds `at` */
         uint32_t line;
+        bool at_end;    /* all of the text was handed to yajl */
         int32_t failed; /* class given by the builder or by us */
 };
 
@@ -67,10 +68,13 @@ static struct prvng_position position(struct reader *r, size_t offset)
         return at;
 }
 
-/* Where the token of n bytes starts whose end is what yajl has consumed. */
+/* Where the token of n bytes starts whose end is what yajl has consumed. A number with which the text ends
+ * comes at the very end only, and then yajl counts from there. */
 static struct prvng_position token(struct reader *r, size_t n)
 {
-        return position(r, yajl_get_bytes_consumed(r->yajl) - n);
+        size_t end = r->at_end ? r->n : yajl_get_bytes_consumed(r->yajl);
+
+        return position(r, end > n ? end - n : 0);
 }
 
 /* A string without escapes is handed to us in place; of others only the end is known, and the start is
@@ -284,6 +288,7 @@ static int32_t parse(struct prvng_call *call, struct reader *r)
         if (status == yajl_status_error) {
                 report_syntax(r, false);
         } else if (status == yajl_status_ok) {
+                r->at_end = true;
                 status = yajl_complete_parse(r->yajl);
                 if (status == yajl_status_error)
                         report_syntax(r, true);

@@ -17,6 +17,7 @@ static const struct kind kinds[] = {
          network_read},
         {"security_group", group_prepare, group_create_poll, group_update_poll, group_delete_poll, group_check,
          group_read},
+        {"credential", rotate_prepare, NULL, rotate_poll, NULL, NULL, NULL},
 };
 
 static const struct kind *kind_by_name(const char *name)
@@ -282,7 +283,9 @@ static const void *get_interface(void *instance, const char *id)
 {
         if (streq(id, PRVNG_OP) || streq(id, PRVNG_PROVIDER))
                 return &op;
-        return NULL;
+        if (streq(id, PRVNG_PROVIDER_PRECHECK))
+                return &aws_precheck;
+        return streq(id, PRVNG_PROVIDER_INVENTORY) ? &aws_inventory : NULL;
 }
 
 /* Who are we, and does it work? */

@@ -18,6 +18,8 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <prvng/ext/inventory.h>
+#include <prvng/ext/precheck.h>
 #include <prvng/host/http.h>
 #include <prvng/prvng.h>
 #include <pthread.h>

@@ -43,5 +43,6 @@ const char aws_description[] =
         "\"port\":{\"type\":\"integer\"},\"ports\":" TEXT ",\"source\":" TEXT ",\"destination\":" TEXT ","
         "\"action\":{\"enum\":[\"accept\"]}}}},"
         "\"aws\":{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{\"vpc\":" TEXT "}}}},"
-        "\"update\":{\"rules\":\"live\",\"aws\":\"replace\"}}"
+        "\"update\":{\"rules\":\"live\",\"aws\":\"replace\"}},"
+        "{\"kind\":\"credential\",\"verbs\":[\"update\"],\"undo\":[],\"spec\":{\"type\":\"object\"},\"update\":{}}"
         "]}";

@@ -24,6 +24,7 @@ struct change {
         const char *verb;
         json_t *server;
         bool changed;
+        bool polling; /* what may work later is asked for again by the next poll */
 };
 
 static uint32_t effect_of(const struct change *c)
@@ -55,7 +56,7 @@ static int32_t apply(struct change *c, const char *method, const char *target, j
         if (errors_is_state(&reply))
                 return PRVNG_PENDING;
         snprintf(what, sizeof(what), "server %.100s cannot be changed", c->q->name);
-        return api_fail(c->u, c->call, &reply, effect_of(c), what);
+        return api_fail(c->u, c->call, &reply, c->polling ? api_effect(&reply, effect_of(c)) : effect_of(c), what);
 }
 
 static bool has(const json_t *drift, const char *attribute)
@@ -217,7 +218,7 @@ static int32_t look(struct change *c)
 {
         json_decref(c->server);
         c->server = NULL;
-        return find_server(c->u, c->call, c->id, effect_of(c), &c->server);
+        return find_server(c->u, c->call, c->id, c->polling ? PRVNG_EFFECT_UNKNOWN : effect_of(c), &c->server);
 }
 
 static int32_t set_rules(struct change *c)
@@ -284,7 +285,7 @@ int32_t change_go(struct upcloud *u, struct prvng_call *call, const struct reque
                   struct prvng_sink *result)
 {
         struct change c = {.u = u, .call = call, .q = q, .id = id, .verb = verb,
-                           .changed = unchanged == PRVNG_DONE};
+                           .changed = unchanged == PRVNG_DONE, .polling = unchanged == PRVNG_DONE};
         bool end = false;
         int32_t r = PRVNG_DONE;
 

@@ -155,6 +155,22 @@ static const json_t *by_id(const json_t *tokens, const char *id)
         return NULL;
 }
 
+/* The one that we ask with, as far as it can be told: the file says its id; else it is the only one in
+ * the account that no rotation made. */
+static const json_t *in_use(const json_t *tokens, const char *id, const char *prefix)
+{
+        const json_t *found = by_id(tokens, id), *other = NULL;
+        json_t *one;
+        size_t i, n = 0;
+
+        json_array_foreach(tokens, i, one)
+                if (strncmp(up_string(one, "name", ""), prefix, strlen(prefix)) != 0) {
+                        other = one;
+                        n++;
+                }
+        return found || n != 1 ? found : other;
+}
+
 static void wipe(const json_t *reply)
 {
         const char *secret = up_string(reply, "token", NULL);
@@ -232,7 +248,7 @@ static int32_t tell(struct upcloud *u, struct prvng_call *call, const json_t *to
 
 /* All that carry the name of this site, but the one in use. */
 static int32_t revoke_others(struct upcloud *u, struct prvng_call *call, const json_t *tokens,
-                             const char *prefix, const char *in_use)
+                             const char *prefix, const char *kept)
 {
         json_t *one;
         size_t i;
@@ -241,7 +257,7 @@ static int32_t revoke_others(struct upcloud *u, struct prvng_call *call, const j
                 int32_t r;
 
                 if (strncmp(up_string(one, "name", ""), prefix, strlen(prefix)) != 0 ||
-                    streq(up_string(one, "id", ""), in_use))
+                    streq(up_string(one, "id", ""), kept))
                         continue;
                 r = revoke_token(u, call, up_string(one, "id", ""));
                 if (r < 0)
@@ -266,9 +282,7 @@ static int32_t rotate(struct upcloud *u, struct prvng_call *call, const struct r
         r = list_tokens(u, call, &tokens);
         if (r < 0)
                 return r;
-        current = by_id(tokens, before.id);
-        if (!current && json_array_size(tokens) == 1) /* then that is the one we ask with */
-                current = json_array_get(tokens, 0);
+        current = in_use(tokens, before.id, prefix);
         if (!streq(up_string(current, "name", ""), name)) {
                 r = replace(u, call, name, current);
                 if (r < 0)

@@ -137,3 +137,10 @@ int32_t api_fail(struct upcloud *u, struct prvng_call *call, const struct reply 
         strncat(text, advice(class), sizeof(text) - strlen(text) - 1);
         return up_fail_at(u, call, class, effect, reply->status, after, NULL, text);
 }
+
+uint32_t api_effect(const struct reply *reply, uint32_t otherwise)
+{
+        int32_t class = errors_class(reply->status, api_code(reply), reply->retry_after_ms >= 0);
+
+        return class == PRVNG_TRANSIENT || class == PRVNG_RATE_LIMITED ? PRVNG_EFFECT_UNKNOWN : otherwise;
+}

@@ -324,10 +324,7 @@ int32_t firewall_set(struct upcloud *u, struct prvng_call *call, const char *id,
         if (errors_is_state(&reply))
                 return PRVNG_PENDING;
         snprintf(what, sizeof(what), "the firewall of server %.100s cannot be set", name);
-        r = errors_class(reply.status, api_code(&reply), reply.retry_after_ms >= 0);
-        return api_fail(u, call, &reply,
-                        r == PRVNG_TRANSIENT || r == PRVNG_RATE_LIMITED ? PRVNG_EFFECT_UNKNOWN : PRVNG_EFFECT_PARTIAL,
-                        what);
+        return api_fail(u, call, &reply, api_effect(&reply, PRVNG_EFFECT_PARTIAL), what);
 }
 
 /* What we do not set is "" there, or absent; position and comment mean nothing. */

@@ -163,8 +163,9 @@ static int32_t change_state(struct upcloud *u, struct prvng_call *call, const st
         if (reply.status == 404)
                 return PRVNG_NOT_FOUND;
         if (reply.status < 200 || reply.status > 299)
-                return errors_is_state(&reply) ? PRVNG_PENDING :
-                                                 api_fail(u, call, &reply, PRVNG_EFFECT_PARTIAL, what);
+                return errors_is_state(&reply) ?
+                               PRVNG_PENDING :
+                               api_fail(u, call, &reply, api_effect(&reply, PRVNG_EFFECT_PARTIAL), what);
         return PRVNG_PENDING;
 }
 
@@ -289,7 +290,7 @@ static int32_t remove_server(struct upcloud *u, struct prvng_call *call, const s
         if (errors_is_state(&reply))
                 return deleting(u, call, id, false, token);
         snprintf(what, sizeof(what), "server %.100s cannot be deleted", q->name);
-        return api_fail(u, call, &reply, PRVNG_EFFECT_PARTIAL, what);
+        return api_fail(u, call, &reply, api_effect(&reply, PRVNG_EFFECT_PARTIAL), what);
 }
 
 /* In which state is it? Not asked from the listing, which may be of before. */

@@ -219,6 +219,10 @@ int32_t api_get(struct upcloud *u, struct prvng_call *call, const char *target, 
 int32_t api_fail(struct upcloud *u, struct prvng_call *call, const struct reply *reply,
                  uint32_t effect, const char *what);
 
+/* For api_fail() where a later poll may ask for the same again: UNKNOWN, if the reply says that it may
+ * work later, which leaves the operation under way. */
+uint32_t api_effect(const struct reply *reply, uint32_t otherwise);
+
 /* The code of an error: "SERVER_STATE_ILLEGAL"; "" if there is none. Valid as long as the reply. */
 const char *api_code(const struct reply *reply);
 

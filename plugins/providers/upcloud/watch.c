@@ -135,14 +135,13 @@ static int32_t ask(struct upcloud *u, struct prvng_call *call, const char *site)
         return r;
 }
 
-/* What the newest listing says of it, if that counts. With the lock. */
-static int look(struct watch *w, const json_t *listed, const char *id, bool asked, int64_t now,
+/* What the newest listing says of it, if that counts. With the lock. One that does not name it may be
+ * of before it was made, unless it was just asked for. */
+static int look(const struct watch *w, const json_t *listed, const char *id, bool asked,
                 json_t **ret_server)
 {
         json_t *server = up_inner(listed, "servers", id);
 
-        if (!json_object_get(w->touched, id)) /* never heard of: only a later listing counts */
-                json_object_set_new(w->touched, id, json_integer(now));
         if (up_number(listed, "begun", -1) < up_number(w->touched, id, 0) || (!server && !asked))
                 return WATCH_UNKNOWN;
         *ret_server = json_incref(server);
@@ -164,7 +163,7 @@ int32_t watch_server(struct upcloud *u, struct prvng_call *call, const char *sit
 
                 pthread_mutex_lock(&w->lock);
                 listed = json_object_get(w->sites, site);
-                found = look(w, listed, id, asked, u->host->monotonic_ms(), &server);
+                found = look(w, listed, id, asked, &server);
                 wait = wait_ms(w, listed, u->host->monotonic_ms());
                 if (json_object_get(w->asking, site))
                         wait = ASK_SOON_MS;

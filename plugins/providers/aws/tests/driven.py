@@ -35,8 +35,8 @@ class Answer(dict):
 class Driven:
     def __init__(self, env, config='region = "us-east-1"; settle_ms = 200; poll_ms = 20;'):
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PRVNG_"))}
-        clean.update(HOME="/nonexistent", AWS_EC2_METADATA_DISABLED="true", **env)
-        self.process = subprocess.Popen([DRIVE, PLUGIN, "aws", config], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        clean.update({"HOME": "/nonexistent", "AWS_EC2_METADATA_DISABLED": "true", **env})
+        self.process = subprocess.Popen([DRIVE, PLUGIN, "aws", config, "api_rate_limit = 0;"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         env=clean, text=True)
 
     def __enter__(self):
