@@ -76,6 +76,11 @@ void bench_rkvs_inflight_64(void);
 void bench_rkvs_inflight_1024(void);
 void bench_ack(void);      /* ack.c */
 void bench_decision(void); /* decision.c */
+/* A run with `n_finished` tasks that are done, one that is pending, and `n_open` that wait for it; its
+ * engine is stopped. */
+void bench_prepare(struct bench *b, unsigned n_finished, unsigned n_open); /* resume.c */
+void bench_command(void);  /* commands.c */
+void bench_command_during_snapshot(void);
 void bench_restart(void);  /* resume.c */
 void bench_resume_1m(void);
 int resume_once(const char *conf);

@@ -42,7 +42,7 @@ void bench_fail(const char *format, ...)
 /* What each prints. */
 static const struct {
         void (*run)(void);
-        const char *names[5];
+        const char *names[6];
 } benches[] = {
         {bench_independent, {"engine.file.independent_100k.tasks_per_s"}},
         {bench_dag,
@@ -60,11 +60,14 @@ static const struct {
         {bench_rkvs_inflight_64, {RATE("engine.rkvs.inflight_64")}},
         {bench_rkvs_inflight_1024, {RATE("engine.rkvs.inflight_1024")}},
         {bench_decision,
-         {"engine.decision_ns_per_task", "engine.bare_drain_ns_per_task",
-          "engine.decision_over_bare_drain"}},
+         {"engine.bare_drain_ns_per_task", "engine.decision_ns_per_task",
+          "engine.decision_over_bare_drain", "engine.whole_ns_per_task",
+          "engine.whole_over_bare_drain"}},
         {bench_cost_ratio,
          {"engine.cost_us_per_task_1k", "engine.cost_us_per_task_1m",
           "engine.cost_ratio_1m_over_1k"}},
+        {bench_command, {"engine.command_ms"}},
+        {bench_command_during_snapshot, {"engine.command_p99_ms_during_snapshot"}},
         {bench_restart, {"engine.restart_100k.ms"}},
         {bench_resume_1m, {"engine.resume_1m_tasks.ms", "engine.resume_1m_tasks_snapshot.ms"}},
 };

@@ -34,8 +34,7 @@ static void count_done(void *userdata, const char *run, uint64_t seq, const char
                 __atomic_add_fetch((unsigned *)userdata, 1, __ATOMIC_RELAXED);
 }
 
-/* Leaves a stopped engine behind. */
-static void prepare(struct bench *b, unsigned n_finished, unsigned n_open)
+void bench_prepare(struct bench *b, unsigned n_finished, unsigned n_open)
 {
         struct timespec pause = {.tv_nsec = 20000000};
         struct buf body = BUF_NULL;
@@ -59,7 +58,7 @@ void bench_restart(void)
         struct bench b;
         double start;
 
-        prepare(&b, 100000, 10000);
+        bench_prepare(&b, 100000, 10000);
         start = seconds();
         bench_start(&b);
         print("engine.restart_100k.ms", (seconds() - start) * 1e3, "ms");
@@ -133,7 +132,7 @@ void bench_resume_1m(void)
         double cold[ROUNDS];
         struct bench b;
 
-        prepare(&b, 1000000, 0);
+        bench_prepare(&b, 1000000, 0);
         for (unsigned i = 0; i < ROUNDS; i++) {
                 nftw(b.store_folder, remove_snapshot, 16, FTW_PHYS);
                 disk_forget_cache(b.store_folder);

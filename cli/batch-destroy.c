@@ -51,8 +51,10 @@ static int dry_run(struct cli *cli, struct look *look)
 {
         _cleanup_(cleanup_problems) struct problems problems = PROBLEMS_NULL;
         _cleanup_(cleanup_plan) struct plan *plan = NULL;
-        int r = plan_destroy(look->context.config, look->context.plugins, &look->site->inventory,
-                             look->site->id_text, cli->args[0], &problems, &plan);
+        struct plan_request request = {.config = look->context.config, .plugins = look->context.plugins,
+                                       .inventory = &look->site->inventory, .runs = look->site,
+                                       .site = look->site->id_text};
+        int r = plan_destroy(&request, cli->args[0], &problems, &plan);
 
         if (problems.n) {
                 problems_print(&problems, stderr);

@@ -82,7 +82,7 @@ static void draw_edges(struct drawing *d, uint32_t from, uint32_t at)
 {
         const struct run *run = d->run;
 
-        for (uint32_t k = run->tasks[at].first_next; k < run->tasks[at + 1].first_next; k++) {
+        for (uint32_t k = run->first_next[at]; k < run->first_next[at + 1]; k++) {
                 uint32_t to = run_next(run, k);
 
                 if (task_is_join(&run->tasks[to]))
@@ -151,7 +151,7 @@ static int turn_dependencies(const struct run *run, struct plan *p)
                 sum += p->tasks[i].n_deps;
         }
         for (uint32_t i = 0; i < run->n_tasks; i++)
-                for (uint32_t k = run->tasks[i].first_next; k < run->tasks[i + 1].first_next; k++)
+                for (uint32_t k = run->first_next[i]; k < run->first_next[i + 1]; k++)
                         deps[at[run_next(run, k)]++] = i;
         free(at);
         return 0;

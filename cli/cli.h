@@ -63,6 +63,16 @@ struct cli {
 };
 
 extern const struct command commands[]; /* ends with words NULL */
+extern const struct option_def global_options[]; /* ends with name NULL */
+
+struct group {
+        const char *word, *summary;
+};
+
+extern const struct group groups[]; /* ends with word NULL */
+
+/* COMMAND is one of the group's. */
+bool command_in_group(const struct command *c, const char *group);
 
 /* 0: go on with cli->command; else exit with *ret_exit (help was printed, or what is wrong). */
 int cli_parse(struct cli *cli, int argc, char **argv, int *ret_exit);
@@ -98,6 +108,7 @@ int resource_show(struct cli *cli);
 int resource_orphans(struct cli *cli);
 int plugin_list(struct cli *cli);
 int plugin_info(struct cli *cli);
+int plugin_trust(struct cli *cli);
 int server_list(struct cli *cli);
 int server_exec(struct cli *cli);
 int server_shell(struct cli *cli);

@@ -2,6 +2,7 @@
 #include "client.h"
 
 #include "base/clock.h"
+#include "host/host.h"
 
 #include <fcntl.h>
 #include <libgen.h>
@@ -26,8 +27,8 @@ int client_init(struct client *c, const struct cli *cli, const struct config *co
                 complain(cli, "the socket's path %s cannot be used", config->socket);
                 return EXIT_UNUSABLE;
         }
-        /* Thread-safe since libcurl 7.84; only here, because most commands need none of it. */
-        c->curl = curl_global_init(CURL_GLOBAL_DEFAULT) == 0 ? curl_easy_init() : NULL;
+        /* Only here, because most commands need none of it. */
+        c->curl = http_library_init() == 0 ? curl_easy_init() : NULL;
         if (!c->curl) {
                 complain(cli, "out of memory");
                 return EXIT_UNUSABLE;
@@ -239,6 +240,13 @@ static bool answers(struct client *c, CURLcode *ret_code)
         *ret_code = perform(c, "/healthz", NULL, 0, &status, &answer);
         buf_deinit(&answer);
         return *ret_code == CURLE_OK;
+}
+
+bool client_answers(struct client *c)
+{
+        CURLcode code;
+
+        return answers(c, &code);
 }
 
 static bool answers_soon(struct client *c, int64_t patience_ms)

@@ -27,6 +27,9 @@ void client_deinit(struct client *c);
 /* An engine answers, started now if need be. 0, or an exit code after a complaint. */
 int client_ensure(struct client *c);
 
+/* Does one answer now? */
+bool client_answers(struct client *c);
+
 /* One request. `body` NULL: GET, else POST. 0 and the HTTP status, or an exit code after a complaint.
  * An engine that went away while it was asked is started again and asked again: what is posted here
  * carries an id and may be repeated. */

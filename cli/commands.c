@@ -22,6 +22,8 @@ const struct command commands[] = {
                  {"validate", 0, NULL, "check definition and plan, and stop there"},
                  {"dry-run", 'n', NULL, "show the plan, and stop there"},
                  {"only", 0, "OP,...", "only these operations and what they need"},
+                 {"replace", 0, "SERVER,...", "make these anew where a change cannot be made on what runs"},
+                 {"prune", 0, NULL, "delete what the definition no longer names"},
                  {"workflow", 0, "NAME", "which one, if the file holds several"},
                  {"env", 'e', "NAME", "environment handed to the definition"},
                  {"define", 'D', "K=V", "an argument of the definition; may be repeated"}),
@@ -132,6 +134,14 @@ const struct command commands[] = {
          "Reads the notes in the files; runs none of their code.", "plugin list", NULL, plugin_list},
         {"plugin info", "NAME", 1, 1, "Shows all about a plugin", NULL,
          "plugin info local\nplugin info containerd --format json", NULL, plugin_info},
+        {"plugin trust", "[FILE.so]", 0, 1, "Enables a plugin that no package brought, pinned to its file",
+         "Shows what it is and who signed it, asks, and writes a drop-in with its SHA-256. A changed file\n"
+         "is refused from then on. With --key: takes a public ed25519 key into the keyring; what it\n"
+         "signed (FILE.so.sig, as openssl pkeyutl -sign -rawin writes it) is accepted.",
+         "plugin trust ./hetzner.so\nplugin trust --key vendor.pem",
+         OPTIONS({"key", 0, "KEY.pem", "public key to add to the keyring"},
+                 {"yes", 'y', NULL, "do not ask"}),
+         plugin_trust},
 
         {"store cat", "[STREAM]", 0, 1, "Prints the journal's records",
          "Without STREAM: the site's. --list names the streams.",

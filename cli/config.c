@@ -27,12 +27,13 @@ static json_t *describe(const struct config *c)
         if (c->store_notice)
                 json_array_append_new(notices, json_string(c->store_notice));
         return json_pack("{s:b, s:o, s:o, s:s?, s:s?, s:s?, s:s?, s:s?, s:i, s:i, s:i, s:o, s:s?, s:s?, "
-                         "s:O?, s:O?, s:o}",
+                         "s:s, s:b, s:O?, s:O?, s:o}",
                          "valid", 1, "notices", notices, "files", strings(c->files), "state", c->state, "cache",
                          c->cache, "socket", c->socket, "store", c->store, "provider", c->provider,
                          "workers", (int)c->workers, "taskserv_batch_size", (int)c->taskserv_batch,
                          "idle_timeout", (int)c->idle_s, "plugin_path", strings(c->plugin_path),
-                         "schemas", c->schemas, "libexec", c->libexec, "server", c->server,
+                         "schemas", c->schemas, "libexec", c->libexec, "keyring", c->keyring, "require_signatures",
+                         c->require_signatures, "server", c->server,
                          "sources", c->sources, "plugins", plugins);
 }
 

@@ -5,7 +5,7 @@
 #include <langinfo.h>
 #include <locale.h>
 
-static const struct option_def global_options[] = {
+const struct option_def global_options[] = {
         {"config", 'c', "FILE", "site configuration"},
         {"format", 0, "table|json|yaml", "how to print (default: table)"},
         {"color", 0, "auto|always|never", "colours (default: auto; NO_COLOR is obeyed)"},
@@ -17,20 +17,18 @@ static const struct option_def global_options[] = {
 /* Not there yet, but known: a clear word instead of "unknown". */
 static const char *const later[] = {
         "batch render", "resource adopt", "plugin check",
-        "plugin new", "plugin trust", "secret get", "secret set", "secret rotate",
+        "plugin new", "secret get", "secret set", "secret rotate",
         "top",
 };
 
 static const char heading[] =
         "prvng runs batch workflows over infrastructure: durable, resumable, in parallel.\n";
 
-static const struct {
-        const char *word, *summary;
-} groups[] = {
+const struct group groups[] = {
         {"batch", "workflows and their runs"}, {"resource", "the inventory of the site"},
         {"server", "looking into servers"},    {"plugin", "what can be used here"},
         {"store", "the journal"},              {"audit", "who did what, and proof of it"},
-        {"config", "the site's configuration"},
+        {"config", "the site's configuration"}, {0},
 };
 
 /* Help */
@@ -74,7 +72,7 @@ static void help_command(FILE *f, const struct command *c)
         print_examples(f, c->examples);
 }
 
-static bool in_group(const struct command *c, const char *group)
+bool command_in_group(const struct command *c, const char *group)
 {
         const char *rest = startswith(c->words, group);
 
@@ -84,7 +82,7 @@ static bool in_group(const struct command *c, const char *group)
 static void list_group(FILE *f, const char *group)
 {
         for (const struct command *c = commands; c->words; c++)
-                if (in_group(c, group)) {
+                if (command_in_group(c, group)) {
                         char left[64];
 
                         snprintf(left, sizeof(left), "%s %s", c->words, c->args);
@@ -99,7 +97,7 @@ static void help_group(FILE *f, const char *group)
         fprintf(f, "Usage: prvng %s COMMAND\n\n", group);
         list_group(f, group);
         for (const struct command *c = commands; c->words && !first; c++)
-                if (in_group(c, group))
+                if (command_in_group(c, group))
                         first = c;
         print_examples(f, first->examples);
         fprintf(f, "\nMore: prvng %s COMMAND --help\n", group);
@@ -108,7 +106,7 @@ static void help_group(FILE *f, const char *group)
 static void help_all(FILE *f)
 {
         fprintf(f, "%s\nUsage: prvng COMMAND [OPTIONS]\n", heading);
-        for (size_t i = 0; i < N_ELEMENTS(groups); i++) {
+        for (size_t i = 0; groups[i].word; i++) {
                 fprintf(f, "\n%s:\n", groups[i].summary);
                 list_group(f, groups[i].word);
         }
@@ -279,7 +277,7 @@ static int match(const struct command *c, char **words, int n_words)
 
 static bool is_group(const char *word)
 {
-        for (size_t i = 0; i < N_ELEMENTS(groups); i++)
+        for (size_t i = 0; groups[i].word; i++)
                 if (streq(groups[i].word, word))
                         return true;
         return false;
@@ -302,7 +300,7 @@ static int unknown_command(const struct cli *cli, char **words, int n_words)
                 snprintf(typed, sizeof(typed), "%s", words[0]);
         for (const struct command *c = commands; c->words; c++)
                 candidates[n++] = c->words;
-        for (size_t i = 0; i < N_ELEMENTS(groups); i++)
+        for (size_t i = 0; groups[i].word; i++)
                 candidates[n++] = groups[i].word;
         hint = did_you_mean(typed, candidates, n);
         /* "prvng submit": the second word alone. */

@@ -15,10 +15,10 @@ static const char *state_name(enum plugin_state s)
 
 static json_t *describe(const struct plugin *p)
 {
-        return json_pack("{s:s?, s:s?, s:s?, s:s?, s:s, s:s?, s:s?, s:s?, s:s?}", "name", p->name,
+        return json_pack("{s:s?, s:s?, s:s?, s:s?, s:s, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?}", "name", p->name,
                          "kind", p->kind, "id", p->id, "version", p->version, "state",
                          state_name(p->state), "reason", p->reason, "path", p->path, "sha256",
-                         p->sha256, "enabled_by", p->config ? p->config->from : NULL);
+                         p->sha256, "build_id", p->build_id, "signed_by", p->signer, "enabled_by", p->config ? p->config->from : NULL);
 }
 
 static void put_table(const struct cli *cli, const struct plugins *plugins)

@@ -17,12 +17,44 @@ static int site_id(const struct cli *cli, char ret_id[UID_TEXT])
         return 0;
 }
 
-/* First the providers, then the journal: see run/orphans.h. */
+/* An engine makes the calls itself, under its limits. */
+static int ask_engine(struct client *client, json_t **ret_found)
+{
+        _cleanup_(cleanup_json_decref) json_t *answer = NULL;
+        _cleanup_(cleanup_buf) struct buf text = BUF_NULL;
+        long status = 0;
+        int r = client_request(client, "/resources/orphans", NULL, 0, &status, &text);
+
+        if (r)
+                return r;
+        if (json_parse(text.data, text.n, &answer, NULL) < 0)
+                answer = NULL;
+        if (status != 200 || !answer) {
+                complain(client->cli, "%s", client_message(answer));
+                return EXIT_UNUSABLE;
+        }
+        *ret_found = steal(&answer);
+        return 0;
+}
+
+/* Without an engine. First the providers, then the journal: see run/orphans.h. */
+static int ask_providers(struct cli *cli, const char *id, json_t **ret_listed)
+{
+        struct context providers = {0};
+        int r = context_open(cli->config, "provider", &providers);
+
+        if (r)
+                return r;
+        r = orphans_list(&providers, id, ret_listed);
+        context_close(&providers);
+        return r ? EXIT_UNUSABLE : 0;
+}
+
 static int find(struct cli *cli, struct look *look, json_t **ret_found)
 {
+        _cleanup_(cleanup_client) struct client client = {.folder = -1};
         _cleanup_(cleanup_json_decref) json_t *listed = NULL;
         char id[UID_TEXT] = "";
-        struct context providers = {0};
         int r = site_id(cli, id);
 
         if (r)
@@ -31,14 +63,16 @@ static int find(struct cli *cli, struct look *look, json_t **ret_found)
                 complain(cli, "nothing has run here yet: nothing can carry this site's marks");
                 return EXIT_RUN_FAILED;
         }
-        r = context_open(cli->config, "provider", &providers);
+        r = look_open(look, cli, "");
+        r = r ? r : client_init(&client, cli, look->context.config);
         if (r)
                 return r;
-        r = orphans_list(&providers, id, &listed);
-        context_close(&providers);
-        if (r)
-                return EXIT_UNUSABLE;
-        r = look_open(look, cli, "");
+        if (client_answers(&client))
+                return ask_engine(&client, ret_found);
+        look_close(look);
+        *look = (struct look){0};
+        r = ask_providers(cli, id, &listed);
+        r = r ? r : look_open(look, cli, "");
         if (r)
                 return r;
         if (orphans_find(look->site, listed, ret_found))

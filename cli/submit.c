@@ -129,18 +129,22 @@ static const char **split(const char *list)
 int source_plan(struct source *s, struct look *look)
 {
         _cleanup_(cleanup_problems) struct problems problems = PROBLEMS_NULL;
-        const char *list = option_value(look->cli, "only");
-        const char **only = list ? split(list) : NULL;
+        const char *list = option_value(look->cli, "only"), *again = option_value(look->cli, "replace");
+        const char **only = list ? split(list) : NULL, **replace = again ? split(again) : NULL;
         int r;
 
         r = plan_make(&(struct plan_request){.definition = s->definition,
                                              .config = look->context.config,
                                              .plugins = look->context.plugins,
                                              .inventory = &look->site->inventory,
+                                             .runs = look->site,
                                              .site = look->site->id_text,
+                                             .replace = replace,
+                                             .prune = option_given(look->cli, "prune"),
                                              .only = only},
                       &problems, &s->plan);
         free(only);
+        free(replace);
         if (problems.n)
                 return print_problems(look->cli, &problems);
         if (r == 0)
@@ -192,16 +196,27 @@ void print_differences(const struct cli *cli, const struct plan *plan)
                 if (!t->difference || json_parse(t->difference, strlen(t->difference), &list, NULL) < 0)
                         continue;
                 paint(&out, cli->color_err, YELLOW, t->verb == PLAN_UPDATE ? "~ " : "± ");
-                buf_printf(&out, "%s\n", t->resource);
+                buf_printf(&out, "%s%s\n", t->resource,
+                           t->impact == PLAN_REPLACE   ? ": is deleted and made anew"
+                           : t->impact == PLAN_RESTART ? ": needs a restart"
+                                                       : "");
                 json_array_foreach (list, k, entry) {
                         buf_printf(&out, "    %s: ", json_get_string(entry, "path", "?"));
                         put_json_short(&out, json_object_get(entry, "from"));
                         BUF_LIT(&out, " -> ");
                         put_json_short(&out, json_object_get(entry, "to"));
+                        if (json_object_get(entry, "how"))
+                                buf_printf(&out, "  (%s)", json_get_string(entry, "how", ""));
                         buf_putc(&out, '\n');
                 }
                 json_decref(list);
         }
+        for (uint32_t i = 0; i < plan->n_tasks; i++)
+                if (streq(plan->operations[plan->tasks[i].operation].id, "(prune)") &&
+                    plan->tasks[i].verb == PLAN_DELETE) {
+                        paint(&out, cli->color_err, RED, "- ");
+                        buf_printf(&out, "%s: is no longer defined\n", plan->tasks[i].resource);
+                }
         if (out.n)
                 fprintf(stderr, "Changes to what is there:\n%s\n", buf_str(&out));
 }
@@ -234,12 +249,12 @@ void put_who(struct buf *b)
 }
 
 /* "a,b" -> ,"only":["a","b"] */
-static void put_only(struct buf *b, const char *only)
+static void put_list(struct buf *b, const char *member, const char *list)
 {
         bool first = true;
 
-        BUF_LIT(b, ",\"only\":[");
-        for (const char *p = only; *p;) {
+        buf_printf(b, ",\"%s\":[", member);
+        for (const char *p = list; *p;) {
                 size_t n = strcspn(p, ", ");
 
                 if (n) {
@@ -261,7 +276,11 @@ void put_source(struct buf *b, const struct cli *cli, const struct source *s)
         BUF_LIT(b, ",\"who\":");
         put_who(b);
         if (option_value(cli, "only"))
-                put_only(b, option_value(cli, "only"));
+                put_list(b, "only", option_value(cli, "only"));
+        if (option_value(cli, "replace"))
+                put_list(b, "replace", option_value(cli, "replace"));
+        if (option_given(cli, "prune"))
+                BUF_LIT(b, ",\"prune\":true");
         BUF_LIT(b, ",\"definition\":");
         definition_canonical(s->definition, b);
 }

@@ -32,7 +32,7 @@ void print_plan(const struct cli *cli, const struct plan *plan);
 /* What the plan would change of what is there; nothing if it changes nothing. To stderr. */
 void print_differences(const struct cli *cli, const struct plan *plan);
 
-/* Appends the members "folder", "file", "who", "only" (of --only) and "definition" of a body. */
+/* Appends the members "folder", "file", "who", "only", "replace", "prune" and "definition" of a body. */
 void put_source(struct buf *b, const struct cli *cli, const struct source *s);
 
 /* Posts a request that makes a run. Its id was made by us, so that repeating it is harmless. 422 is

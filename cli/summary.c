@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "undo.h"
 
+#include <prvng/abi.h>
 #include <time.h>
 
 #define TABLE_TASKS_MAX 60u   /* above it the table is by operation */
@@ -200,7 +201,7 @@ static void line_of_task(const struct view *v, const struct run *run, const stru
                 buf_printf(out, " (%s)", verb_names[run_undo_verb(t)]);
                 break;
         case RECORD_UNDONE:
-                paint(out, v->color, YELLOW, "undone");
+                paint(out, v->color, YELLOW, r->answer == PRVNG_CONFLICT ? "kept" : "undone");
                 put_message(r, ": ", out);
                 break;
         case RECORD_UNDO_FAILED:

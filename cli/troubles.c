@@ -165,8 +165,12 @@ void view_troubles(const struct view *v, const struct run *run, struct buf *out)
                 buf_printf(out, "  … %u more: prvng batch status %s --format json\n",
                            n - TROUBLES_MAX, run->id_text);
         for (uint32_t i = 0; i < run->n_tasks && run->n_drift; i++)
-                if (run->tasks[i].drift && !task_is_join(&run->tasks[i]))
-                        buf_printf(out, "  %s differs from what was asked for\n",
-                                   task_key(run, &run->tasks[i]));
+                if (run->tasks[i].drift && !task_is_join(&run->tasks[i])) {
+                        const struct task_note *note = run_note(run, i);
+
+                        buf_printf(out, "  %s differs from what was asked for%s%s\n",
+                                   task_key(run, &run->tasks[i]), note ? ": " : "",
+                                   note ? note->message : "");
+                }
         put_next(run, n_failed, out);
 }

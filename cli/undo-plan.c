@@ -13,7 +13,7 @@ static uint32_t *make_steps(const struct run *run, uint32_t checkpoint, uint32_t
         uint32_t *behind = calloc(run->n_tasks + (size_t)1, sizeof(*behind));
 
         for (uint32_t i = run->n_tasks; steps && behind && i-- > 0;) {
-                for (uint32_t k = run->tasks[i].first_next; k < run->tasks[i + 1].first_next; k++)
+                for (uint32_t k = run->first_next[i]; k < run->first_next[i + 1]; k++)
                         behind[i] = MAX(behind[i], behind[run_next(run, k)]);
                 if (run_in_rollback(run, i, checkpoint, false))
                         steps[i] = ++behind[i];
@@ -33,11 +33,18 @@ static uint32_t *make_steps(const struct run *run, uint32_t checkpoint, uint32_t
 static json_t *refusal(const struct site *site, const struct run *run, struct task *t)
 {
         const struct resource *r = run_resource(site, run, t);
+        _cleanup_(cleanup_buf) struct buf lost = BUF_NULL;
         bool present = r && r->workflow;
 
         if (t->irreversible)
                 return json_sprintf("the plugin does not declare that %s can be undone",
                                     plan_verb_name((enum plan_verb)t->verb));
+        if (t->verb == PLAN_DELETE && present && task_with(run, t).n && streq(r->run, run->id_text)) {
+                run_lost(site, run, t, &lost);
+                return lost.n ? json_sprintf("it is there again, but what stood on it is not: %s",
+                                             buf_str(&lost))
+                              : NULL;
+        }
         if (t->verb == PLAN_DELETE)
                 return present ? json_sprintf("it is there again, by run %s", r->run) : NULL;
         if (!present)
@@ -63,15 +70,29 @@ static json_t *difference(const struct site *site, const struct run *run, struct
         return list;
 }
 
+/* Keys of what a server that is made again comes without. */
+static json_t *lost_with(const struct site *site, const struct run *run, const struct task *t)
+{
+        _cleanup_(cleanup_buf) struct buf lost = BUF_NULL;
+        json_t *list = json_array();
+        const char *p;
+
+        run_lost(site, run, t, &lost);
+        for (p = buf_str(&lost); *p; p += strcspn(p, ", "), p += strspn(p, ", "))
+                json_array_append_new(list, json_stringn(p, strcspn(p, ", ")));
+        return list;
+}
+
 static json_t *plan_task(const struct site *site, const struct run *run, uint32_t number, uint32_t step)
 {
         struct task *t = &run->tasks[number];
         json_t *reason = refusal(site, run, t), *changes = difference(site, run, t);
 
-        return json_pack("{s:s, s:s, s:s, s:I, s:b, s:o?, s:o?}", "task", task_id(run, t), "resource",
+        return json_pack("{s:s, s:s, s:s, s:I, s:b, s:o?, s:o?, s:o}", "task", task_id(run, t), "resource",
                          task_key(run, t), "verb",
                          plan_verb_name((enum plan_verb)run_undo_verb(t)), "step", (json_int_t)step,
-                         "possible", reason == NULL, "reason", reason, "difference", changes);
+                         "possible", reason == NULL, "reason", reason, "difference", changes, "lost",
+                         lost_with(site, run, t));
 }
 
 static json_t *checkpoints(const struct run *run)
@@ -106,15 +127,18 @@ json_t *undo_plan(const struct site *site, const struct run *run, uint32_t check
 
         for (uint32_t step = 1; steps && step <= n; step++)
                 for (uint32_t i = run->n_tasks; i-- > 0;) {
-                        json_t *task;
+                        json_t *task, *lost;
 
                         if (steps[i] != step)
                                 continue;
                         task = plan_task(site, run, i, step);
                         json_array_append_new(tasks, task);
-                        if (!json_is_false(json_object_get(task, "possible")))
+                        lost = json_object_get(task, "lost");
+                        if (json_is_false(json_object_get(task, "possible")))
+                                json_array_append(cannot, json_object_get(task, "resource"));
+                        else if (!json_array_size(lost))
                                 continue;
-                        json_array_append(cannot, json_object_get(task, "resource"));
+                        json_array_extend(cannot, lost);
                         last = json_object_get(task, "resource"); /* of all, the first that was done */
                 }
         if (!steps || !tasks || !cannot) {
@@ -158,21 +182,26 @@ static void put_task(const json_t *task, size_t width, bool color, struct buf *o
         const char *verb = json_get_string(task, "verb", "");
         bool possible = json_get_bool(task, "possible", true);
         const char *sign = streq(verb, "delete") ? "-" : streq(verb, "create") ? "+" : "~";
-        struct buf name = BUF_NULL;
+        const json_t *lost = json_object_get(task, "lost"), *name;
+        struct buf text = BUF_NULL;
+        size_t i;
 
         buf_printf(out, "  step %-4lld ", (long long)json_get_int(task, "step", 0));
         paint(out, color, possible ? PLAIN : RED, possible ? sign : "!");
         buf_putc(out, ' ');
-        put_cut(&name, json_get_string(task, "resource", ""), width, width, true);
-        buf_puts(out, buf_str(&name));
+        put_cut(&text, json_get_string(task, "resource", ""), width, width, true);
+        buf_puts(out, buf_str(&text));
         if (possible)
                 buf_printf(out, "  %s\n", streq(verb, "delete")   ? "delete"
                                           : streq(verb, "create") ? "create again"
                                                                   : "restore the former state");
         else
                 buf_printf(out, "  stays: %s\n", json_get_string(task, "reason", ""));
+        json_array_foreach (lost, i, name)
+                buf_printf(out, "%s %s%s", i ? "," : "                 without what stood on it:",
+                           json_string_value(name), i + 1 == json_array_size(lost) ? "\n" : "");
         put_differences(out, json_object_get(task, "difference"));
-        buf_deinit(&name);
+        buf_deinit(&text);
 }
 
 static void put_head(const json_t *plan, size_t n, struct buf *out)

@@ -276,7 +276,7 @@ static void look(const struct run *run, struct glance *g)
 
                 if (task_status_ended(t->status))
                         continue;
-                for (uint32_t k = t->first_next; k < run->tasks[i + 1].first_next; k++) {
+                for (uint32_t k = run->first_next[i]; k < run->first_next[i + 1]; k++) {
                         uint32_t o = run->tasks[run_next(run, k)].operation;
 
                         if (o != t->operation && g[o].waits_for == UINT32_MAX)

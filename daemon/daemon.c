@@ -53,6 +53,11 @@ void daemon_stop(struct daemon *d)
         engine_process_stop(d->process);
 }
 
+void daemon_drain(struct daemon *d)
+{
+        engine_process_drain(d->process);
+}
+
 struct daemon *daemon_free(struct daemon *d)
 {
         if (!d)

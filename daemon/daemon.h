@@ -19,6 +19,9 @@ int daemon_run(struct daemon *d, uint32_t idle_s, char **ret_message);
 
 void daemon_stop(struct daemon *d); /* [any] */
 
+/* [any] Ends it once no plugin has a call any more; none is begun until then. */
+void daemon_drain(struct daemon *d);
+
 /* NULL; or `d` if a plugin's call did not come back: then the context must not be closed either, and the
  * process should _exit(). */
 struct daemon *daemon_free(struct daemon *d);

@@ -33,6 +33,8 @@ static const struct route routes[] = {
         {"POST", "/store/compact", ROUTE_ENGINE, "Removes the journals of runs that ended long ago", NULL,
          "older_than dry_run after who"},
         {"GET", "/resources", ROUTE_ENGINE, "The inventory", NULL, NULL},
+        {"GET", "/resources/orphans", ROUTE_ENGINE, "What carries the site's marks and no journal knows", NULL,
+         NULL},
         {"POST", "/resources/orphans", ROUTE_ENGINE, "Adopts or deletes what no journal knows", NULL,
          "resources action who"},
         {"GET", "/resources/{key}", ROUTE_ENGINE, "A resource", NULL, NULL},
@@ -71,8 +73,8 @@ const struct route *route_find(const char *method, const char *path, int *ret_st
                         continue;
                 if (streq(routes[i].method, method))
                         return &routes[i];
+                *ret_allow = *ret_status == 405 ? "GET, POST" : routes[i].method;
                 *ret_status = 405;
-                *ret_allow = routes[i].method;
         }
         return NULL;
 }
@@ -145,13 +147,15 @@ void route_openapi(struct buf *json)
         BUF_LIT(json, "{\"openapi\":\"3.0.3\",\"info\":{\"title\":\"prvng\",\"version\":\"" PRVNG_VERSION
                       "\"},\"paths\":{");
         for (size_t i = 0; i < N_ELEMENTS(routes); i++) {
-                if (i)
-                        buf_putc(json, ',');
-                buf_json(json, routes[i].path);
-                buf_putc(json, ':');
-                buf_putc(json, '{');
+                bool more = i + 1 < N_ELEMENTS(routes) && streq(routes[i + 1].path, routes[i].path);
+
+                if (!i || !streq(routes[i - 1].path, routes[i].path)) {
+                        buf_puts(json, i ? "," : "");
+                        buf_json(json, routes[i].path);
+                        BUF_LIT(json, ":{");
+                }
                 operation(json, &routes[i]);
-                buf_putc(json, '}');
+                buf_putc(json, more ? ',' : '}');
         }
         BUF_LIT(json, "}}\n");
 }

@@ -70,7 +70,7 @@ static const struct {
         AT(prvng_store, read, 24), AT(prvng_store, recover, 32), AT(prvng_store, streams, 40),
         AT(prvng_store, remove, 48), AT(prvng_store, snapshot_put, 56),
         AT(prvng_store, snapshot_get, 64), AT(prvng_store, close, 72),
-        SIZE(prvng_store, 80, PRVNG_STORE_BASELINE),
+        AT(prvng_store, snapshot_part, 80),
 
         AT(prvng_loader_source, struct_size, 0), AT(prvng_loader_source, path, 8),
         AT(prvng_loader_source, data, 16), AT(prvng_loader_source, n_data, 24),

@@ -8,6 +8,7 @@
 
 static int apply_server(struct reader *r, const struct key *key, const config_setting_t *s);
 static int apply_sources(struct reader *r, const struct key *key, const config_setting_t *s);
+static int apply_http(struct reader *r, const struct key *key, const config_setting_t *s);
 static int apply_plugin(struct reader *r, const struct key *key, const config_setting_t *s);
 
 #define MEMBER(m) offsetof(struct config, m)
@@ -22,7 +23,10 @@ static const struct key site_keys[] = {
         {"workers", setting_u32, MEMBER(workers), 1, 256},
         {"taskserv_batch_size", setting_u32, MEMBER(taskserv_batch), 1, 10000},
         {"idle_timeout", setting_u32, MEMBER(idle_s), 1, 7 * 86400},
+        {"keyring", setting_path, MEMBER(keyring)},
+        {"require_signatures", setting_bool, MEMBER(require_signatures)},
         {"sources", apply_sources, MEMBER(sources)},
+        {"http", apply_http, MEMBER(http)},
         {"plugin", apply_plugin},
 };
 
@@ -46,6 +50,23 @@ static int merge_string(struct reader *r, const struct key *key, const config_se
         if (config_setting_type(s) == CONFIG_TYPE_STRING)
                 return merge(r, key, s);
         setting_problem(r, s, "%s where a string is expected", setting_type(s));
+        return 0;
+}
+
+/* The path of a file; "~/x" is below the home folder. */
+static int merge_path(struct reader *r, const struct key *key, const config_setting_t *s)
+{
+        _cleanup_(cleanup_free) char *path = NULL;
+
+        if (config_setting_type(s) != CONFIG_TYPE_STRING)
+                return merge_string(r, key, s);
+        path = setting_expand(config_setting_get_string(s));
+        if (!path && errno == EINVAL) {
+                setting_problem(r, s, "\"%s\" is not absolute", config_setting_get_string(s));
+                return 0;
+        }
+        if (!path || json_object_set_new(r->target, config_setting_name(s), json_string(path)) < 0)
+                return error_origin(-ENOMEM);
         return 0;
 }
 
@@ -174,6 +195,11 @@ static const struct key sources_keys[] = {
         {"https_proxy", merge_string},  {"no_proxy", merge_string},
         {"git_mirrors", merge_mirrors}, {"image_registry", merge_string},
         {"kcl_command", merge_command}, {"kcl_python", merge_string},
+        {"ca_file", merge_path},
+};
+
+static const struct key http_keys[] = {
+        {"record", merge_path}, {"replay", merge_path},
 };
 
 static int apply_sources(struct reader *r, const struct key *key, const config_setting_t *s)
@@ -184,6 +210,16 @@ static int apply_sources(struct reader *r, const struct key *key, const config_s
         if (config_setting_type(s) != CONFIG_TYPE_GROUP)
                 return merge_group(r, key, s);
         return error_fold(setting_apply(&inner, s, sources_keys, N_ELEMENTS(sources_keys)));
+}
+
+static int apply_http(struct reader *r, const struct key *key, const config_setting_t *s)
+{
+        struct config *c = r->target;
+        struct reader inner = {r->problems, r->file, "http", c->http};
+
+        if (config_setting_type(s) != CONFIG_TYPE_GROUP)
+                return merge_group(r, key, s);
+        return error_fold(setting_apply(&inner, s, http_keys, N_ELEMENTS(http_keys)));
 }
 
 static int apply_plugin(struct reader *r, const struct key *key, const config_setting_t *s)
@@ -266,12 +302,13 @@ static int defaults(struct config *c)
         c->provider = strdup("local");
         c->server = json_pack("{s:i, s:i, s:i}", "cpu", 1, "memory", 1024, "disk", 10);
         c->sources = json_object();
+        c->http = json_object();
         c->workers = 8;
         c->taskserv_batch = 16;
         c->idle_s = 60;
         c->files = calloc(1, sizeof(*c->files));
         if (!c->state || !c->cache || !c->provider || !c->server || !c->sources ||
-            !c->files)
+            !c->http || !c->files)
                 return error_origin(-ENOMEM);
         r = split(plugins && plugins[0] ? plugins : CONFIG_PLUGINS, &c->plugin_path);
         if (r == 0)
@@ -361,6 +398,7 @@ static int read_files(struct config *c, const char *path, struct dropins *d,
         if (r == 0 && ((xdg && xdg[0] == '/') || geteuid() != 0)) {
                 user = user_folder("XDG_CONFIG_HOME", NULL, "~/.config/prvng");
                 r = user ? read_folder(c, user, !path, d, problems) : error_origin(-ENOMEM);
+                c->folder = steal(&user);
         }
         if (r == 0 && path) {
                 full = absolute(path);
@@ -368,8 +406,12 @@ static int read_files(struct config *c, const char *path, struct dropins *d,
                 if (r == 0) {
                         *strrchr(full, '/') = 0;
                         r = read_folder(c, full, false, d, problems);
+                        free(c->folder);
+                        c->folder = steal(&full);
                 }
         }
+        if (r == 0 && !c->folder && !(c->folder = strdup(CONFIG_ETC)))
+                r = error_origin(-ENOMEM);
         return error_fold(r);
 }
 
@@ -408,6 +450,10 @@ static int complete(struct config *c)
 {
         if (!c->socket && asprintf(&c->socket, "%s/prvngd.sock", c->state) < 0) {
                 c->socket = NULL;
+                return error_origin(-ENOMEM);
+        }
+        if (!c->keyring && asprintf(&c->keyring, "%s/keys.d", c->folder) < 0) {
+                c->keyring = NULL;
                 return error_origin(-ENOMEM);
         }
         if (!c->store && default_store(c))
@@ -465,6 +511,8 @@ struct config *config_free(struct config *c)
         free(c->socket);
         free(c->store);
         free(c->store_notice);
+        free(c->folder);
+        free(c->keyring);
         free(c->provider);
         json_decref(c->server);
         for (char **p = c->plugin_path; p && *p; p++)
@@ -473,6 +521,7 @@ struct config *config_free(struct config *c)
         free(c->schemas);
         free(c->libexec);
         json_decref(c->sources);
+        json_decref(c->http);
         for (size_t i = 0; i < c->n_plugins; i++)
                 config_plugin_deinit(&c->plugins[i]);
         free(c->plugins);

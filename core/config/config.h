@@ -30,8 +30,16 @@ struct config_plugin {
         char *sha256;    /* pin, 64 hex digits, or NULL */
         char *config;    /* JSON object handed to create(): the group `config` with the site's
                           * "sources", and "libexec" unless it names its own */
+        struct config_limit {
+                bool given;  /* else as the plugin declares */
+                uint32_t n;  /* 0: no limit */
+        } rate_limit,        /* `api_rate_limit`, requests a second */
+          batch_size;        /* `batch_size`, tasks at once */
         char *from;      /* file and line that said so, for messages */
 };
+
+#define CONFIG_RATE_LIMIT_MAX 100000
+#define CONFIG_BATCH_SIZE_MAX 100000
 
 struct config {
         char *state;     /* absolute folder of the site's state: `state`, default
@@ -56,9 +64,16 @@ struct config {
         char *schemas;           /* folder of the KCL schemas; $PRVNG_SCHEMA_PATH replaces it */
         char *libexec;           /* folder of helper programs; $PRVNG_LIBEXEC_PATH replaces it */
         json_t *sources;         /* the `sources` group as an object: apt_mirror, http_proxy,
-                                  * https_proxy, no_proxy, git_mirrors, image_registry,
-                                  * kcl_command, kcl_python; handed to every plugin inside its config as
-                                  * member "sources" */
+                                  * https_proxy, no_proxy, ca_file, git_mirrors,
+                                  * image_registry, kcl_command, kcl_python; handed to every plugin
+                                  * inside its config as member "sources" */
+        json_t *http;            /* the `http` group: record, replay, absolute paths of files of HTTP
+                                  * exchanges (core/host/http-tape.h) */
+        char *folder;            /* whose prvng.conf and plugins.d override all others: /etc/prvng, the
+                                  * user's, or that of --config */
+        char *keyring;           /* `keyring`: folder of the public keys that plugins may be signed with,
+                                  * default FOLDER/keys.d */
+        bool require_signatures; /* `require_signatures`: of every plugin that no drop-in pins */
         struct config_plugin *plugins; /* sorted by name */
         size_t n_plugins;
         char **files;            /* every file that was read, in order, for `config check`; ends

@@ -4,6 +4,7 @@
 #include "config/setting.h"
 
 #include <dirent.h>
+#include <inttypes.h>
 #include <sys/stat.h>
 
 void dropins_deinit(struct dropins *d)
@@ -135,6 +136,25 @@ static int apply_config(struct reader *r, const struct key *key, const config_se
         return p->config ? 0 : error_origin(-ENOMEM);
 }
 
+static int apply_limit(struct reader *r, const struct key *key, const config_setting_t *s)
+{
+        struct config_limit *limit = (struct config_limit *)(void *)((char *)r->target + key->offset);
+        int64_t value;
+
+        if (config_setting_type(s) != CONFIG_TYPE_INT && config_setting_type(s) != CONFIG_TYPE_INT64) {
+                setting_problem(r, s, "%s where a whole number from 0 (no limit) to %" PRId64
+                                      " is expected", setting_type(s), key->max);
+                return 0;
+        }
+        value = config_setting_get_int64(s);
+        if (value < 0 || value > key->max)
+                setting_problem(r, s, "%" PRId64 " is out of range; expected 0 (no limit) to %" PRId64,
+                                value, key->max);
+        else
+                *limit = (struct config_limit){true, (uint32_t)value};
+        return 0;
+}
+
 #define MEMBER(m) offsetof(struct config_plugin, m)
 
 static const struct key plugin_keys[] = {
@@ -145,6 +165,8 @@ static const struct key plugin_keys[] = {
         {"critical", setting_bool, MEMBER(critical)},
         {"sha256", apply_sha256, MEMBER(sha256)},
         {"config", apply_config},
+        {"api_rate_limit", apply_limit, MEMBER(rate_limit), 0, CONFIG_RATE_LIMIT_MAX},
+        {"batch_size", apply_limit, MEMBER(batch_size), 0, CONFIG_BATCH_SIZE_MAX},
 };
 
 static int apply_plugin(struct reader *r, const struct key *key, const config_setting_t *s)

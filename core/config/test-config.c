@@ -201,6 +201,31 @@ Test(dropin, gets_the_site_in_its_config)
         end(&l);
 }
 
+Test(dropin, limits)
+{
+        struct loading l = {0};
+        const struct config_plugin *p;
+
+        test_site_new(&l.site, NULL, 0, NULL);
+        test_site_write(&l.site, "plugins.d/a.conf",
+                        "plugin: { name = \"a\"; file = \"a.so\"; api_rate_limit = 7; batch_size = 0; };");
+        test_site_write(&l.site, "plugins.d/b.conf", "plugin: { name = \"b\"; file = \"b.so\"; };");
+        load(&l);
+        cr_assert_str_eq(l.text, "");
+        p = l.config->plugins;
+        cr_assert(p[0].rate_limit.given && p[0].rate_limit.n == 7);
+        cr_assert(p[0].batch_size.given && p[0].batch_size.n == 0);
+        cr_assert_not(p[1].rate_limit.given || p[1].batch_size.given);
+        test_site_write(&l.site, "plugins.d/a.conf",
+                        "plugin: { name = \"a\"; file = \"a.so\";\napi_rate_limit = -1;\n"
+                        "batch_size = \"many\";\nbatchsize = 3; };");
+        load(&l);
+        says(&l, "a.conf:2: plugin.api_rate_limit: -1 is out of range; expected 0 (no limit) to 100000");
+        says(&l, "a.conf:3: plugin.batch_size: a string where a whole number from 0 (no limit)");
+        says(&l, "a.conf:4: plugin.batchsize: unknown key; did you mean \"batch_size\"?");
+        end(&l);
+}
+
 Test(dropin, problems)
 {
         struct loading l = {0};
@@ -288,5 +313,29 @@ Test(config, paths_of_the_environment)
         cr_assert_null(l.config->plugin_path[2]);
         cr_assert_str_eq(l.config->schemas, "/schemas");
         cr_assert_eq(l.config->libexec[0], '/', "the built-in one");
+        end(&l);
+}
+
+Test(config, files_of_authorities_and_exchanges)
+{
+        struct loading l = {0};
+
+        test_site_new(&l.site, NULL, 0, "sources: { ca_file = \"/etc/ca.pem\"; };\n"
+                                        "http: { record = \"~/exchanges.jsonl\"; };\n");
+        setenv("HOME", "/home/me", 1);
+        load(&l);
+        cr_assert_str_eq(json_get_string(l.config->sources, "ca_file", ""), "/etc/ca.pem");
+        cr_assert_str_eq(json_get_string(l.config->http, "record", ""), "/home/me/exchanges.jsonl");
+        cr_assert_null(json_object_get(l.config->http, "replay"));
+        test_site_write(&l.site, "prvng.conf", "sources: { ca_file = \"ca.pem\"; };\n"
+                                               "http: { record = 1; reply = \"/x\"; };\n");
+        load(&l);
+        says(&l, "\"ca.pem\" is not absolute");
+        says(&l, "prvng.conf:2");
+        says(&l, "a string is expected");
+        says(&l, "did you mean \"replay\"");
+        test_site_write(&l.site, "prvng.conf", "http = 1;\n");
+        load(&l);
+        says(&l, "a group { ... } is expected");
         end(&l);
 }

@@ -7,6 +7,8 @@
 #include "base/strmap.h"
 #include "definition/schema.h"
 
+#include <arpa/inet.h>
+
 struct names {
         struct strmap map;  /* value: number of the first that has the name */
         const char **list;  /* for "did you mean" */
@@ -274,6 +276,125 @@ static void check_dependencies(struct check *c, const struct names *servers)
         }
 }
 
+/* --- networks and security groups --- */
+
+/* "10.0.0.0/8", "2001:db8::/32": *ret_exact is false if there are bits behind the prefix. */
+static bool is_cidr(const char *text, bool *ret_exact)
+{
+        const char *slash = strchr(text, '/');
+        uint8_t address[16];
+        char host[64];
+        size_t n = slash ? (size_t)(slash - text) : 0, bits, length;
+        bool v6 = strchr(text, ':');
+        char *end;
+
+        if (!n || n >= sizeof(host) || slash[1] < '0' || slash[1] > '9')
+                return false;
+        memcpy(host, text, n);
+        host[n] = 0;
+        length = strtoul(slash + 1, &end, 10);
+        bits = v6 ? 128 : 32;
+        if (*end || length > bits || inet_pton(v6 ? AF_INET6 : AF_INET, host, address) != 1)
+                return false;
+        *ret_exact = true;
+        for (size_t i = length; i < bits; i++)
+                *ret_exact &= !(address[i / 8] & 0x80u >> i % 8);
+        return true;
+}
+
+static void check_cidr(struct check *c, uint32_t map, const char *key, const char *value)
+{
+        bool exact = true;
+
+        if (!value || !*value || (is_cidr(value, &exact) && exact))
+                return;
+        if (!exact)
+                check_problem(c, member(c, map, key), NULL, "\"%.60s\" has bits set behind its prefix; "
+                              "expected the network's own address, such as 10.8.0.0/22", value);
+        else
+                check_problem(c, member(c, map, key), NULL, "\"%.60s\" is no range of addresses; "
+                              "expected ADDRESS/PREFIX, such as 10.8.0.0/22 or 2001:db8::/32", value);
+}
+
+/* "8000-8100" */
+static bool is_port_range(const char *text)
+{
+        unsigned from, to;
+        int n = 0;
+
+        return text[0] >= '0' && text[0] <= '9' && sscanf(text, "%5u-%5u%n", &from, &to, &n) == 2 &&
+               !text[n] && from >= 1 && to <= 65535 && from <= to;
+}
+
+static void check_rule(struct check *c, const struct rule_def *r)
+{
+        bool out = r->direction && streq(r->direction, "out");
+        bool no_ports = r->protocol && !streq(r->protocol, "tcp") && !streq(r->protocol, "udp");
+
+        check_cidr(c, r->node, "source", r->source);
+        check_cidr(c, r->node, "destination", r->destination);
+        if (r->port && r->ports)
+                check_problem(c, member(c, r->node, "ports"), NULL,
+                              "port and ports exclude each other; keep one");
+        else if (r->ports && *r->ports && !is_port_range(r->ports))
+                check_problem(c, member(c, r->node, "ports"), NULL, "\"%.20s\" is no range of ports; "
+                              "expected FROM-TO with both from 1 to 65535, such as \"8000-8100\"", r->ports);
+        else if ((r->port || r->ports) && no_ports)
+                check_problem(c, member(c, r->node, r->port ? "port" : "ports"), NULL,
+                              "protocol %s has no ports; leave this out", r->protocol);
+        if (r->source && out)
+                check_problem(c, member(c, r->node, "source"), NULL, "a rule of direction out is about "
+                              "where it goes; write destination");
+        if (r->destination && r->direction && !out)
+                check_problem(c, member(c, r->node, "destination"), NULL, "a rule of direction in is "
+                              "about where it comes from; write source");
+}
+
+/* One of a name for each provider; one without a provider is for all. */
+static void check_shared(struct check *c, struct names *names, const char *what, const char *name,
+                         const char *provider, uint32_t node, uint32_t *nodes, uint32_t i)
+{
+        char key[300];
+        uint64_t first;
+
+        if (!name)
+                return;
+        nodes[i] = node;
+        snprintf(key, sizeof(key), "%s@%s", name, provider ? provider : "");
+        first = names_add(c, names, arena_strdup(&c->definition->arena, key) ?: "", i);
+        if (first != i)
+                duplicate(c, node, "name", what, name, nodes[first]);
+}
+
+static void check_networks(struct check *c)
+{
+        struct definition *d = c->definition;
+        struct names networks = { 0 }, groups = { 0 };
+        uint32_t n = MAX(d->n_networks, d->n_security_groups);
+        uint32_t *nodes = calloc(n + (size_t)1, sizeof(*nodes));
+
+        if (!nodes) {
+                c->no_memory = true;
+                return;
+        }
+        for (uint32_t i = 0; i < d->n_networks; i++) {
+                const struct network_def *e = &d->networks[i];
+
+                check_cidr(c, e->node, "address", e->address);
+                check_shared(c, &networks, "the network", e->name, e->provider, e->node, nodes, i);
+        }
+        for (uint32_t i = 0; i < d->n_security_groups; i++) {
+                const struct security_group_def *e = &d->security_groups[i];
+
+                for (uint32_t k = 0; k < e->n_rules; k++)
+                        check_rule(c, &e->rules[k]);
+                check_shared(c, &groups, "the security group", e->name, e->provider, e->node, nodes, i);
+        }
+        names_deinit(&networks);
+        names_deinit(&groups);
+        free(nodes);
+}
+
 static void check_delays(struct check *c)
 {
         struct definition *d = c->definition;
@@ -296,6 +417,7 @@ void check_references(struct check *c)
         check_server_references(c, &servers);
         check_clusters(c);
         check_dependencies(c, &servers);
+        check_networks(c);
         check_delays(c);
         names_deinit(&servers);
         names_deinit(&ids);

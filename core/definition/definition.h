@@ -52,6 +52,32 @@ struct server_def {
         uint32_t node;
 };
 
+/* Networks and security groups that the servers of a provider share (prvng/kind/provider.h). */
+struct network_def {
+        const char *name;
+        const char *provider; /* NULL: of every provider that has servers in it */
+        const char *address;  /* CIDR; NULL: the provider chooses */
+        const char *zone;     /* NULL: where its servers are */
+        const char *spec;     /* JSON object: the whole NetworkDef without `provider` */
+        uint32_t node;
+};
+
+struct rule_def {
+        const char *direction, *protocol, *action; /* "in" | "out", "tcp" ..., "accept" | "drop" */
+        const char *ports, *source, *destination;  /* NULL: not given */
+        uint32_t port;                             /* 0: not given */
+        uint32_t node;
+};
+
+struct security_group_def {
+        const char *name;
+        const char *provider;
+        const char *spec; /* as above; without `rules` if they were not given */
+        struct rule_def *rules;
+        uint32_t n_rules;
+        uint32_t node;
+};
+
 struct cluster_def {
         const char *name;
         struct strings servers;
@@ -76,6 +102,10 @@ struct definition {
         uint32_t n_operations;
         struct server_def *servers;
         uint32_t n_servers;
+        struct network_def *networks;
+        uint32_t n_networks;
+        struct security_group_def *security_groups;
+        uint32_t n_security_groups;
         struct cluster_def *clusters;
         uint32_t n_clusters;
         struct dependency_def *dependencies;

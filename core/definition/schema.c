@@ -141,12 +141,53 @@ static const struct attribute schema_server_attributes[] = {
         { "image", A_STRING, A_NONEMPTY, NULL, .at = A_NOWHERE },
         { "zone", A_STRING, A_NONEMPTY, NULL, .at = A_NOWHERE },
         { "networks", A_STRINGS, A_NAME | A_UNIQUE, NULL, .at = A_NOWHERE },
+        { "security_groups", A_STRINGS, A_NAME | A_UNIQUE, NULL, .at = A_NOWHERE },
         { "labels", A_LABELS, 0, NULL, .at = A_NOWHERE },
         { "ssh_keys", A_STRINGS, A_NONEMPTY | A_UNIQUE, NULL, .at = A_NOWHERE },
 };
 SCHEMA(schema_server, "ServerDef", .flags = SCHEMA_BLOCKS, .size = sizeof(struct server_def),
        .node_at = offsetof(struct server_def, node), .json_at = offsetof(struct server_def, spec),
        .json_without = "provider");
+#undef AT
+
+#define AT(member) .at = offsetof(struct network_def, member)
+static const struct attribute schema_network_attributes[] = {
+        { "name", A_STRING, A_REQUIRED | A_NAME, NULL, AT(name) },
+        { "provider", A_STRING, A_NAME, NULL, AT(provider) },
+        { "address", A_STRING, A_NONEMPTY, NULL, AT(address) },
+        { "zone", A_STRING, A_NONEMPTY, NULL, AT(zone) },
+};
+static SCHEMA(schema_network, "NetworkDef", .flags = SCHEMA_BLOCKS,
+              .size = sizeof(struct network_def), .node_at = offsetof(struct network_def, node),
+              .json_at = offsetof(struct network_def, spec), .json_without = "provider");
+#undef AT
+
+#define AT(member) .at = offsetof(struct rule_def, member)
+static const struct attribute schema_rule_attributes[] = {
+        { "direction", A_ENUM, A_AS_TEXT, "\"in\"", AT(direction), .words = WORDS("in", "out") },
+        { "protocol", A_ENUM, A_AS_TEXT, "\"tcp\"", AT(protocol),
+          .words = WORDS("tcp", "udp", "icmp", "any") },
+        { "port", A_U32, 0, NULL, AT(port), .min = 1, .max = 65535 },
+        { "ports", A_STRING, A_NONEMPTY, NULL, AT(ports) },
+        { "source", A_STRING, A_NONEMPTY, NULL, AT(source) },
+        { "destination", A_STRING, A_NONEMPTY, NULL, AT(destination) },
+        { "action", A_ENUM, A_AS_TEXT, "\"accept\"", AT(action), .words = WORDS("accept", "drop") },
+};
+static SCHEMA(schema_rule, "RuleDef", .size = sizeof(struct rule_def),
+              .node_at = offsetof(struct rule_def, node));
+#undef AT
+
+#define AT(member) .at = offsetof(struct security_group_def, member)
+static const struct attribute schema_security_group_attributes[] = {
+        { "name", A_STRING, A_REQUIRED | A_NAME, NULL, AT(name) },
+        { "provider", A_STRING, A_NAME, NULL, AT(provider) },
+        { "rules", A_SCHEMAS, 0, NULL, AT(rules),
+          .count_at = offsetof(struct security_group_def, n_rules), .schema = &schema_rule },
+};
+static SCHEMA(schema_security_group, "SecurityGroupDef", .flags = SCHEMA_BLOCKS,
+              .size = sizeof(struct security_group_def),
+              .node_at = offsetof(struct security_group_def, node),
+              .json_at = offsetof(struct security_group_def, spec), .json_without = "provider");
 #undef AT
 
 #define AT(member) .at = offsetof(struct cluster_def, member)
@@ -178,6 +219,11 @@ static const struct attribute schema_workflow_attributes[] = {
         { "monitoring", A_SCHEMA, 0, NULL, AT(monitoring), .schema = &schema_monitoring },
         { "servers", A_SCHEMAS, 0, "[]", AT(servers),
           .count_at = offsetof(struct definition, n_servers), .schema = &schema_server },
+        { "networks", A_SCHEMAS, 0, NULL, AT(networks),
+          .count_at = offsetof(struct definition, n_networks), .schema = &schema_network },
+        { "security_groups", A_SCHEMAS, 0, NULL, AT(security_groups),
+          .count_at = offsetof(struct definition, n_security_groups),
+          .schema = &schema_security_group },
         { "clusters", A_SCHEMAS, 0, "[]", AT(clusters),
           .count_at = offsetof(struct definition, n_clusters), .schema = &schema_cluster },
         { "vars", A_FREE, 0, "{}", AT(vars) },

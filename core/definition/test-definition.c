@@ -367,6 +367,49 @@ Test(definition, provider_attributes)
         expect(&mistyped, "Did you mean \"labels\"?");
 }
 
+Test(definition, networks_and_rules)
+{
+        _cleanup_(cleanup_fixture) struct fixture f = {0}, g = {0};
+        const struct security_group_def *s;
+
+        check(&f, "{" MINIMAL ",\"networks\":[{\"name\":\"private\",\"address\":\"10.8.0.0/22\","
+                  "\"upcloud\":{\"router\":true}},{\"name\":\"private\",\"provider\":\"aws\"}],"
+                  "\"security_groups\":[{\"name\":\"default\",\"rules\":[{\"port\":22},"
+                  "{\"direction\":\"out\",\"protocol\":\"any\",\"destination\":\"2001:db8::/32\"}]},"
+                  "{\"name\":\"web\"}]}");
+        cr_assert_str_eq(f.printed, "");
+        cr_assert_eq(f.definition->n_networks, 2);
+        cr_assert_str_eq(f.definition->networks[0].spec,
+                         "{\"name\":\"private\",\"address\":\"10.8.0.0/22\",\"upcloud\":{\"router\":true}}");
+        cr_assert_str_eq(f.definition->networks[1].provider, "aws");
+        cr_assert_str_eq(f.definition->networks[1].spec, "{\"name\":\"private\"}");
+        s = f.definition->security_groups;
+        cr_assert_eq(s[0].rules[0].port, 22);
+        cr_assert_str_eq(s[0].spec, "{\"name\":\"default\",\"rules\":[{\"direction\":\"in\","
+                         "\"protocol\":\"tcp\",\"port\":22,\"action\":\"accept\"},{\"direction\":\"out\","
+                         "\"protocol\":\"any\",\"destination\":\"2001:db8::/32\",\"action\":\"accept\"}]}");
+        cr_assert_str_eq(s[1].spec, "{\"name\":\"web\"}");
+
+        check(&g, "{" MINIMAL ",\"networks\":[{\"name\":\"n\",\"address\":\"10.8.0.1/22\"},"
+                  "{\"name\":\"n\",\"address\":\"ten\"},{\"name\":\"m\",\"address\":\"10.0.0.0/33\"}],"
+                  "\"security_groups\":[{\"name\":\"g\",\"rules\":[{\"port\":22,\"ports\":\"1-2\"},"
+                  "{\"ports\":\"9-1\"},{\"protocol\":\"icmp\",\"port\":1},{\"port\":0},"
+                  "{\"direction\":\"out\",\"source\":\"::/0\"},{\"destination\":\"::/0\"},"
+                  "{\"protocol\":\"tpc\"}]}]}");
+        expect(&g, "networks[0].address: \"10.8.0.1/22\" has bits set behind its prefix");
+        expect(&g, "networks[1].name: the network \"n\" is there already, in line");
+        expect(&g, "networks[1].address: \"ten\" is no range of addresses; expected ADDRESS/PREFIX");
+        expect(&g, "networks[2].address: \"10.0.0.0/33\" is no range");
+        expect(&g, "rules[0].ports: port and ports exclude each other");
+        expect(&g, "rules[1].ports: \"9-1\" is no range of ports; expected FROM-TO");
+        expect(&g, "rules[2].port: protocol icmp has no ports");
+        expect(&g, "rules[3].port: 0 is out of range; expected a whole number from 1 to 65535");
+        expect(&g, "rules[4].source: a rule of direction out is about where it goes");
+        expect(&g, "rules[5].destination: a rule of direction in is about where it comes from");
+        expect(&g, "rules[6].protocol: \"tpc\" is not accepted here");
+        cr_assert_eq(g.problems.n, 11, "%s", g.printed);
+}
+
 Test(definition, what_the_inventory_knows_is_left_to_the_plan)
 {
         _cleanup_(cleanup_fixture) struct fixture none = { 0 }, deletion = { 0 };

@@ -67,17 +67,23 @@ static void checkpoint(struct engine *e, struct run *run)
 /* The request is done: the end of the task, or of its undo. */
 void task_end(struct flight *f, int32_t answer, struct span outputs)
 {
+        _cleanup_(cleanup_buf) struct buf drift = BUF_NULL;
         struct engine *e = f->engine;
         struct run *run = f->run;
 
         assert(!f->calling);
         assert(f->role == ROLE_UNDO || !task_status_ended(flight_task(f)->status)); /* E4 */
+        if (f->verb == PLAN_CHECK && answer == PRVNG_DONE && drift_text(outputs, &drift))
+                e->error = error_origin(-ENOMEM);
         engine_append(e, run, &(struct record){.type = f->role == ROLE_UNDO ? RECORD_UNDONE : RECORD_DONE,
                                                .task = f->task,
                                                .answer = answer,
-                                               .outputs = outputs});
+                                               .outputs = outputs,
+                                               .message = span_n(drift.data, drift.n)});
         if (!e->error && f->role != ROLE_UNDO)
                 checkpoint(e, run);
+        else if (!e->error && flight_task(f)->verb == PLAN_DELETE)
+                undo_restored(e, run, f->task);
         flight_end(f);
 }
 
@@ -469,6 +475,12 @@ static void deliver(struct flight *f, enum phase asked, struct op_reply *reply)
         default:
                 answered(f, asked, reply);
         }
+}
+
+void engine_answers_soon(const struct flight *far, const struct flight *near)
+{
+        if (!near->abandoned && !far->abandoned && far->run == near->run && near->run->planned)
+                run_fetch_ends(near->run, far->task, near->task);
 }
 
 void engine_answer(struct engine *e, struct flight *f, struct op_reply *reply)

@@ -24,7 +24,7 @@ static enum change change_of(const struct run *run, const struct task *t, const 
                 return CHANGE_NONE;
         if (!there)
                 return CHANGE_GONE;
-        return t->verb == PLAN_DELETE && t->status == TASK_UNDONE ? CHANGE_RESTORED : CHANGE_THERE;
+        return t->restored ? CHANGE_RESTORED : CHANGE_THERE;
 }
 
 /* The record of a resource as it is. A server that was deleted and restored is another one: what stood on
@@ -87,7 +87,7 @@ static void journal_changes(struct engine *e, struct run *run)
 {
         for (uint32_t i = 0; i < run->n_tasks && !e->error; i++)
                 journal_change_if(e, run, &run->tasks[i], CHANGE_GONE);
-        for (uint32_t i = run->n_by_status[TASK_UNDONE] ? run->n_tasks : 0; i-- > 0 && !e->error;)
+        for (uint32_t i = run->rollback_ms ? run->n_tasks : 0; i-- > 0 && !e->error;)
                 journal_change_if(e, run, &run->tasks[i], CHANGE_RESTORED);
         for (uint32_t i = 0; i < run->n_tasks && !e->error; i++)
                 journal_change_if(e, run, &run->tasks[i], CHANGE_THERE);

@@ -5,6 +5,7 @@
 #include "plan/plan.h"
 
 #define MAX_IN_FLIGHT 4096
+#define PACE_AHEAD_US 1000000
 
 int engine_new(const struct engine_ops *ops, void *userdata, struct site *site,
                const struct plugins *plugins, struct engine **ret_engine)
@@ -137,9 +138,12 @@ static struct engine_lane *lane_of(struct engine *e, const struct lane *lane)
                 entry->value.pointer = l;
                 l->hold.kind = TIMER_LANE;
                 l->hold.owner = l;
+                l->pace.kind = TIMER_LANE;
+                l->pace.owner = l;
                 l->plugin = engine_find_plugin(e, l->name);
         }
-        l->batch_size = lane->batch_size; /* the newest run knows the newest limit */
+        l->batch_size = lane->batch_size; /* the newest run knows the newest limits */
+        l->rate_limit = lane->rate_limit;
         return l;
 }
 
@@ -201,6 +205,13 @@ struct flight *engine_find_flight(const struct run *run, uint32_t task)
                 if (running->flights[i]->task == task)
                         return running->flights[i];
         return NULL;
+}
+
+struct engine_lane *engine_run_lane(const struct run *run, uint32_t i)
+{
+        const struct running *running = run->userdata;
+
+        return running->lanes[i];
 }
 
 bool engine_run_is_calling(const struct run *run)
@@ -286,8 +297,7 @@ struct flight *flight_new(struct engine *e, struct run *run, uint32_t task)
         f->next.owner = f->limit.owner = f;
         f->next.kind = TIMER_NEXT;
         f->limit.kind = TIMER_LIMIT;
-        f->lane->in_flight++;
-        e->in_flight++;
+        lane_enter(e, f->lane);
         f->has_place = true;
         run->tasks[task].in_flight = 1;
         return f;
@@ -298,8 +308,7 @@ void flight_leave_place(struct flight *f)
         if (!f->has_place)
                 return;
         f->has_place = false;
-        f->lane->in_flight--;
-        f->engine->in_flight--;
+        lane_leave(f->engine, f->lane);
 }
 
 /* Questions change nothing, so one that never comes back need not hold its task for ever: the call keeps
@@ -353,8 +362,7 @@ bool flight_take_place(struct flight *f)
         if (lane->batch_size && lane->in_flight >= lane->batch_size)
                 return false;
         f->has_place = true;
-        lane->in_flight++;
-        f->engine->in_flight++;
+        lane_enter(f->engine, lane);
         return true;
 }
 
@@ -458,22 +466,39 @@ int64_t engine_deadline(struct engine *e)
 
 /* Scheduling */
 
+/* Requests are counted where they leave, by the host, and nowhere else (promise 6): it knows all of them,
+ * those of polls and observes too. What starts here is only kept from running ahead of that by more than a
+ * second's worth: else the calls of one lane would fill the queue of the workers, and their time would run
+ * while they wait. */
+static bool is_ahead(struct engine *e, struct engine_lane *lane)
+{
+        int64_t ahead_us = lane->paced_us - e->boot_ms * 1000 - PACE_AHEAD_US;
+
+        if (!lane->rate_limit || ahead_us <= 0)
+                return false;
+        if (!timer_is_set(&lane->pace) &&
+            timers_set(&e->timers, &lane->pace, e->boot_ms + (ahead_us + 999) / 1000))
+                e->error = -ENOMEM;
+        return true;
+}
+
+static void count_start(const struct engine *e, struct engine_lane *lane)
+{
+        if (lane->rate_limit)
+                lane->paced_us = MAX(lane->paced_us, e->boot_ms * 1000) + 1000000 / lane->rate_limit;
+}
+
 static bool may_start(const struct engine *e, const struct engine_lane *lane)
 {
         return e->in_flight < e->max_in_flight && !timer_is_set(&lane->hold) &&
                (!lane->batch_size || lane->in_flight < lane->batch_size);
 }
 
-/* After a restart the queue also names what had been started. */
 static void start(struct engine *e, struct run *run, uint32_t task)
 {
-        const struct task *t = &run->tasks[task];
-
-        if (t->in_flight || t->attempt)
-                return;
-        if (run->unwinding && t->undo)
+        if (run->unwinding)
                 undo_start(e, run, task);
-        else if (!run->unwinding && t->status == TASK_READY)
+        else
                 task_start(e, run, task);
 }
 
@@ -484,9 +509,9 @@ static bool may_start_any(const struct run *run)
         return run->status == RUN_RUNNING && !run->halted;
 }
 
-/* A task that starts soon: what is known of it stands in several places, and waiting for memory costs
- * more than all decisions about it. */
-static void fetch_ahead(const struct run *run, const struct lane *lane)
+/* What is known of a task stands in several places, and waiting for memory costs more than all decisions about
+ * it. This is for one that starts soon and ends some time later. */
+static inline void fetch_ahead(const struct run *run, const struct lane *lane)
 {
         const struct task *t;
 
@@ -494,13 +519,42 @@ static void fetch_ahead(const struct run *run, const struct lane *lane)
                 return;
         __builtin_prefetch(&run->tasks[lane->ready[lane->next_ready + 12]]);
         t = &run->tasks[lane->ready[lane->next_ready + 6]];
-        __builtin_prefetch(run->text + t->text);
         __builtin_prefetch(&run->operations[t->operation]);
-        __builtin_prefetch(&run->next[t->first_next]);
+        __builtin_prefetch(&run->first_next[t - run->tasks]);
+}
+
+/* And what its request is made of. */
+static inline void fetch_request(const struct run *run, const struct lane *lane)
+{
+        const struct task *t;
+
+        if (lane->n_ready - lane->next_ready <= 6)
+                return;
+        t = &run->tasks[lane->ready[lane->next_ready + 6]];
+        __builtin_prefetch(run->text + t->text);
         if (t->resource) {
                 __builtin_prefetch(t->resource);
                 __builtin_prefetch((const char *)t->resource + 64);
         }
+}
+
+/* After a restart the queue also names what had been started. */
+uint32_t engine_next(struct engine *e, struct run *run, uint32_t i)
+{
+        const struct running *running = run->userdata;
+        struct engine_lane *l = running->lanes[i];
+        struct lane *lane = &run->lanes[i];
+
+        while (lane->next_ready < lane->n_ready && may_start_any(run) && may_start(e, l) && !is_ahead(e, l)) {
+                uint32_t task = lane->ready[lane->next_ready++];
+
+                fetch_ahead(run, lane);
+                if (run->tasks[task].in_flight || !startable(run, &run->tasks[task]))
+                        continue;
+                count_start(e, l);
+                return task;
+        }
+        return TASK_NONE;
 }
 
 /* What starts may end at once, without a call, and make others ready, in lanes that were looked at: there is
@@ -513,12 +567,11 @@ void engine_schedule_run(struct engine *e, struct run *run)
         while (any) {
                 any = false;
                 for (uint32_t i = 0; i < run->n_lanes; i++) {
-                        struct lane *lane = &run->lanes[i];
+                        uint32_t task;
 
-                        while (lane->next_ready < lane->n_ready && e->error == 0 &&
-                               may_start_any(run) && may_start(e, running->lanes[i])) {
-                                fetch_ahead(run, lane);
-                                start(e, run, lane->ready[lane->next_ready++]);
+                        while (e->error == 0 && (task = engine_next(e, run, i)) != TASK_NONE) {
+                                fetch_request(run, &run->lanes[i]);
+                                start(e, run, task);
                                 assert(!running->lanes[i]->batch_size ||
                                        running->lanes[i]->in_flight <=
                                                running->lanes[i]->batch_size); /* E3 */

@@ -79,6 +79,9 @@ struct engine_lane {
         uint32_t batch_size;   /* 0: no limit */
         uint32_t in_flight;
         struct timer hold;     /* set: its API asked for patience, nothing of it starts until then */
+        uint32_t rate_limit;   /* requests a second, 0: none; see may_start() */
+        int64_t paced_us;      /* where the next start stands if they leave evenly, boot-time clock */
+        struct timer pace;     /* set: what is ready waits for that */
 };
 
 struct engine {
@@ -151,6 +154,9 @@ int engine_adopt(struct engine *e, struct run *run);
 
 /* The answer to a call. The reply may be changed; its memory stays the caller's. */
 void engine_answer(struct engine *e, struct flight *flight, struct op_reply *reply);
+
+/* Calls that will be answered soon, `near` before `far`; a mere hint. */
+void engine_answers_soon(const struct flight *far, const struct flight *near);
 
 /* The operator's word on a task that is parked or in doubt: it is done with these outputs (JSON object),
  * or had not started. -ENOENT if it is neither, if its plugin is being asked at the moment, or if there

@@ -73,6 +73,19 @@ void engine_ask(struct flight *f, enum engine_call_kind kind, enum phase phase,
                 struct plugin *plugin);
 struct plugin *engine_find_plugin(const struct engine *e, const char *lane); /* NULL: not usable */
 void engine_schedule_run(struct engine *e, struct run *run);
+/* The task that starts next in lane `i` of the run, taken from its queue; TASK_NONE: none may. */
+uint32_t engine_next(struct engine *e, struct run *run, uint32_t i);
+struct engine_lane *engine_run_lane(const struct run *run, uint32_t i);
+static inline void lane_enter(struct engine *e, struct engine_lane *l)
+{
+        l->in_flight++;
+        e->in_flight++;
+}
+static inline void lane_leave(struct engine *e, struct engine_lane *l)
+{
+        l->in_flight--;
+        e->in_flight--;
+}
 int engine_run_start(struct engine *e, struct run *run);
 void engine_run_stop(struct engine *e, struct run *run);
 void engine_run_hurry(struct engine *e, const struct run *run);
@@ -133,6 +146,8 @@ void rollback_unwind(struct engine *e, struct run *run);
 enum run_status rollback_end(struct engine *e, struct run *run);
 void undo_start(struct engine *e, struct run *run, uint32_t task);
 void undo_read(struct flight *f, struct op_reply *reply);
+/* A delete was undone: what stood on the server may be lost all the same. */
+void undo_restored(struct engine *e, struct run *run, uint32_t task);
 
 /* surplus.c */
 bool surplus_possible(const struct flight *f, int32_t answer);
@@ -154,6 +169,10 @@ const char *wait_expression(const struct flight *f);
  * any more. */
 void journal_change(struct engine *e, struct run *run, struct task *t);
 void run_check_end(struct engine *e, struct run *run);
+
+/* drift.c: "plan: wanted 2xCPU-4GB, found 1xCPU-1GB; ..." of a check's outputs; nothing if it says
+ * nothing. */
+int drift_text(struct span outputs, struct buf *b);
 
 /* document.c */
 /* `spec`: another one than the plan's, or NULL. */

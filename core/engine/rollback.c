@@ -128,11 +128,11 @@ static struct span value_at(const char *p)
         return span_n(p, n);
 }
 
-/* {"spec":X,"state":Y}, as start.c wrote it -> X; empty if there was none. */
+/* {"with":"K","spec":X,"state":Y}, as start.c wrote it -> X; empty if there was none. */
 static struct span former_spec(const struct run *run, const struct task *t)
 {
-        const char *former = task_former(run, t), *spec = former ? startswith(former, "{\"spec\":") : NULL;
-        struct span value = spec ? value_at(spec) : span_n(NULL, 0);
+        const char *former = task_former(run, t), *spec = former ? strstr(former, "\"spec\":") : NULL;
+        struct span value = spec ? value_at(spec + 7) : span_n(NULL, 0);
 
         return value.n && *value.p == '{' ? value : span_n(NULL, 0);
 }
@@ -148,14 +148,88 @@ static bool half_done(const struct run *run, const struct task *t, const struct 
                r->changed_ms <= run->started_ms + (int64_t)t->ended_s * 1000;
 }
 
+/* What servers share stays while one stands on it, or a run in flight is about to make one that will;
+ * that is no failure of the rollback. */
+static bool is_kept(struct engine *e, const struct run *run, const struct task *t,
+                    const struct resource *r, struct buf *why)
+{
+        const struct run *user;
+
+        if (t->verb != PLAN_CREATE || t->redo || startswith(r->key, "server.") ||
+            startswith(r->key, "taskserv."))
+                return false;
+        if (r->n_on) {
+                const struct resource *on = inventory_user(&e->site->inventory, r->key);
+
+                buf_printf(why, "%s stays: %s of workflow \"%s\" stands on it", r->key,
+                           on ? on->key : "something", on ? on->workflow : "?");
+                return true;
+        }
+        user = site_user(e->site, r->key, run, NULL);
+        if (user)
+                buf_printf(why, "%s stays: run %s of workflow \"%s\" builds on it", r->key, user->id_text,
+                           user->name);
+        return user != NULL;
+}
+
+/* A delete whose undo made the server again, but not what stood on it. */
+static bool lost_some(const struct run *run, const struct task *t, const struct resource *r)
+{
+        const struct task_note *note = run_note(run, (uint32_t)(t - run->tasks));
+
+        return t->verb == PLAN_DELETE && r && r->workflow && streq(r->run, run->id_text) &&
+               task_with(run, t).n && note && note->answer == PRVNG_UNSUPPORTED;
+}
+
+#define LOST "%s is there again, but what stood on it is not: %s. A workflow that installs it brings " \
+             "it back"
+
+/* It may have been brought back since. */
+static void look_for_lost(struct engine *e, struct run *run, uint32_t task)
+{
+        struct task *t = &run->tasks[task];
+        _cleanup_(cleanup_buf) struct buf keys = BUF_NULL;
+
+        run_lost(e->site, run, t, &keys);
+        if (keys.n)
+                undo_failed(e, run, task, PRVNG_UNSUPPORTED, LOST, task_key(run, t), buf_str(&keys));
+        else
+                engine_append(e, run, &(struct record){.type = RECORD_UNDONE,
+                                                       .task = task,
+                                                       .answer = PRVNG_UNCHANGED,
+                                                       .message = span_of("it is there again")});
+}
+
+void undo_restored(struct engine *e, struct run *run, uint32_t task)
+{
+        struct task *t = &run->tasks[task];
+        _cleanup_(cleanup_buf) struct buf keys = BUF_NULL, message = BUF_NULL;
+
+        run_lost(e->site, run, t, &keys);
+        if (!keys.n)
+                return;
+        buf_printf(&message, LOST, task_key(run, t), buf_str(&keys));
+        engine_append(e, run, &(struct record){.type = RECORD_UNDO_FAILED,
+                                               .task = task,
+                                               .answer = PRVNG_UNSUPPORTED,
+                                               .effect = PRVNG_EFFECT_COMPLETE,
+                                               .message = span_n(message.data, message.n)});
+}
+
 /* True if the undo came to its end here. */
 static bool ends_at_once(struct engine *e, struct run *run, uint32_t task)
 {
         struct task *t = &run->tasks[task];
         const struct resource *r = run_resource(e->site, run, t);
         bool present = r && r->workflow, half = present && half_done(run, t, r);
+        _cleanup_(cleanup_buf) struct buf why = BUF_NULL;
 
-        if (t->irreversible)
+        if (present && is_kept(e, run, t, r, &why))
+                engine_append(e, run, &(struct record){.type = RECORD_UNDONE,
+                                                       .task = task,
+                                                       .answer = PRVNG_CONFLICT,
+                                                       .message = span_n(why.data, why.n)});
+        else if (t->irreversible)
                 undo_failed(e, run, task, PRVNG_UNSUPPORTED,
                             "the plugin does not declare that %s can be undone", plan_verb_name((enum plan_verb)t->verb));
         else if (t->verb == PLAN_CREATE && !present)
@@ -163,6 +237,8 @@ static bool ends_at_once(struct engine *e, struct run *run, uint32_t task)
                                                        .task = task,
                                                        .answer = PRVNG_UNCHANGED,
                                                        .message = span_of("it is gone already")});
+        else if (lost_some(run, t, r))
+                look_for_lost(e, run, task);
         else if (t->verb == PLAN_DELETE && present && !half)
                 undo_failed(e, run, task, PRVNG_CONFLICT, "it is there again, by run %s", r->run);
         else if (t->verb != PLAN_DELETE && !present)

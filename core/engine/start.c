@@ -96,6 +96,23 @@ void task_read(struct flight *f)
         engine_ask(f, CALL_READ, PHASE_READING, f->lane->plugin);
 }
 
+/* What goes with a server, so that an undo can say what it does not bring back. */
+static void add_with(struct flight *f, const struct resource *r)
+{
+        _cleanup_(cleanup_buf) struct buf keys = BUF_NULL;
+
+        if (f->verb != PLAN_DELETE || !r || !r->workflow || !startswith(r->key, "server."))
+                return;
+        inventory_standing_on(&f->engine->site->inventory, r, &keys);
+        if (buf_error(&keys))
+                f->engine->error = -ENOMEM;
+        if (!keys.n)
+                return;
+        BUF_LIT(&f->former, "\"with\":");
+        buf_json_n(&f->former, keys.data, keys.n);
+        buf_putc(&f->former, ',');
+}
+
 /* Promise 5: before update and delete the former state is read and journaled with the intent. */
 void task_former_read(struct flight *f, struct op_reply *reply)
 {
@@ -116,7 +133,9 @@ void task_former_read(struct flight *f, struct op_reply *reply)
                 task_failed(f, reply);
                 return;
         }
-        BUF_LIT(&f->former, "{\"spec\":");
+        buf_putc(&f->former, '{');
+        add_with(f, r);
+        BUF_LIT(&f->former, "\"spec\":");
         buf_puts(&f->former, r && r->workflow ? r->spec : "null");
         BUF_LIT(&f->former, ",\"state\":");
         if (reply->answer == PRVNG_DONE && reply->result.n)

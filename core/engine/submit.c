@@ -71,12 +71,18 @@ static void append_policies(struct engine *e, struct run *run, const struct plan
         static const char *const targets[] = {"server", "taskserv", "cluster"};
         static const char *const failures[] = {"fail", "continue", "rollback"};
 
-        for (uint32_t i = 0; i < plan->n_lanes; i++)
+        for (uint32_t i = 0; i < plan->n_lanes; i++) {
+                const struct plugin *p = engine_find_plugin(e, plan->lanes[i].plugin);
+
                 engine_append(e, run,
                               &(struct record){.type = RECORD_LANE,
                                                .plugin = span_of(plan->lanes[i].plugin),
                                                .batch_size = plan->lanes[i].batch_size,
-                                               .rate_limit = plan->lanes[i].rate_limit});
+                                               .rate_limit = plan->lanes[i].rate_limit,
+                                               .version = span_of(p ? p->version : NULL),
+                                               .sha256 = span_of(p ? p->sha256 : NULL),
+                                               .build_id = span_of(p ? p->build_id : NULL)});
+        }
         for (uint32_t i = 0; i < plan->n_operations; i++) {
                 const struct plan_operation *o = &plan->operations[i];
 

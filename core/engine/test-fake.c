@@ -74,7 +74,8 @@ void fake_deinit(struct fake *f)
 
 void submit(struct fake *f, uint32_t n, bool chain, enum on_failure on_failure, uint32_t batch_size)
 {
-        struct plan_lane lane = {.plugin = "provider/x", .batch_size = batch_size};
+        struct plan_lane lane = {.plugin = "provider/x", .batch_size = batch_size,
+                                 .rate_limit = f->rate_limit};
         uint32_t per = f->n_per_operation ?: n;
         struct plan_operation operations[64] = {{0}};
         struct plan_task tasks[64] = {{0}};

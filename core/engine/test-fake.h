@@ -27,6 +27,7 @@ struct fake {
         enum plan_verb verb; /* of the tasks submitted */
         bool no_rollback, some_is_enough, preserve; /* the strategy of runs submitted */
         uint32_t interval;      /* of checkpoints */
+        uint32_t rate_limit;    /* of the lane */
         const char *waits;      /* of the last task submitted */
         uint32_t n_per_operation; /* 0: all tasks are of one operation */
 };

@@ -383,6 +383,82 @@ Test(rollback, puts_back_what_a_failed_delete_left)
         fake_deinit(&f);
 }
 
+/* A server with two services, deleted by a run and put back. */
+static void delete_and_roll_back(struct fake *f)
+{
+        struct record r = {.type = RECORD_RESOURCE, .key = span_of("server.t0"),
+                           .workflow = span_of("w"), .plugin = span_of("provider/x"),
+                           .spec = span_of("{\"cpu\":7}"), .outputs = span_of("{\"cpu\":7}"),
+                           .run = {.bytes = {1}}, .changed = 5};
+
+        fake_init(f);
+        engine_append_site(f->engine, &r);
+        r.builds_on = span_of("server.t0");
+        r.plugin = span_of("taskserv/y");
+        r.key = span_of("taskserv.a@t0");
+        engine_append_site(f->engine, &r);
+        r.key = span_of("taskserv.b@t0");
+        engine_append_site(f->engine, &r);
+        f->verb = PLAN_DELETE;
+        submit(f, 2, true, ON_FAILURE_ROLLBACK, 0); /* t1 is not there: nobody restores it */
+        answer(f, CALL_READ, PRVNG_DONE);
+        answer(f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_null(inventory_get(&f->site.inventory, "taskserv.a@t0"));
+        answer(f, CALL_READ, PRVNG_DONE);
+        answer(f, CALL_BEGIN, FAILS);
+        cr_assert_eq(verb_of(answer(f, CALL_BEGIN, PRVNG_DONE)), PLAN_CREATE);
+}
+
+Test(rollback, names_what_a_server_came_back_without)
+{
+        struct fake f;
+
+        delete_and_roll_back(&f);
+        for (unsigned i = 0; i < 2; i++) {
+                cr_assert_eq(f.run->status, RUN_ROLLBACK_INCOMPLETE);
+                cr_assert_eq(status(&f, 0), TASK_UNDO_FAILED);
+                cr_assert_str_eq(run_note(f.run, 0)->message,
+                                 "server.t0 is there again, but what stood on it is not: taskserv.a@t0, "
+                                 "taskserv.b@t0. A workflow that installs it brings it back");
+                cr_assert(inventory_get(&f.site.inventory, "server.t0")->workflow);
+                cr_assert_null(inventory_get(&f.site.inventory, "taskserv.a@t0"));
+                crash(&f);
+        }
+        fake_deinit(&f);
+}
+
+/* The rollback that goes on finds them there, and the end of the run does not take them away once more. */
+Test(rollback, is_complete_when_what_was_lost_is_back)
+{
+        struct record r = {.type = RECORD_RESOURCE, .workflow = span_of("w"),
+                           .plugin = span_of("taskserv/y"), .spec = span_of("{}"),
+                           .outputs = span_of("{}"), .builds_on = span_of("server.t0"),
+                           .run = {.bytes = {2}}, .changed = 9};
+        struct fake f;
+
+        delete_and_roll_back(&f);
+        r.key = span_of("taskserv.b@t0");
+        engine_append_site(f.engine, &r);
+        reopen(&f);
+        engine_rollback_again(f.engine, f.run, "{}");
+        engine_schedule(f.engine);
+        cr_assert_eq(f.run->status, RUN_ROLLBACK_INCOMPLETE);
+        cr_assert(strstr(run_note(f.run, 0)->message, "is not: taskserv.a@t0."));
+        r.key = span_of("taskserv.a@t0");
+        engine_append_site(f.engine, &r);
+        reopen(&f);
+        engine_rollback_again(f.engine, f.run, "{}");
+        engine_schedule(f.engine);
+        cr_assert_eq(f.n_calls, 0);
+        cr_assert_eq(f.run->status, RUN_ROLLED_BACK);
+        for (unsigned i = 0; i < 2; i++) {
+                cr_assert(inventory_get(&f.site.inventory, "taskserv.a@t0")->workflow);
+                cr_assert(inventory_get(&f.site.inventory, "taskserv.b@t0")->workflow);
+                crash(&f);
+        }
+        fake_deinit(&f);
+}
+
 /* Another run changed it since: then it is a conflict all the same. */
 Test(rollback, of_a_failed_update_that_another_run_did_over_is_a_conflict)
 {

@@ -178,6 +178,40 @@ Test(limits, a_rate_limit_holds_the_lane)
         fake_deinit(&f);
 }
 
+/* Starts run ahead of the rate by a second's worth at most, over all runs; what was started may be polled
+ * as it likes: the host counts requests. */
+Test(limits, starts_keep_pace)
+{
+        struct fake f;
+
+        fake_init(&f);
+        f.rate_limit = 10;
+        submit(&f, 30, false, ON_FAILURE_FAIL, 0);
+        cr_assert_eq(f.n_calls, 11);
+        for (int i = 0; i < 11; i++)
+                answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.n_calls, 0, "ends start nothing early");
+        tick(&f, 99);
+        cr_assert_eq(f.n_calls, 0);
+        cr_assert_eq(engine_deadline(f.engine), f.now + 1, "it wakes up by itself");
+        tick(&f, 1);
+        cr_assert_eq(f.n_calls, 1);
+        tick(&f, 1000);
+        cr_assert_eq(f.n_calls, 11);
+        for (int i = 0; i < 11; i++)
+                answer(&f, CALL_BEGIN, PRVNG_PENDING, 0, 0, 10, "1");
+        tick(&f, 50);
+        cr_assert_eq(f.n_calls, 11, "polls are not held");
+        while (f.n_calls)
+                answer(&f, CALL_POLL, PRVNG_DONE);
+        tick(&f, 5000);
+        cr_assert_eq(f.n_calls, 8);
+        while (f.n_calls)
+                answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
 /* Conditions */
 
 static void judged(struct fake *f, bool value)

@@ -180,6 +180,7 @@ static const struct host_provided built_in[] = {
         {PRVNG_HOST_RATE, &host_rate},
         {PRVNG_HOST_REMOTE, &host_remote},
         {PRVNG_HOST_SPAWN, &host_spawn},
+        {PRVNG_HOST_HTTP, &host_http},
 };
 
 static const void *host_get_interface(const struct prvng_host *pub, const char *id)
@@ -243,6 +244,7 @@ int host_new(const struct config *config, const struct host_hooks *hooks, struct
         h->core = (struct host_table){.pub = table, .host = h, .plugin = no_plugin};
         pthread_mutex_init(&h->intern_lock, NULL);
         pthread_mutex_init(&h->rate_lock, NULL);
+        pthread_mutex_init(&h->http_lock, NULL);
         *ret_host = h;
         return 0;
 }
@@ -251,6 +253,8 @@ struct host *host_free(struct host *h)
 {
         if (!h)
                 return NULL;
+        http_loop_free(h->http);
+        http_tape_free(h);
         while (h->tables) {
                 struct host_table *t = h->tables;
 
@@ -265,6 +269,7 @@ struct host *host_free(struct host *h)
         free(h->provided);
         pthread_mutex_destroy(&h->intern_lock);
         pthread_mutex_destroy(&h->rate_lock);
+        pthread_mutex_destroy(&h->http_lock);
         free(h);
         return NULL;
 }
@@ -281,11 +286,29 @@ const struct prvng_host *host_table_for(struct host *h, const char *plugin)
         if (!t)
                 return NULL;
         *t = (struct host_table){.pub = table, .host = h, .plugin = strdup(plugin),
-                                 .next = h->tables};
+                                 .rate_limit = -1, .next = h->tables};
         if (!t->plugin)
                 return free(t), NULL;
         h->tables = t;
         return &t->pub;
+}
+
+void host_set_rate_limit(const struct prvng_host *table_, uint32_t requests_per_second)
+{
+        host_table_of(table_)->rate_limit = requests_per_second;
+}
+
+uint32_t host_rate_limit(const struct prvng_host *table_)
+{
+        return (uint32_t)MAX(host_table_of(table_)->rate_limit, INT64_C(0));
+}
+
+uint32_t host_rate_limit_of(const struct host *h, const char *plugin, uint32_t otherwise)
+{
+        for (const struct host_table *t = h->tables; t; t = t->next)
+                if (streq(t->plugin, plugin) && t->rate_limit >= 0)
+                        return (uint32_t)t->rate_limit;
+        return otherwise;
 }
 
 const struct config *host_config(const struct host *h)

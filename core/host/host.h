@@ -35,6 +35,15 @@ const struct prvng_host *host_table(struct host *h);
  * long as the host; NULL: out of memory. [main] */
 const struct prvng_host *host_table_for(struct host *h, const char *plugin);
 
+/* Requests a second that may leave for one account of the plugin with that table: what its drop-in says,
+ * else what it declares; 0: no limit. Set before the plugin's create(). [main]; read by [any] */
+void host_set_rate_limit(const struct prvng_host *table, uint32_t requests_per_second);
+uint32_t host_rate_limit(const struct prvng_host *table);
+
+/* The same for the plugin's name. Of one that the host does not know, or of which nothing was set:
+ * `otherwise`. [any] */
+uint32_t host_rate_limit_of(const struct host *h, const char *plugin, uint32_t otherwise);
+
 const struct config *host_config(const struct host *h);
 
 /* Output of a task's job, for prvng.host.remote/1 and prvng.host.spawn/1: to the hook, else to the
@@ -48,6 +57,10 @@ void host_capture_errors(struct buf *sentences);
 /* Adds an interface to what get_interface() finds, before any plugin is loaded. For tables that live in
  * modules above this one (the document builder). */
 int host_provide(struct host *h, const char *id, const void *table);
+
+/* libcurl's own beginning, once in the process and without an end: for all that uses libcurl. Its memory is
+ * wiped when freed. 0, or -ENOMEM. [any]: libcurl's initialisation knows threads since 7.84 */
+int http_library_init(void);
 
 /* STATE/runs/RUN[/TASK], made if need be; task ids as in host_output_f. Caller frees. */
 char *host_run_folder(const struct config *config, const char *run, const char *task);

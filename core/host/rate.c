@@ -7,6 +7,9 @@
  * so they go in the order in which they came. After back_off() the slots taken before it are void:
  * their waiters, as they wake, see a new generation and queue again.
  *
+ * The limit is the one that the site's drop-in gives the plugin, where it gives one; else what the
+ * plugin's dependencies declare; a plugin without a table asks for its own.
+ *
  * back_off() halves the rate, at most once a second, since all calls in flight hear of one overload
  * at once; the rate recovers by 1/60 of its full value a second.
  */
@@ -102,7 +105,7 @@ static int32_t rate_acquire(struct prvng_call *pub, const char *name, uint32_t r
 {
         struct op_call *call = op_call_of(pub);
         struct host *h = call->host;
-        double full = requests_per_second;
+        double full = host_rate_limit_of(h, call->plugin_name, requests_per_second);
         int64_t deadline = pub->deadline_ms > INT64_MAX / NS_PER_MS ? INT64_MAX
                                                                     : pub->deadline_ms * NS_PER_MS;
 

@@ -257,6 +257,29 @@ Test(rate, spaces_requests)
         end(&f);
 }
 
+/* What the site says comes before what the plugin asks for. */
+Test(rate, the_site_decides)
+{
+        const struct prvng_host_rate *rate;
+        struct fixture f;
+        int64_t start;
+
+        setup(&f);
+        rate = f.table->get_interface(f.table, PRVNG_HOST_RATE);
+        cr_assert_eq(host_rate_limit_of(f.host, "cloud", 3), 3, "nothing was set");
+        host_set_rate_limit(f.table, 50);
+        cr_assert_eq(host_rate_limit(f.table), 50);
+        start = clock_boot_ms();
+        for (int i = 0; i < 6; i++)
+                cr_assert_eq(rate->acquire(&f.call.pub, "a", 100000), PRVNG_DONE);
+        cr_assert_geq(clock_boot_ms() - start, 5 * 20 - 1, "six in less time than five gaps");
+        host_set_rate_limit(f.table, 0);
+        f.call.pub.deadline_ms = clock_boot_ms() + 10000; /* a slot a second would be too late */
+        for (int i = 0; i < 100; i++)
+                cr_assert_eq(rate->acquire(&f.call.pub, "b", 1), PRVNG_DONE);
+        end(&f);
+}
+
 Test(rate, gives_up_at_the_deadline)
 {
         const struct prvng_host_rate *rate;

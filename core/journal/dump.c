@@ -227,17 +227,19 @@ static void task_line(struct buf *b, const struct run *run, uint32_t number)
         NUMBER(b, t, implied);
         NUMBER(b, t, irreversible);
         NUMBER(b, t, status);
-        NUMBER(b, t, n_unmet);
+        buf_printf(b, " n_unmet=%u", task_unmet(run, t));
         NUMBER(b, t, blocked);
         NUMBER(b, t, drift);
         NUMBER(b, t, undo);
         NUMBER(b, t, redo);
         NUMBER(b, t, caused);
+        NUMBER(b, t, restored);
         NUMBER(b, t, checkpoint);
         NUMBER(b, t, started_s);
         NUMBER(b, t, ended_s);
         BUF_LIT(b, " next=");
-        for (uint32_t i = t->first_next; run->planned && i < (t + 1)->first_next; i++)
+        for (uint32_t i = run->planned ? run->first_next[number] : 0;
+             run->planned && i < run->first_next[number + 1]; i++)
                 buf_printf(b, "%u,", run->next[i]);
         BUF_LIT(b, " prev=");
         for (uint32_t i = run->prev ? run->first_prev[number] : 0;

@@ -67,11 +67,6 @@ int doc_split(struct run *run, struct span key, struct span doc, struct doc_part
 int doc_add(struct run *run, const struct doc_part *part); /* behind the task's other texts */
 
 /* run-graph.c */
-/* Would the engine start the task, seeing it in a queue? */
-static inline bool startable(const struct run *run, const struct task *t)
-{
-        return !t->attempt && (run->unwinding ? t->undo : t->status == TASK_READY);
-}
 void set_status(struct run *run, struct task *t, enum task_status status);
 int enqueue(struct run *run, uint32_t number);
 int settle(struct run *run, uint32_t number);

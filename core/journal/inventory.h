@@ -6,6 +6,7 @@
 #ifndef PRVNG_JOURNAL_INVENTORY_H
 #define PRVNG_JOURNAL_INVENTORY_H
 
+#include "base/buf.h"
 #include "base/strmap.h"
 #include "base/uid.h"
 #include "journal/texts.h"
@@ -39,6 +40,21 @@ static inline const struct resource *inventory_get(const struct inventory *i, co
 
         return r && (r->workflow || r->claim) ? r : NULL;
 }
+
+/* Something that is there and builds on it, the first by key; or NULL. Looks at all. */
+const struct resource *inventory_user(const struct inventory *i, const char *key);
+
+/* A run in flight of another workflow that has a task to come which builds on the resource; false: there
+ * is none. Looks at runs that are loaded. */
+struct site;
+bool site_used(const struct site *s, const char *key, const char *workflow, const char **ret_run,
+               const char **ret_workflow);
+
+/* Does it build on the resource with that key? */
+bool resource_stands_on(const struct resource *r, const char *key);
+
+/* Appends the keys of what stands on it, separated by spaces, in strcmp order. */
+void inventory_standing_on(const struct inventory *i, const struct resource *r, struct buf *ret);
 
 /* What is there or claimed. Keys in strcmp order; the caller frees the array, not the keys. -ENOMEM. */
 int inventory_sorted(const struct inventory *i, const struct resource ***ret_list, size_t *ret_n);

@@ -129,7 +129,7 @@ struct record {
         struct span id, name, kind, status, host, version, store, stream, head;
         struct span key, workflow, plugin, builds_on, server, item, verb, reason;
         struct span on_failure, target, backoff, folder, file, message, field, token;
-        struct span from, to, public, signature;
+        struct span from, to, public, signature, sha256, build_id;
 
         /* Whole JSON values. */
         struct span who, claims, spec, outputs, request, former, doc, definition, difference;

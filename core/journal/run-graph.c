@@ -60,19 +60,20 @@ int settle(struct run *run, uint32_t number)
         while (n > 0 && r == 0) {
                 struct task *t = &run->tasks[list[--n]];
                 bool good = task_status_good(t->status);
-                uint32_t end = (t + 1)->first_next;
+                uint32_t task = (uint32_t)(t - run->tasks), end = run->first_next[task + 1];
 
                 assert(run->unsettled > 0 && task_status_ended(t->status));
                 run->unsettled--;
                 if (!task_is_join(t))
                         count_ended(run, t);
-                for (uint32_t i = t->first_next; i < end && r == 0; i++) {
+                for (uint32_t i = run->first_next[task]; i < end && r == 0; i++) {
                         uint32_t k = run->next[i] & ~SOFT;
                         struct task *next = &run->tasks[k];
 
-                        assert(next->n_unmet > 0);
-                        next->blocked |= !good && !(run->next[i] & SOFT);
-                        if (--next->n_unmet > 0 || next->status != TASK_WAITING)
+                        assert(run->unmet[k] > 0);
+                        if (!good && !(run->next[i] & SOFT))
+                                next->blocked = 1;
+                        if (--run->unmet[k] > 0 || next->status != TASK_WAITING)
                                 continue;
                         if (!next->blocked && !task_is_join(next)) {
                                 set_status(run, next, TASK_READY);

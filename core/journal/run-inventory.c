@@ -38,6 +38,51 @@ size_t builds_on_of(const struct run *run, const struct task *t, char *ret, size
         return keys_of(task_uses(run, t), ret, n_ret);
 }
 
+static bool uses_key(const char *uses, const char *key)
+{
+        size_t n = strlen(key);
+
+        while ((uses = strchr(uses, '"'))) {
+                if (strncmp(++uses, key, n) == 0 && uses[n] == '"')
+                        return true;
+                uses = strchrnul(uses, '"');
+                uses += *uses == '"';
+        }
+        return false;
+}
+
+const struct run *site_user(const struct site *s, const char *key, const struct run *except,
+                            const char *workflow)
+{
+        for (uint32_t i = 0; i < s->n_runs; i++) {
+                const struct run *run = s->runs[i];
+
+                if (run == except || !run->loaded || !run->planned || run->closed ||
+                    run_status_ended(run->status) || (workflow && streq(run->name, workflow)))
+                        continue;
+                for (uint32_t k = 0; k < run->n_tasks; k++) {
+                        const struct task *t = &run->tasks[k];
+
+                        if ((t->verb == VERB_CREATE || t->verb == VERB_UPDATE) &&
+                            !task_status_ended(t->status) && uses_key(task_uses(run, t), key))
+                                return run;
+                }
+        }
+        return NULL;
+}
+
+bool site_used(const struct site *s, const char *key, const char *workflow, const char **ret_run,
+               const char **ret_workflow)
+{
+        const struct run *run = site_user(s, key, NULL, workflow);
+
+        if (!run)
+                return false;
+        *ret_run = run->id_text;
+        *ret_workflow = run->name;
+        return true;
+}
+
 static int put(struct run *run, struct site *site, struct task *t, const struct record *r,
                struct span spec)
 {
@@ -107,5 +152,52 @@ int undo_inventory(struct run *run, struct site *site, struct task *t, const str
 
         if (a ? a->verb == VERB_DELETE : t->verb == VERB_CREATE)
                 return gone(run, site, t);
+        if (a && a->verb == VERB_CREATE && gone(run, site, t)) /* half deleted: with what stood on it */
+                return error_origin(-ENOMEM);
         return a ? put(run, site, t, r, span_of(a->spec ?: "{}")) : 0;
+}
+
+struct span task_with(const struct run *run, const struct task *t)
+{
+        const char *former = t->verb == VERB_DELETE ? task_former(run, t) : NULL;
+        const char *keys = former ? startswith(former, "{\"with\":\"") : NULL;
+
+        return span_n(keys, keys ? strcspn(keys, "\"") : 0);
+}
+
+/* Claims are what the tasks of a run in flight are about; one that ended has none. */
+static bool answers_for(const struct site *site, const struct run *run, struct span key)
+{
+        struct strmap_entry *e = strmap_find(&site->inventory.by_key, key.p, key.n);
+        const struct resource *r = e ? e->value.pointer : NULL;
+
+        if (run->claims)
+                return r && r->claim && streq(r->claim, run->id_text);
+        for (uint32_t i = 0; i < run->n_tasks; i++)
+                if (run->tasks[i].verb != VERB_CHECK && span_eq(key, task_key(run, &run->tasks[i])))
+                        return true;
+        return false;
+}
+
+void run_lost(const struct site *site, const struct run *run, const struct task *t, struct buf *ret)
+{
+        struct span with = task_with(run, t);
+        bool any = false;
+
+        for (size_t i = 0, n; i < with.n; i += n + 1) {
+                const char *space = memchr(with.p + i, ' ', with.n - i);
+                struct strmap_entry *e;
+                struct span key;
+
+                n = space ? (size_t)(space - with.p) - i : with.n - i;
+                key = span_n(with.p + i, n);
+                e = strmap_find(&site->inventory.by_key, key.p, key.n);
+                if ((e && ((const struct resource *)e->value.pointer)->workflow) ||
+                    answers_for(site, run, key))
+                        continue;
+                if (any)
+                        BUF_LIT(ret, ", ");
+                buf_append(ret, key.p, key.n);
+                any = true;
+        }
 }

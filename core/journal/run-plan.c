@@ -2,6 +2,10 @@
 /* The fold of a run's plan: lanes, operations, tasks, and the graph that they make. */
 #include "journal/fold.h"
 
+#include <sys/mman.h>
+
+#define HUGE_PAGE (2u << 20)
+
 static const char *const verbs[] = {"create", "update", "delete", "check", "join"};
 static const char *const targets[] = {"server", "taskserv", "cluster"};
 static const char *const failures[] = {"fail", "continue", "rollback"};
@@ -164,7 +168,7 @@ static int apply_task(struct run *run, const struct record *r)
                 q = error_origin(-EBADMSG);
         if (t.verb == VERB_JOIN)
                 t.lane = UINT16_MAX;
-        q = q ?: add_deps(run, r->deps, r->soft, &t.n_unmet);
+        q = q ?: add_deps(run, r->deps, r->soft, &t.n_deps);
         q = q ?: doc_split(run, r->key, r->doc, &part);
         q = q ?: run_add_text(run, r->id, &t.text);
         q = q ?: run_add_text(run, r->key, NULL);
@@ -185,41 +189,53 @@ static int apply_task(struct run *run, const struct record *r)
         return 0;
 }
 
-/* Turns "what each task depends on" into "what depends on each task", both in order. One task more
- * than there are ends the last list. */
-static int build_next(struct run *run)
+/* The tasks, in memory that begins a cache line with each. Many of them in huge pages: tasks are reached in
+ * the order of the graph, and looking up where a page is would take longer than what is done there. */
+static int align_tasks(struct run *run)
 {
-        uint32_t sum = 0, at = 0;
+        size_t n = MAX(run->n_tasks, 1u) * sizeof(struct task), page = n < HUGE_PAGE ? 64 : HUGE_PAGE;
         struct task *tasks;
 
-        tasks = aligned_alloc(64, (run->n_tasks + (size_t)1) * sizeof(*tasks)); /* a cache line each */
-        run->next = malloc(MAX(run->n_deps, 1u) * sizeof(*run->next));
-        if (!tasks || !run->next) {
-                free(tasks);
+        n = (n + page - 1) & ~(page - 1);
+        tasks = aligned_alloc(page, n);
+        if (!tasks)
                 return error_origin(-ENOMEM);
-        }
+        if (n >= HUGE_PAGE)
+                (void)madvise(tasks, n, MADV_HUGEPAGE);
         if (run->n_tasks)
                 memcpy(tasks, run->tasks, run->n_tasks * sizeof(*tasks));
         free(run->tasks);
         run->tasks = tasks;
-        run->cap_tasks = run->n_tasks + 1;
-        tasks[run->n_tasks] = (struct task){0};
-        for (uint32_t i = 0; i < run->n_deps; i++)
-                tasks[run->deps[i] & ~SOFT].first_next++;
-        for (uint32_t i = 0; i <= run->n_tasks; i++) {
-                uint32_t n = tasks[i].first_next;
+        run->cap_tasks = MAX(run->n_tasks, 1u);
+        return 0;
+}
 
-                tasks[i].first_next = sum;
+/* Turns "what each task depends on" into "what depends on each task", both in order. */
+static int build_next(struct run *run)
+{
+        uint32_t *first, at = 0;
+
+        run->next = malloc(MAX(run->n_deps, 1u) * sizeof(*run->next));
+        run->unmet = malloc(MAX(run->n_tasks, 1u) * sizeof(*run->unmet));
+        run->first_next = first = calloc(run->n_tasks + (size_t)1, sizeof(*first));
+        if (!run->next || !run->unmet || !first || align_tasks(run))
+                return error_origin(-ENOMEM);
+        for (uint32_t i = 0; i < run->n_deps; i++)
+                first[run->deps[i] & ~SOFT]++;
+        for (uint32_t i = 0, sum = 0; i <= run->n_tasks; i++) {
+                uint32_t n = first[i];
+
+                first[i] = sum;
                 sum += n;
         }
         /* Filling moves each start to its end, which is the start of the one behind. */
-        for (uint32_t i = 0; i < run->n_tasks; i++)
-                for (uint32_t k = 0; k < tasks[i].n_unmet; k++, at++)
-                        run->next[tasks[run->deps[at] & ~SOFT].first_next++] =
-                                i | (run->deps[at] & SOFT);
-        for (uint32_t i = run->n_tasks; i > 0; i--)
-                tasks[i].first_next = tasks[i - 1].first_next;
-        tasks[0].first_next = 0;
+        for (uint32_t i = 0; i < run->n_tasks; i++) {
+                run->unmet[i] = run->tasks[i].n_deps;
+                for (uint32_t k = 0; k < run->tasks[i].n_deps; k++, at++)
+                        run->next[first[run->deps[at] & ~SOFT]++] = i | (run->deps[at] & SOFT);
+        }
+        memmove(first + 1, first, run->n_tasks * sizeof(*first));
+        first[0] = 0;
         free(steal(&run->deps));
         run->cap_deps = 0;
         return 0;

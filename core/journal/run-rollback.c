@@ -4,7 +4,7 @@
  *
  * A rollback walks the plan's edges against their direction: the undo of a task may start when the undos
  * of all that depends on it have ended. Tasks that are not to be undone pass that on at once. The
- * counter of a task, n_unmet, counts dependents then; each edge is looked at once (promise 7).
+ * counter of a task, `unmet`, counts dependents then; each edge is looked at once (promise 7).
  */
 #include "journal/fold.h"
 
@@ -79,7 +79,7 @@ int build_prev(struct run *run)
         for (uint32_t i = 2; i <= run->n_tasks; i++)
                 first[i] += first[i - 1];
         for (uint32_t i = 0; i < run->n_tasks; i++)
-                for (uint32_t k = run->tasks[i].first_next; k < run->tasks[i + 1].first_next; k++)
+                for (uint32_t k = run->first_next[i]; k < run->first_next[i + 1]; k++)
                         prev[first[(run->next[k] & ~SOFT) + 1]++] = i | (run->next[k] & SOFT);
         free_prev(run);
         run->first_prev = first;
@@ -114,14 +114,14 @@ int settle_undo(struct run *run, uint32_t number)
 
                 list.n -= sizeof(n);
                 memcpy(&n, list.data + list.n, sizeof(n));
-                assert(run->unsettled > 0 && run->tasks[n].n_unmet == 0);
+                assert(run->unsettled > 0 && run->unmet[n] == 0);
                 run->unsettled--;
                 for (uint32_t i = run->first_prev[n]; i < run->first_prev[n + 1] && q == 0; i++) {
                         uint32_t k = run->prev[i] & ~SOFT;
                         struct task *t = &run->tasks[k];
 
-                        assert(t->n_unmet > 0);
-                        if (--t->n_unmet > 0)
+                        assert(run->unmet[k] > 0);
+                        if (--run->unmet[k] > 0)
                                 continue;
                         if (t->undo)
                                 q = enqueue(run, k);
@@ -166,16 +166,14 @@ int apply_unwind(struct run *run, const struct record *r)
                 if (t->redo) /* it was to be done again, but what it left is still there */
                         set_status(run, t, TASK_FAILED);
                 t->redo = 0;
-                t->n_unmet = (t + 1)->first_next - t->first_next;
+                run->unmet[i] = run->first_next[i + 1] - run->first_next[i];
                 count += t->undo;
         }
         if (count != r->count)
                 return error_origin(-EBADMSG);
         for (uint32_t i = run->n_tasks; i-- > 0 && q == 0;) {
-                const struct task *t = &run->tasks[i];
-
-                if (t->first_next == (t + 1)->first_next)
-                        q = t->undo ? enqueue(run, i) : settle_undo(run, i);
+                if (run->first_next[i] == run->first_next[i + 1])
+                        q = run->tasks[i].undo ? enqueue(run, i) : settle_undo(run, i);
         }
         return q;
 }
@@ -228,12 +226,12 @@ static void count_again(struct run *run)
         for (uint32_t i = 0; i < run->n_tasks; i++) {
                 struct task *t = &run->tasks[i];
 
-                t->n_unmet = t->blocked = 0;
+                run->unmet[i] = t->blocked = 0;
                 for (uint32_t k = run->first_prev[i]; k < run->first_prev[i + 1]; k++) {
                         const struct task *on = &run->tasks[run->prev[k] & ~SOFT];
 
                         if (!task_status_ended(on->status))
-                                t->n_unmet++;
+                                run->unmet[i]++;
                         else if (!(run->prev[k] & SOFT) && !task_status_good(on->status))
                                 t->blocked = 1;
                 }
@@ -251,7 +249,7 @@ int start_ready(struct run *run)
         for (uint32_t i = 0; i < run->n_tasks && q == 0; i++) {
                 struct task *t = &run->tasks[i];
 
-                if (t->n_unmet || t->status != TASK_WAITING)
+                if (run->unmet[i] || t->status != TASK_WAITING)
                         continue;
                 if (!t->blocked && !task_is_join(t)) {
                         set_status(run, t, TASK_READY);

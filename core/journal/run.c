@@ -45,6 +45,8 @@ void free_plan(struct run *run)
         free(steal(&run->lanes));
         free(steal(&run->deps));
         free(steal(&run->next));
+        free(steal(&run->first_next));
+        free(steal(&run->unmet));
         run->n_text = run->cap_text = 0;
         run->n_tasks = run->cap_tasks = 0;
         run->n_wholes = run->cap_wholes = 0;
@@ -336,6 +338,7 @@ static int apply_end_of_task(struct run *run, struct site *site, struct task *t,
                 if (t->verb == VERB_CHECK && r->answer == PRVNG_DONE) {
                         t->drift = 1;
                         run->n_drift++;
+                        q = r->message.n ? note(run, r) : 0;
                 }
                 set_status(run, t, r->answer == PRVNG_UNCHANGED && !t->caused ? TASK_UNCHANGED
                                                                               : TASK_SUCCEEDED);
@@ -369,18 +372,30 @@ static int apply_redo(struct run *run, struct task *t, const struct record *r)
         return settle(run, r->task);
 }
 
+/* The resource is there again; what stood on it is not. */
+static int apply_lost(struct run *run, struct task *t, const struct record *r)
+{
+        set_status(run, t, TASK_UNDO_FAILED);
+        return note(run, r);
+}
+
 /* With an attempt, or without one where there was nothing to ask for. */
 static int apply_end_of_undo(struct run *run, struct site *site, struct task *t,
                              const struct record *r)
 {
         bool late = r->type == RECORD_UNDONE && t->status == TASK_UNDO_FAILED; /* it went along */
+        bool kept = r->type == RECORD_UNDONE && r->answer == PRVNG_CONFLICT; /* others use it */
         int q = 0;
 
+        if (kept && (!t->undo || t->redo))
+                return error_origin(-EBADMSG);
+        if (r->type == RECORD_UNDO_FAILED && t->status == TASK_UNDONE && t->verb == VERB_DELETE)
+                return apply_lost(run, t, r);
         if (!t->undo && !t->redo && !late)
                 return error_origin(-EBADMSG);
         if (r->type == RECORD_UNDO_FAILED || r->message.n)
                 q = note(run, r);
-        if (q == 0 && r->type == RECORD_UNDONE && site && t->n_key)
+        if (q == 0 && r->type == RECORD_UNDONE && !kept && site && t->n_key)
                 q = undo_inventory(run, site, t, r);
         if (q)
                 return error_fold(q);
@@ -388,14 +403,17 @@ static int apply_end_of_undo(struct run *run, struct site *site, struct task *t,
                 free(steal(&run->notes[t->note - 1].made));
         if (t->redo)
                 return apply_redo(run, t, r);
-        t->caused &= r->type != RECORD_UNDONE;
+        t->caused &= r->type != RECORD_UNDONE || kept;
         if (!t->undo) {
                 set_status(run, t, TASK_UNDONE);
                 return 0;
         }
         t->undo = 0;
+        if (t->verb == VERB_DELETE && t->attempt && r->type == RECORD_UNDONE)
+                t->restored = r->seq > run->told_seq;
         free_attempt(run, t);
-        set_status(run, t, r->type == RECORD_UNDONE ? TASK_UNDONE : TASK_UNDO_FAILED);
+        set_status(run, t, kept ? TASK_SUCCEEDED
+                                : r->type == RECORD_UNDONE ? TASK_UNDONE : TASK_UNDO_FAILED);
         return settle_undo(run, r->task);
 }
 

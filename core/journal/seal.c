@@ -61,6 +61,31 @@ int sha256(const void *data, size_t n, uint8_t ret_digest[32])
         return 0;
 }
 
+struct sha256_steps *sha256_begin(void)
+{
+        EVP_MD_CTX *ctx = context() ? EVP_MD_CTX_new() : NULL; /* context() has fetched md */
+
+        if (ctx && !EVP_DigestInit_ex2(ctx, md, NULL)) {
+                EVP_MD_CTX_free(ctx);
+                ctx = NULL;
+        }
+        return (struct sha256_steps *)ctx;
+}
+
+int sha256_add(struct sha256_steps *s, const void *data, size_t n)
+{
+        return s && EVP_DigestUpdate((EVP_MD_CTX *)s, data, n) ? 0 : error_origin(-EIO);
+}
+
+int sha256_end(struct sha256_steps *s, uint8_t ret_digest[32])
+{
+        EVP_MD_CTX *ctx = (EVP_MD_CTX *)s;
+        bool good = ctx && (!ret_digest || EVP_DigestFinal_ex(ctx, ret_digest, NULL));
+
+        EVP_MD_CTX_free(ctx);
+        return good ? 0 : error_origin(-EIO);
+}
+
 void seal_write(struct buf *b, uint64_t number, uint64_t n_records, const uint8_t after[32],
                 const uint8_t digest[32])
 {

@@ -18,6 +18,10 @@ int seal_digest(const uint8_t after[32], const uint8_t salt[16], uint32_t segmen
                 const void *batch, size_t n_batch, uint8_t ret_digest[32]);
 /* SHA-256 of a piece of memory. -EIO if OpenSSL fails. */
 int sha256(const void *data, size_t n, uint8_t ret_digest[32]);
+/* The same step by step. NULL: OpenSSL fails; the others then do nothing but fail. */
+struct sha256_steps *sha256_begin(void);
+int sha256_add(struct sha256_steps *s, const void *data, size_t n);
+int sha256_end(struct sha256_steps *s, uint8_t ret_digest[32]); /* frees it; ret_digest NULL: only that */
 void seal_write(struct buf *b, uint64_t number, uint64_t n_records, const uint8_t after[32],
                 const uint8_t digest[32]);
 

@@ -13,7 +13,7 @@
  */
 #if defined(__LP64__)
 static_assert(sizeof(struct site) == 680, "struct site changed: see above");
-static_assert(sizeof(struct run) == 536, "struct run changed: see above");
+static_assert(sizeof(struct run) == 560, "struct run changed: see above");
 static_assert(sizeof(struct task) == 64, "struct task changed: see above");
 static_assert(sizeof(struct attempt) == 72, "struct attempt changed: see above");
 static_assert(sizeof(struct task_note) == 56, "struct task_note changed: see above");
@@ -31,10 +31,18 @@ static_assert(N_RUN_STATUSES == 9 && N_TASK_STATUSES == 14, "statuses changed: s
 int startable_tasks(const struct run *run, const struct lane *lane, uint32_t **ret_list,
                     uint32_t *ret_n);
 
-void pack_site(struct buf *b, const struct site *site);
+/* How far the packing of a state has come; zeros: nothing yet. The state must not change meanwhile. */
+struct packing {
+        unsigned phase;
+        size_t at;                     /* in it */
+        const struct resource *before; /* that was packed last */
+};
+
+/* Packs about so many tasks or resources more. True: all of it is packed. */
+bool pack_site(struct buf *b, const struct site *site, struct packing *p, uint32_t n);
 int unpack_site(struct unpack *u, struct site *site);
-void pack_run(struct buf *b, struct site *site, struct run *run);
-/* `site` may be NULL: then the inventory is passed over. */
-int unpack_run(struct unpack *u, struct site *site, struct run *run);
+bool pack_run(struct buf *b, struct site *site, struct run *run, struct packing *p, uint32_t n);
+/* `site` may be NULL: then the inventory is passed over. `at_seq`: of the last record that it stands for. */
+int unpack_run(struct unpack *u, struct site *site, struct run *run, uint64_t at_seq);
 
 #endif

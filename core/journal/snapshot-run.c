@@ -54,20 +54,21 @@ static void pack_queues(struct buf *b, const struct run *run)
 }
 
 enum { HAS_UNMET = 1, HAS_STARTED = 2, HAS_CHECKPOINT = 4, HAS_NOTE = 8, HAS_ATTEMPT = 16,
-       HAS_CAUSED = 32 };
+       HAS_CAUSED = 32, HAS_RESTORED = 64 };
 
-static void pack_task(struct buf *b, const struct task *t)
+static void pack_task(struct buf *b, const struct task *t, uint32_t unmet)
 {
         char *first = buf_reserve(b, 32), *p = first;
 
         if (!p)
                 return;
         *p++ = (char)(t->status | t->blocked << 4 | t->drift << 5 | t->undo << 6 | t->redo << 7);
-        *p++ = (char)((t->n_unmet ? HAS_UNMET : 0) | (t->started_s || t->ended_s ? HAS_STARTED : 0) |
+        *p++ = (char)((unmet ? HAS_UNMET : 0) | (t->started_s || t->ended_s ? HAS_STARTED : 0) |
                       (t->checkpoint ? HAS_CHECKPOINT : 0) | (t->note ? HAS_NOTE : 0) |
-                      (t->attempt ? HAS_ATTEMPT : 0) | (t->caused ? HAS_CAUSED : 0));
-        if (t->n_unmet)
-                p = pack_number(p, t->n_unmet);
+                      (t->attempt ? HAS_ATTEMPT : 0) | (t->caused ? HAS_CAUSED : 0) |
+                      (t->restored ? HAS_RESTORED : 0));
+        if (unmet)
+                p = pack_number(p, unmet);
         if (t->started_s || t->ended_s) {
                 p = pack_number(p, t->started_s);
                 p = pack_number(p, pack_fold((int64_t)t->ended_s - t->started_s));
@@ -105,12 +106,13 @@ static void pack_attempt(struct buf *b, const struct attempt *a)
         pack_span(b, span_n(a->request, a->n_request));
 }
 
-static void pack_tasks(struct buf *b, const struct run *run)
+/* These, that is, what happened to them. */
+static void pack_tasks(struct buf *b, const struct run *run, uint32_t from, uint32_t to)
 {
-        for (uint32_t i = 0; i < run->n_tasks; i++) {
+        for (uint32_t i = from; i < to; i++) {
                 const struct task *t = &run->tasks[i];
 
-                pack_task(b, t);
+                pack_task(b, t, run->unmet[i]);
                 if (t->note)
                         pack_note(b, &run->notes[t->note - 1]);
                 if (t->attempt)
@@ -122,8 +124,7 @@ static void pack_tasks(struct buf *b, const struct run *run)
 static bool was_gone(const struct task *t, const struct resource *r)
 {
         if (r && r->workflow)
-                return t->verb == VERB_DELETE &&
-                       (task_status_good(t->status) || t->status == TASK_UNDONE);
+                return t->verb == VERB_DELETE && (task_status_good(t->status) || t->restored);
         return t->status != TASK_SKIPPED &&
                (t->redo || t->attempt || t->started_s || t->status == TASK_READY ||
                 t->status == TASK_UNDONE); /* what was to be done again and was rolled back before */
@@ -165,29 +166,27 @@ static void pack_resource(struct buf *b, const struct run *run, const struct tas
 
 enum { INVENTORY_END, INVENTORY_GONE, INVENTORY_THERE };
 
-/* What the run did to the inventory: first what went, then what is there. */
-static void pack_inventory(struct buf *b, const struct site *site, struct run *run)
+/* What these tasks did to the inventory: what went, or what is there. */
+static void pack_inventory(struct buf *b, const struct site *site, struct run *run, unsigned pass,
+                           uint32_t from, uint32_t to)
 {
-        for (unsigned pass = INVENTORY_GONE; pass <= INVENTORY_THERE; pass++) {
-                for (uint32_t i = 0; i < run->n_tasks; i++) {
-                        struct task *t = &run->tasks[i];
-                        const struct resource *r;
+        for (uint32_t i = from; i < to; i++) {
+                struct task *t = &run->tasks[i];
+                const struct resource *r;
 
-                        if (!t->n_key || task_is_join(t) || t->verb == VERB_CHECK)
-                                continue;
-                        r = run_resource(site, run, t);
-                        if (pass == INVENTORY_GONE
-                                    ? !was_gone(t, r)
-                                    : !r || !r->workflow || (!streq(r->run, run->id_text) &&
-                                                             !task_status_good(t->status)))
-                                continue;
-                        pack_u64(b, pass);
-                        pack_u64(b, i);
-                        if (pass == INVENTORY_THERE)
-                                pack_resource(b, run, t, r);
-                }
+                if (!t->n_key || task_is_join(t) || t->verb == VERB_CHECK)
+                        continue;
+                r = run_resource(site, run, t);
+                if (pass == INVENTORY_GONE
+                            ? !was_gone(t, r)
+                            : !r || !r->workflow || (!streq(r->run, run->id_text) &&
+                                                     !task_status_good(t->status)))
+                        continue;
+                pack_u64(b, pass);
+                pack_u64(b, i);
+                if (pass == INVENTORY_THERE)
+                        pack_resource(b, run, t, r);
         }
-        pack_u64(b, INVENTORY_END);
 }
 
 static void pack_head(struct buf *b, const struct run *run)
@@ -217,17 +216,47 @@ static void pack_head(struct buf *b, const struct run *run)
         }
 }
 
-void pack_run(struct buf *b, struct site *site, struct run *run)
+enum { RUN_HEAD, RUN_TASKS, RUN_QUEUES, RUN_GONE, RUN_THERE, RUN_DONE };
+
+/* Head, tasks, queues, and of the inventory first what went, then what is there. */
+bool pack_run(struct buf *b, struct site *site, struct run *run, struct packing *p, uint32_t n)
 {
-        pack_head(b, run);
-        for (uint32_t i = 0; i < run->n_operations; i++) {
-                pack_u64(b, run->operations[i].n_ended);
-                pack_u64(b, run->operations[i].n_failed);
-                pack_u64(b, run->operations[i].n_good);
+        uint32_t from = (uint32_t)p->at, to = from + MIN(n, run->n_tasks - from);
+
+        switch (p->phase) {
+        case RUN_HEAD:
+                pack_head(b, run);
+                for (uint32_t i = 0; i < run->n_operations; i++) {
+                        pack_u64(b, run->operations[i].n_ended);
+                        pack_u64(b, run->operations[i].n_failed);
+                        pack_u64(b, run->operations[i].n_good);
+                }
+                to = run->n_tasks;
+                break;
+        case RUN_TASKS:
+                pack_tasks(b, run, from, to);
+                break;
+        case RUN_QUEUES:
+                pack_queues(b, run);
+                to = run->n_tasks;
+                break;
+        case RUN_GONE:
+                pack_inventory(b, site, run, INVENTORY_GONE, from, to);
+                break;
+        case RUN_THERE:
+                pack_inventory(b, site, run, INVENTORY_THERE, from, to);
+                if (to == run->n_tasks)
+                        pack_u64(b, INVENTORY_END);
+                break;
+        default:
+                return true;
         }
-        pack_tasks(b, run);
-        pack_queues(b, run);
-        pack_inventory(b, site, run);
+        p->at = to;
+        if (to == run->n_tasks) {
+                p->phase++;
+                p->at = 0;
+        }
+        return p->phase == RUN_DONE;
 }
 
 /* Reading */
@@ -292,7 +321,8 @@ static int unpack_task(struct unpack *u, struct run *run, struct task *t)
         t->undo = state >> 6 & 1;
         t->redo = state >> 7 & 1;
         t->caused = has / HAS_CAUSED & 1;
-        t->n_unmet = has & HAS_UNMET ? unpack_u32(u) : 0;
+        t->restored = has / HAS_RESTORED & 1;
+        run->unmet[t - run->tasks] = has & HAS_UNMET ? unpack_u32(u) : 0;
         t->started_s = has & HAS_STARTED ? unpack_u32(u) : 0;
         t->ended_s = has & HAS_STARTED ? (uint32_t)(t->started_s + unpack_i64(u)) : 0;
         t->checkpoint = has & HAS_CHECKPOINT ? (uint16_t)unpack_max(u, UINT16_MAX) : 0;
@@ -411,7 +441,7 @@ static int unpack_head(struct unpack *u, struct run *run)
         return u->bad ? error_origin(-EBADMSG) : 0;
 }
 
-int unpack_run(struct unpack *u, struct site *site, struct run *run)
+int unpack_run(struct unpack *u, struct site *site, struct run *run, uint64_t at_seq)
 {
         int q;
 
@@ -428,5 +458,7 @@ int unpack_run(struct unpack *u, struct site *site, struct run *run)
         if (q == 0 && run->unwinding)
                 q = build_prev(run);
         q = q ?: unpack_inventory(u, site, run);
+        for (uint32_t i = 0; i < run->n_tasks && at_seq <= run->told_seq; i++)
+                run->tasks[i].restored = 0; /* the site's stream told of it since */
         return q ?: u->bad || u->p != u->end ? error_origin(-EBADMSG) : 0;
 }

@@ -19,6 +19,7 @@ static void pack_site_run(struct buf *b, const struct run *run)
         pack_u64(b, run->closed ? run->n_drift : 0);
         pack_u64(b, run->closed || !run->loaded ? run->settled_seq
                                                 : MAX(run->settled_seq, run->seq));
+        pack_u64(b, run->told_seq);
         pack_u64(b, run->compacted);
 }
 
@@ -65,10 +66,8 @@ static void pack_resource(struct buf *b, const struct resource *r, const struct 
         pack_i64(b, r->changed_ms);
 }
 
-void pack_site(struct buf *b, const struct site *site)
+static void pack_site_head(struct buf *b, const struct site *site)
 {
-        const struct resource *before = NULL;
-
         pack_uid(b, &site->id);
         pack_u64(b, site->epoch);
         pack_u64(b, site->pid);
@@ -76,20 +75,57 @@ void pack_site(struct buf *b, const struct site *site)
         pack_string(b, site->signer);
         pack_u64(b, site->restored);
         pack_u64(b, site->n_runs);
-        for (uint32_t i = 0; i < site->n_runs; i++)
-                pack_site_run(b, site->runs[i]);
-        pack_u64(b, site->inventory.by_key.n); /* a hint */
-        strmap_foreach (e, &site->inventory.by_key) {
-                const struct resource *r = e->value.pointer;
+}
 
-                if (!r->workflow && !r->n_on)
+/* Places in the map, used or not, count as resources. */
+static bool pack_inventory(struct buf *b, const struct site *site, struct packing *p, uint32_t n)
+{
+        const struct strmap *map = &site->inventory.by_key;
+
+        for (; p->at < map->cap && n > 0; p->at++, n--) {
+                const struct resource *r = map->entries[p->at].key ? map->entries[p->at].value.pointer : NULL;
+
+                if (!r || (!r->workflow && !r->n_on))
                         continue; /* nothing, or claimed, which follows */
-                pack_resource(b, r, before);
-                before = r;
+                pack_resource(b, r, p->before);
+                p->before = r;
         }
-        pack_u64(b, END);
-        for (uint32_t i = 0; i < site->n_runs; i++)
-                pack_claims(b, site->runs[i]);
+        return p->at == map->cap;
+}
+
+enum { SITE_HEAD, SITE_RUNS, SITE_INVENTORY, SITE_CLAIMS, SITE_DONE };
+
+bool pack_site(struct buf *b, const struct site *site, struct packing *p, uint32_t n)
+{
+        switch (p->phase) {
+        case SITE_HEAD:
+                pack_site_head(b, site);
+                p->phase = SITE_RUNS;
+                __attribute__((fallthrough));
+        case SITE_RUNS:
+                for (; p->at < site->n_runs && n > 0; n--)
+                        pack_site_run(b, site->runs[p->at++]);
+                if (p->at < site->n_runs)
+                        return false;
+                pack_u64(b, site->inventory.by_key.n); /* a hint */
+                *p = (struct packing){.phase = SITE_INVENTORY};
+                return false;
+        case SITE_INVENTORY:
+                if (pack_inventory(b, site, p, n)) {
+                        pack_u64(b, END);
+                        *p = (struct packing){.phase = SITE_CLAIMS};
+                }
+                return false;
+        case SITE_CLAIMS: /* one run at a time: most have none */
+                for (bool any = false; p->at < site->n_runs && n > 0 && !any; n--) {
+                        any = site->runs[p->at]->claims != NULL;
+                        pack_claims(b, site->runs[p->at++]);
+                }
+                p->phase = p->at < site->n_runs ? SITE_CLAIMS : SITE_DONE;
+                return p->phase == SITE_DONE;
+        default:
+                return true;
+        }
 }
 
 /* Reading */
@@ -112,6 +148,7 @@ static int unpack_site_run(struct unpack *u, struct site *site)
         run->ended_ms = unpack_i64(u);
         run->n_drift = unpack_u32(u);
         run->settled_seq = unpack_u64(u);
+        run->told_seq = unpack_u64(u);
         run->compacted = unpack_max(u, 1);
         run->closed = run_status_ended(run->status);
         if (u->bad || !run->name || !run->stream || strmap_get(&site->run_by_id, run->id_text) ||

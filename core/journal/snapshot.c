@@ -24,6 +24,20 @@ static void pack_place(struct buf *b, const struct mark *p)
         buf_append(b, p->digest, sizeof(p->digest));
 }
 
+struct snapshot_making {
+        struct site *site;
+        struct run *run; /* NULL: the site's */
+        struct packing packing;
+        struct buf bytes;
+        struct sha256_steps *digest; /* of the first n_digested */
+        size_t n_digested;
+};
+
+const struct buf *snapshot_bytes(const struct snapshot_making *m)
+{
+        return &m->bytes;
+}
+
 static void begin(struct buf *b, const struct stream *s)
 {
         assert(s->n_pending == 0 && s->last.segment && s->last.seq == s->seq);
@@ -35,30 +49,74 @@ static void begin(struct buf *b, const struct stream *s)
         pack_place(b, &s->plan);
 }
 
-static int end(struct buf *b)
+struct snapshot_making *snapshot_making_free(struct snapshot_making *m)
 {
-        uint8_t digest[N_DIGEST];
-
-        if (buf_error(b) || sha256(b->data, b->n, digest))
-                return error_origin(buf_error(b) ?: -EIO);
-        buf_append(b, digest, sizeof(digest));
-        return buf_error(b);
+        if (!m)
+                return NULL;
+        sha256_end(m->digest, NULL);
+        buf_deinit(&m->bytes);
+        free(m);
+        return NULL;
 }
 
-int snapshot_of_site(const struct stream *s, const struct site *site, struct buf *ret)
+int snapshot_begin(const struct stream *s, struct site *site, struct run *run,
+                   struct snapshot_making **ret_making)
 {
-        assert(site->seq == s->seq);
-        begin(ret, s);
-        pack_site(ret, site);
-        return end(ret);
+        struct snapshot_making *m = calloc(1, sizeof(*m));
+
+        if (!m)
+                return error_origin(-ENOMEM);
+        assert(run ? run->planned && run->seq == s->seq && s->plan.segment : site->seq == s->seq);
+        *m = (struct snapshot_making){.site = site, .run = run, .digest = sha256_begin()};
+        begin(&m->bytes, s);
+        *ret_making = m;
+        return 0;
+}
+
+int snapshot_go_on(struct snapshot_making *m, uint32_t n)
+{
+        uint8_t digest[N_DIGEST];
+        size_t from = m->bytes.n;
+        bool done = m->run ? pack_run(&m->bytes, m->site, m->run, &m->packing, n)
+                           : pack_site(&m->bytes, m->site, &m->packing, n);
+
+        if (!m->n_digested)
+                from = 0;
+        if (buf_error(&m->bytes) || sha256_add(m->digest, m->bytes.data + from, m->bytes.n - from))
+                return error_origin(buf_error(&m->bytes) ?: -EIO);
+        m->n_digested = m->bytes.n;
+        if (!done)
+                return 0;
+        if (sha256_end(steal(&m->digest), digest))
+                return error_origin(-EIO);
+        buf_append(&m->bytes, digest, sizeof(digest));
+        return buf_error(&m->bytes) ?: 1;
+}
+
+/* All at once. */
+static int make(const struct stream *s, struct site *site, struct run *run, struct buf *ret)
+{
+        struct snapshot_making *m = NULL;
+        int q = snapshot_begin(s, site, run, &m);
+
+        while (q == 0)
+                q = snapshot_go_on(m, UINT32_MAX);
+        if (q > 0) {
+                *ret = m->bytes;
+                m->bytes = BUF_NULL;
+        }
+        snapshot_making_free(m);
+        return q > 0 ? 0 : q;
+}
+
+int snapshot_of_site(const struct stream *s, struct site *site, struct buf *ret)
+{
+        return make(s, site, NULL, ret);
 }
 
 int snapshot_of_run(const struct stream *s, struct site *site, struct run *run, struct buf *ret)
 {
-        assert(run->planned && run->seq == s->seq && s->plan.segment);
-        begin(ret, s);
-        pack_run(ret, site, run);
-        return end(ret);
+        return make(s, site, run, ret);
 }
 
 int snapshot_put(struct stream *s, const struct buf *snapshot)
@@ -71,6 +129,21 @@ int snapshot_put(struct stream *s, const struct buf *snapshot)
                               j->plugin->store.snapshot_put(j->plugin->instance, &c.call.pub,
                                                             s->name, snapshot->data, snapshot->n,
                                                             j->epoch));
+}
+
+int snapshot_put_part(struct stream *s, const struct buf *snapshot, size_t from, size_t n)
+{
+        struct journal *j = s->journal;
+        bool last = from + n == snapshot->n;
+        struct store_call c;
+
+        if (!j->plugin->store.snapshot_part)
+                return last ? snapshot_put(s, snapshot) : 0;
+        store_call_begin(j, &c);
+        return store_call_end(j, &c, s->name,
+                              j->plugin->store.snapshot_part(j->plugin->instance, &c.call.pub, s->name,
+                                                             snapshot->data + from, n, from, last,
+                                                             j->epoch));
 }
 
 /* Reading */
@@ -138,7 +211,8 @@ static int arrive(void *userdata)
                 q = unpack_site(&f->body, f->site);
                 f->site->seq = f->by.at.seq;
         } else {
-                q = unpack_run(&f->body, f->by.at.seq > f->run->settled_seq ? f->site : NULL, f->run);
+                q = unpack_run(&f->body, f->by.at.seq > f->run->settled_seq ? f->site : NULL, f->run,
+                               f->by.at.seq);
                 f->run->seq = f->by.at.seq;
         }
         return q;

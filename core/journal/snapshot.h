@@ -25,7 +25,7 @@
 #include "journal/journal.h"
 #include "journal/state.h"
 
-#define SNAPSHOT_VERSION 1u
+#define SNAPSHOT_VERSION 2u
 
 /* Open a stream for appending and fold it. The site must be empty, the run as the site made it. 0,
  * a condition, -EBADMSG for records that cannot follow each other, -errno. */
@@ -39,8 +39,22 @@ int run_replay(struct journal *j, struct site *inventory, struct run *run);
 
 /* Writes the state as of the last commit; nothing may be pending in any stream. The run must be
  * planned, and the site hold its inventory. Caller keeps the buffer. -ENOMEM, -EIO. */
-int snapshot_of_site(const struct stream *s, const struct site *site, struct buf *ret);
+int snapshot_of_site(const struct stream *s, struct site *site, struct buf *ret);
 int snapshot_of_run(const struct stream *s, struct site *site, struct run *run, struct buf *ret);
+
+/* The same bit by bit, so that nobody waits long for the whole. `run` NULL: the site's. From the beginning to
+ * the end nothing of what is to be in it may change: else it has to be given up. go_on packs about `n` tasks
+ * or resources more; 1: all of it is there, 0: not yet, -ENOMEM, -EIO. */
+struct snapshot_making;
+int snapshot_begin(const struct stream *s, struct site *site, struct run *run,
+                   struct snapshot_making **ret_making);
+int snapshot_go_on(struct snapshot_making *m, uint32_t n);
+const struct buf *snapshot_bytes(const struct snapshot_making *m);
+struct snapshot_making *snapshot_making_free(struct snapshot_making *m);
+
+/* Puts `n` bytes of a snapshot from `from` on into the store; in order, from 0 to its end, which makes it the
+ * stream's snapshot. What changes meanwhile does no harm. Other snapshots must wait. As snapshot_put. */
+int snapshot_put_part(struct stream *s, const struct buf *snapshot, size_t from, size_t n);
 
 /* Puts it into the store. JOURNAL_E_* with the journal's message: harmless, the old one stays. */
 int snapshot_put(struct stream *s, const struct buf *snapshot);

@@ -172,20 +172,6 @@ static void inventory_tidy(struct inventory *inv, struct resource *r)
         free(r);
 }
 
-static bool stands_on(const struct resource *r, struct span key)
-{
-        const char *p = r->workflow ? r->builds_on : "";
-
-        while (*p) {
-                size_t n = strcspn(p, " ");
-
-                if (n == key.n && memcmp(p, key.p, n) == 0)
-                        return true;
-                p += n + (p[n] == ' ');
-        }
-        return false;
-}
-
 /* What stands on a server is gone with it: its taskservs. By their keys, because what stands on one of
  * them may be another of them. A server is not gone with its network: it stands there, unreachable. */
 static int gone_with(struct inventory *inv, const struct resource *r)
@@ -196,7 +182,7 @@ static int gone_with(struct inventory *inv, const struct resource *r)
         strmap_foreach (e, &inv->by_key) {
                 const struct resource *on = e->value.pointer;
 
-                if (on != r && stands_on(on, span_of(r->key)))
+                if (on != r && resource_stands_on(on, r->key))
                         buf_append(&keys, on->key, strlen(on->key) + 1);
         }
         if (buf_error(&keys))
@@ -393,8 +379,10 @@ static int apply_again(struct site *s, const struct record *r)
                         run->status = RUN_PENDING;
                         run->ended_ms = 0;
                 }
+                for (uint32_t i = 0; i < run->n_tasks; i++)
+                        run->tasks[i].restored = 0;
                 run->closed = false;
-                run->settled_seq = r->upto;
+                run->settled_seq = run->told_seq = r->upto;
         }
         return apply_claims(s, run, r);
 }

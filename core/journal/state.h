@@ -80,8 +80,7 @@ struct task {
         uint16_t n_id, n_key;
         uint32_t n_doc;        /* length of task_doc() */
         uint32_t operation;
-        uint32_t n_unmet;      /* dependencies that have not ended */
-        uint32_t first_next;   /* in run->next: the tasks that depend on this one */
+        uint32_t n_deps;
         uint32_t note;         /* index in run->notes + 1; 0: none */
         uint32_t started_s, ended_s; /* seconds since run->started_ms, wall clock; 0: not yet */
         uint16_t lane;         /* UINT16_MAX: a join */
@@ -96,6 +95,7 @@ struct task {
         uint8_t undo : 1;      /* the rollback under way shall undo it */
         uint8_t redo : 1;      /* what a failed attempt left is undone before the next one */
         uint8_t caused : 1;    /* what this run did of it is not undone, and it is to be done again */
+        uint8_t restored : 1;  /* its undo made again what it deleted; the site stream does not say so yet */
         uint16_t checkpoint;   /* how many checkpoints the run had when it ended */
         uint32_t whole;        /* in run->wholes: the document that its own is like */
         struct attempt *attempt; /* NULL before the intent and after the result */
@@ -138,7 +138,7 @@ struct task_note {
         uint32_t effect;
         char *message;    /* "" if there is none */
         int64_t since_ms; /* wall clock: when the message was first true */
-        char *former;     /* update and delete: {"spec","state"} before it, JSON; else NULL */
+        char *former;     /* update and delete: {"with"?,"spec","state"} before it, JSON; else NULL */
         char *made;       /* between `made` and `done`: the outputs, JSON; else NULL */
         struct uid made_by; /* op id of the create that made it */
 };
@@ -181,6 +181,7 @@ struct run {
         uint32_t *first_prev; /* n_tasks + 1 */
         struct replaced *replaced; /* while a new plan is read: the old one */
         uint64_t settled_seq; /* records up to here are in the inventory by the site stream alone */
+        uint64_t told_seq;    /* so many of these were told when the run ended before */
         int64_t accepted_ms, started_ms, ended_ms; /* wall clock, 0: not yet */
 
         char *text;       /* all strings of the plan */
@@ -198,6 +199,9 @@ struct run {
                            * task; freed by `planned`, which builds `next` */
         uint32_t n_deps, cap_deps;
         uint32_t *next;   /* n_deps numbers of tasks; bit 31: needs only have ended */
+        /* By task, and not in struct task: what is looked at for each edge stands close together. */
+        uint32_t *first_next; /* n_tasks + 1: where those that depend on a task begin in `next` */
+        uint32_t *unmet;      /* dependencies that have not ended; when undos start: dependents */
         uint32_t n_by_status[N_TASK_STATUSES]; /* without joins */
         uint32_t n_drift;
         struct task_note *notes;
@@ -249,11 +253,22 @@ bool site_may_reopen(const struct site *s, const struct run *run, const struct r
 /* A run by id, or the latest run of that workflow name. */
 struct run *site_run(const struct site *s, const char *id_or_name);
 
+/* A run in flight, other than `except` and not of that workflow (either may be NULL), whose plan has a task
+ * to come that builds on the resource; or NULL. Looks at runs that are loaded. */
+const struct run *site_user(const struct site *s, const char *key, const struct run *except,
+                            const char *workflow);
+
 /* The task's resource in the inventory, or NULL. */
 struct resource *run_resource(const struct site *site, const struct run *run, struct task *t);
 
 /* Could a rollback undo the task, as far as the run goes? It changed something, or may have. */
 bool run_undoable(const struct run *run, uint32_t task);
+
+/* Would the engine start the task, seeing it in a queue? */
+static inline bool startable(const struct run *run, const struct task *t)
+{
+        return !t->attempt && (run->unwinding ? t->undo : t->status == TASK_READY);
+}
 
 /* Has it an attempt, a result, or left something? Then a changed definition must leave it as it is. */
 bool task_has_started(const struct task *t);
@@ -273,6 +288,28 @@ static inline bool task_status_ended(enum task_status s)
 {
         return s == TASK_SUCCEEDED || s == TASK_UNCHANGED || s == TASK_FAILED ||
                s == TASK_SKIPPED || s == TASK_UNDONE || s == TASK_UNDO_FAILED;
+}
+
+/* Two tasks will end soon, `near` before `far`: brings what their ends look at. Waiting for memory costs more
+ * than all that is done with it. */
+static inline void run_fetch_ends(const struct run *run, uint32_t far, uint32_t near)
+{
+        const struct task *t = &run->tasks[near];
+        uint32_t from, n;
+
+        __builtin_prefetch(&run->tasks[far]);
+        __builtin_prefetch(&run->first_next[far]);
+        __builtin_prefetch(&run->operations[t->operation], 1);
+        from = run->first_next[near];
+        n = run->first_next[near + 1] - from;
+        for (uint32_t i = 0; i < n && i < 4; i++)
+                __builtin_prefetch(&run->unmet[run->next[from + i] & ~(UINT32_C(1) << 31)], 1);
+}
+
+/* How many dependencies of the task have not ended. */
+static inline uint32_t task_unmet(const struct run *run, const struct task *t)
+{
+        return run->unmet ? run->unmet[t - run->tasks] : t->n_deps;
 }
 
 static inline bool task_is_join(const struct task *t)
@@ -327,11 +364,18 @@ static inline const struct task_note *run_note(const struct run *run, uint32_t t
         return n && n->message && (*n->message || n->answer) ? n : NULL;
 }
 
-/* {"spec","state"} before the task's update or delete, or NULL. */
+/* {"with"?,"spec","state"} before the task's update or delete, or NULL. */
 static inline const char *task_former(const struct run *run, const struct task *t)
 {
         return t->note ? run->notes[t->note - 1].former : NULL;
 }
+
+/* Keys of what stood on the server that the task deletes, separated by spaces; empty if nothing did. */
+struct span task_with(const struct run *run, const struct task *t);
+
+/* Appends ", "-separated keys of that which is not there now and no task of the run answers for: an undo
+ * of the delete does not bring it back. */
+void run_lost(const struct site *site, const struct run *run, const struct task *t, struct buf *ret);
 
 /* The note of a task whose surplus is looked for: made and made_by; or NULL. */
 static inline const struct task_note *task_made(const struct run *run, const struct task *t)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Operations x items x servers -> tasks, and the resources that a provider's servers share. */
+/* Operations x items x servers -> tasks. */
 #include "plan/make.h"
 
 #define MAX_BLOCKED 5u /* tasks named of those that a plugin's absence blocks */
@@ -36,7 +36,7 @@ static int compose(struct maker *m, struct task *t)
         const char *op = t->op == m->n_ops ? "(implied)" : m->ops[t->op].def->id;
 
         if (t->kind == KIND_SERVER) {
-                t->id = maker_concat(m->text, op, "/", m->servers[t->server].name, "");
+                t->id = maker_concat(m->text, op, "/", m->servers[t->server].name, t->old ? "~old" : "");
                 t->resource = maker_concat(m->text, "server.", m->servers[t->server].name, "", "");
         } else if (t->kind == KIND_TASKSERV) {
                 const char *key = taskserv_key(m, m->taskservs[t->taskserv].name,
@@ -81,7 +81,8 @@ int task_add(struct maker *m, const struct task *task, uint32_t *ret_task)
                 e = strmap_add(&m->resources, t.resource, strlen(t.resource));
                 if (!e)
                         return error_origin(-ENOMEM);
-                if (e->value.number && m->tasks[e->value.number - 1].op == t.op) {
+                if (e->value.number && m->tasks[e->value.number - 1].op == t.op &&
+                    !m->tasks[e->value.number - 1].old) {
                         *ret_task = (uint32_t)e->value.number - 1;
                         if (op->def && op->def->target != TARGET_CLUSTER &&
                             m->tasks[*ret_task].item != t.item && maker_room(m, RULE_TWICE))
@@ -240,6 +241,7 @@ static int expand_servers(struct maker *m, uint32_t i)
 
         for (uint32_t j = 0; j < def->items.n; j++) {
                 uint32_t server, provider, task;
+                struct task t;
                 bool in = false;
                 int r = server_get(m, def->items.list[j], &server);
 
@@ -249,9 +251,13 @@ static int expand_servers(struct maker *m, uint32_t i)
                 if (!in)
                         continue;
                 lane_named(m, m->providers[provider].lane, def->node, "items", j, NULL);
-                r = task_add(m, &(struct task){.op = i, .lane = m->providers[provider].lane,
-                                               .item = j, .server = server, .taskserv = NONE,
-                                               .verb = op_verb(def), .kind = KIND_SERVER}, &task);
+                t = (struct task){.op = i, .lane = m->providers[provider].lane, .item = j,
+                                  .server = server, .taskserv = NONE, .verb = op_verb(def),
+                                  .kind = KIND_SERVER};
+                r = replace_server(m, &t);
+                if (!r && m->servers[server].replaced)
+                        t.verb = PLAN_CREATE;
+                r = r ? r : task_add(m, &t, &task);
                 if (r)
                         return error_fold(r);
         }
@@ -366,44 +372,6 @@ int expand_operation(struct maker *m, uint32_t i)
                 r = maker_notice(m, "operation \"%s\" has nothing to do: none of its servers is "
                                  "of the providers that it names", def->id);
         return error_fold(r);
-}
-
-static int shared_task(struct maker *m, uint32_t provider, uint32_t number)
-{
-        struct shared *s = &m->providers[provider].shared[number];
-        const struct resource *there = maker_existing(m, s->key);
-
-        s->used = true;
-        /* What another workflow made for all is used as it stands. */
-        if (there && !streq(there->workflow, m->def->name))
-                return 0;
-        return error_fold(task_add(m, &(struct task){
-                .op = m->n_ops, .lane = m->providers[provider].lane, .item = NONE,
-                .server = provider, .taskserv = number, .verb = PLAN_CREATE, .kind = KIND_SHARED,
-                .implied = true, .reason = s->reason, .spec = "{}"}, &s->task));
-}
-
-int expand_shared(struct maker *m)
-{
-        uint32_t n = m->n_tasks;
-
-        for (uint32_t i = 0; i < n; i++) {
-                const struct task *t = &m->tasks[i];
-                uint32_t provider;
-
-                if (t->kind != KIND_SERVER || !verb_makes(t->verb))
-                        continue;
-                provider = m->servers[t->server].provider;
-                if (m->providers[provider].n_shared && m->providers[provider].shared[0].used)
-                        continue;
-                for (uint32_t j = 0; j < m->providers[provider].n_shared; j++) {
-                        int r = shared_task(m, provider, j);
-
-                        if (r)
-                                return error_fold(r);
-                }
-        }
-        return 0;
 }
 
 static int blocked(struct maker *m, const struct lane *l)

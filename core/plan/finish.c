@@ -142,9 +142,9 @@ static int task_uses(struct maker *m, const struct task *t, struct plan_task *ou
         for (uint32_t j = 0; !r && provider && j < provider->n_shared; j++) {
                 const struct shared *s = &provider->shared[j];
 
-                if (s->task == NONE && !maker_existing(m, s->key))
+                if (!shared_of_server(m, &m->servers[t->server], j) || (s->task == NONE && !s->there))
                         continue;
-                if (s->network && !provider->before_servers && !maker_existing(m, s->key))
+                if (s->network && !provider->before_servers && !s->there)
                         continue; /* made beside the servers: its outputs may come too late */
                 r = use_add(m, out, cap, s->key);
         }
@@ -174,6 +174,34 @@ static int task_names(struct maker *m, const struct task *t, struct plan_task *o
         return out->item ? 0 : error_origin(-ENOMEM);
 }
 
+/* What goes with the server that the task deletes, and no other task is about. */
+static int takes_of(struct maker *m, const struct task *t, struct plan_task *out)
+{
+        _cleanup_(cleanup_buf) struct buf keys = BUF_NULL;
+        const struct resource *there;
+
+        if (t->verb != PLAN_DELETE || t->kind != KIND_SERVER)
+                return 0;
+        there = inventory_get(m->inventory, t->resource);
+        if (!there || !there->workflow)
+                return 0;
+        inventory_standing_on(m->inventory, there, &keys);
+        buf_clear(&m->buf);
+        for (const char *p = buf_str(&keys), *end = p + keys.n; p < end;) {
+                size_t n = strcspn(p, " ");
+
+                if (!strmap_find(&m->resources, p, n)) {
+                        if (m->buf.n)
+                                buf_putc(&m->buf, ' ');
+                        buf_append(&m->buf, p, n);
+                }
+                p += n + 1;
+        }
+        if (m->buf.n)
+                out->takes = arena_strdup(m->text, buf_str(&m->buf));
+        return (m->buf.n && !out->takes) || buf_error(&keys) ? error_origin(-ENOMEM) : 0;
+}
+
 static int finish_task(struct maker *m, uint32_t i, const uint32_t *lanes, uint32_t *cap_uses)
 {
         const struct task *t = &m->tasks[m->sorted[i]];
@@ -185,8 +213,9 @@ static int finish_task(struct maker *m, uint32_t i, const uint32_t *lanes, uint3
                 .difference = t->difference, .reason = t->reason,
                 .operation = m->ops[t->op].number,
                 .lane = t->kind == KIND_JOIN ? UINT32_MAX : lanes[t->lane], .verb = t->verb,
-                .implied = t->implied, .irreversible = t->irreversible};
+                .impact = t->impact, .implied = t->implied, .irreversible = t->irreversible};
         r = task_names(m, t, out);
+        r = r ? r : takes_of(m, t, out);
         r = r ? r : task_uses(m, t, out, cap_uses);
         if (r || t->kind == KIND_JOIN)
                 return error_fold(r);

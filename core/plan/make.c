@@ -178,6 +178,11 @@ void maker_deinit(struct maker *m)
                 strmap_deinit(maps[i]);
         for (uint32_t i = 0; i < m->n_lanes; i++)
                 buf_deinit(&m->lanes[i].blocked);
+        for (uint32_t i = 0; i < m->n_providers; i++) {
+                for (uint32_t j = 0; j < m->providers[i].n_shared; j++)
+                        free(m->providers[i].shared[j].zones);
+                free(m->providers[i].shared);
+        }
         free(m->ops);
         free(m->order);
         free(m->stamps);
@@ -269,6 +274,8 @@ static int make(struct maker *m)
         r = r ? r : requires_tasks(m);
         r = r ? r : requires_resources(m);
         r = r ? r : expand_shared(m);
+        r = r ? r : prune_apply(m);
+        r = r ? r : replace_check(m);
         r = r ? r : expand_blocked(m);
         r = r ? r : order_edges(m);
         r = r ? r : order_tasks(m);

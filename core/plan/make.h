@@ -4,7 +4,10 @@
  *
  *      operations.c  ids, --only, order and circles of operations, the servers of a taskserv operation
  *      tables.c      plugins and their lanes, providers, servers, taskservs
- *      expand.c      operations x items x servers -> tasks, lanes; the providers' shared resources
+ *      expand.c      operations x items x servers -> tasks, lanes
+ *      shared.c      networks and security groups
+ *      replace.c     servers that are made anew
+ *      prune.c       what is no longer defined
  *      requires.c    what taskservs require, conflict with, and need of a server
  *      depend.c      dependencies between resources, and their conditions
  *      order.c       edges, joins, topological order, circles of tasks
@@ -66,10 +69,16 @@ struct provider {
         bool before_servers; /* its network is made before its servers */
         struct shared {
                 const char *kind, *name, *key, *reason;
+                const char *def;              /* the definition's spec of it, or NULL */
+                uint32_t node;                /* of that */
+                const struct resource *there; /* in the inventory and made, or NULL */
+                const char **zones;           /* of the servers in a network, sorted */
+                uint32_t n_zones, cap_zones;
                 uint32_t task;  /* NONE: nobody needed it yet, or it is there */
+                bool common;    /* all servers of the provider have it */
                 bool network, used;
         } *shared;
-        uint32_t n_shared;
+        uint32_t n_shared, cap_shared;
 };
 
 struct server {
@@ -84,6 +93,8 @@ struct server {
         bool measured;
         bool member;                      /* one of "all servers of the workflow" */
         const char *key;                  /* "server.NAME", once a task uses it */
+        bool asked, replaced;             /* by --replace; and it is: a task deletes the old one */
+        uint32_t *extra, n_extra;         /* what it has of its provider's shared beside the common ones */
 };
 
 struct taskserv {
@@ -105,7 +116,9 @@ struct task {
         uint32_t next_in_op, next_same; /* next_same: an earlier task of the same resource */
         uint32_t last_wait; /* in maker.waits, from 1; 0: none */
         uint8_t verb, kind;
+        uint8_t impact;
         bool implied;
+        bool old;          /* deletes a server that the next task of it makes anew */
         bool repeated;     /* another task has the same resource */
         bool irreversible;
 };
@@ -123,7 +136,7 @@ struct condition {
 enum rule {
         RULE_OWNER, RULE_CLAIM, RULE_ABSENT, RULE_SMALL, RULE_CONFLICT, RULE_TWICE, RULE_SERVER,
         RULE_CYCLE, RULE_DEPENDENCY, RULE_VERB, RULE_MOVED, RULE_CLUSTER, RULE_MANY,
-        RULE_CONDITION, N_RULES
+        RULE_CONDITION, RULE_SHARED, RULE_REPLACE, N_RULES
 };
 
 struct maker {
@@ -144,6 +157,7 @@ struct maker {
         struct strmap resources;  /* key -> last added task + 1 */
         struct strmap claims_at; /* server -> resource: a taskserv there that a run in flight claims */
         bool claims_found;
+        bool names_shared; /* servers may name networks or security groups that are to be made */
         struct strmap reach_memo; /* pair of operations -> 1 no, 2 yes */
         struct strmap conditions; /* the expressions that were found right */
 
@@ -209,14 +223,31 @@ int operations_reach(struct maker *m, uint32_t ancestor, uint32_t op, bool *ret_
 int expand_tables(struct maker *m); /* servers of the definition, plugins */
 const struct cluster_def *cluster_find(const struct maker *m, const char *name); /* or NULL */
 int expand_operation(struct maker *m, uint32_t op);
-int expand_shared(struct maker *m);  /* the implied operation */
 int expand_blocked(struct maker *m); /* problems: plugins that are missing or refused */
 int task_add(struct maker *m, const struct task *t, uint32_t *ret_task);
 uint32_t task_of(const struct maker *m, const char *key); /* last added of a resource, or NONE */
 const char *taskserv_key(struct maker *m, const char *taskserv, const char *server);
 int edge_add(struct maker *m, uint32_t from, uint32_t to);
 
+/* shared.c */
+int shared_declared(struct maker *m, struct provider *p, const json_t *dependencies);
+int expand_shared(struct maker *m); /* the implied operation */
+bool shared_of_server(const struct maker *m, const struct server *s, uint32_t index); /* has it that? */
+
+int shared_of_key(struct maker *m, const struct resource *r, uint32_t *ret_provider, uint32_t *ret_index);
+
+/* replace.c */
+int replace_annotate(struct maker *m, struct task *t); /* "how" of its difference, and its impact */
+int replace_refuse(struct maker *m, const struct task *t, uint32_t node); /* nobody said --replace */
+int replace_server(struct maker *m, const struct task *create); /* before the task is added */
+int replace_check(struct maker *m); /* were all of --replace there? */
+
+/* prune.c */
+extern const struct operation_def prune_operation;
+int prune_apply(struct maker *m);
+
 /* tables.c */
+int provider_get(struct maker *m, const char *name, uint32_t *ret_provider);
 char *maker_concat(struct arena *a, const char *p, const char *q, const char *r, const char *s);
 void lane_named(struct maker *m, uint32_t lane, uint32_t node, const char *member, uint32_t index,
                 const char *why);
@@ -233,6 +264,7 @@ static inline bool verb_makes(uint8_t verb)
 int spec_server(struct maker *m, uint32_t server); /* servers[].spec, cpu, memory, disk */
 int spec_vars(struct maker *m, uint32_t op);       /* ops[].spec */
 int spec_canonical(struct buf *b, const json_t *json, bool top);
+void spec_drop_foreign(struct maker *m, json_t *spec, const char *own); /* blocks of other providers */
 
 /* requires.c */
 int requires_circles(struct maker *m);
@@ -271,6 +303,7 @@ int plan_forecast(const struct plan *p, struct forecast **ret_lanes, double *ret
  * wait for. Caller frees. NULL: no memory. */
 uint32_t *plan_levels(const struct plan *p, uint32_t *ret_n);
 /* The first task, by levels, that cannot be undone; NONE: all can be. */
+bool task_is_final(const struct plan_task *t); /* its effect cannot be undone, or not all of it */
 uint32_t plan_point_of_no_return(const struct plan *p, const uint32_t *levels);
 /* Pairs of operations (from, to) that tasks wait through joins or directly, each once, none twice.
  * Caller frees. */

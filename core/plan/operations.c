@@ -13,9 +13,16 @@ static int op_deps(struct maker *m, uint32_t i)
         struct op *op = &m->ops[i];
         const struct strings *names = &op->def->depends_on;
 
-        op->deps = arena_alloc(&m->scratch, names->n * sizeof(*op->deps));
+        op->deps = arena_alloc(&m->scratch, MAX(names->n, i) * sizeof(*op->deps));
         if (!op->deps)
                 return error_origin(-ENOMEM);
+        if (op->def == &prune_operation) { /* when all else is done */
+                while (op->n_deps < i) {
+                        op->deps[op->n_deps] = op->n_deps;
+                        op->n_deps++;
+                }
+                return 0;
+        }
         m->stamp++;
         for (uint32_t j = 0; j < names->n; j++) {
                 struct strmap_entry *e = strmap_find(&m->op_ids, names->list[j],
@@ -94,9 +101,13 @@ static int only_unknown(struct maker *m, const char *id)
 int operations_init(struct maker *m)
 {
         const char *const *only = m->request->only;
+        bool prune = m->request->prune && !only;
         int r;
 
-        m->n_ops = m->def->n_operations;
+        if (m->request->prune && only)
+                problems_add(m->problems, NULL, "--prune", "what is no longer defined can only be told from "
+                             "the whole definition: leave out --only or --prune");
+        m->n_ops = m->def->n_operations + prune;
         m->ops = calloc(m->n_ops + 1, sizeof(*m->ops));
         m->order = calloc(m->n_ops + 1, sizeof(*m->order));
         m->stamps = calloc(m->n_ops + 1, sizeof(*m->stamps));
@@ -114,7 +125,7 @@ int operations_init(struct maker *m)
                 *op = (struct op){.head = NONE, .tail = NONE, .end = NONE, .pos = NONE};
                 if (i == m->n_ops)
                         break;
-                op->def = &m->def->operations[i];
+                op->def = i < m->def->n_operations ? &m->def->operations[i] : &prune_operation;
                 e = strmap_add(&m->op_ids, op->def->id, strlen(op->def->id));
                 if (!e)
                         return error_origin(-ENOMEM);

@@ -272,6 +272,8 @@ static int same_resource(struct maker *m, uint32_t i)
 
         if (t->verb == PLAN_CHECK && o->verb == PLAN_CHECK)
                 return 0;
+        if (o->old && o->op == t->op)
+                return error_fold(edge_add(m, t->next_same, i));
         r = operations_reach(m, o->op, t->op, &after);
         r = r ? r : operations_reach(m, t->op, o->op, &before);
         if (r || after || before)
@@ -295,11 +297,12 @@ static int task_edges(struct maker *m, uint32_t n)
                         r = same_resource(m, i);
                 if (!r && t->kind == KIND_TASKSERV)
                         r = server_edges(m, i);
-                if (!r && t->kind == KIND_SERVER && verb_makes(t->verb)) {
+                if (!r && t->kind == KIND_SERVER && (verb_makes(t->verb) || t->old)) {
                         const struct provider *p = &m->providers[m->servers[t->server].provider];
 
                         for (uint32_t j = 0; !r && j < p->n_shared; j++)
                                 if (p->shared[j].task != NONE &&
+                                    shared_of_server(m, &m->servers[t->server], j) &&
                                     (p->before_servers || !p->shared[j].network))
                                         r = edge_add(m, p->shared[j].task, i);
                 }

@@ -110,6 +110,27 @@ static int keep(struct maker *m, struct going *g, const struct resource *other)
         return 0;
 }
 
+/* A run in flight of another workflow is about to build on it. */
+static int keep_in_flight(struct maker *m, struct owned *d)
+{
+        for (uint32_t i = 0; m->request->runs && i < d->n; i++) {
+                struct going *g = &d->list[i];
+                const char *run, *workflow;
+                int r;
+
+                if (g->kept || startswith(g->r->key, "server.") || startswith(g->r->key, "taskserv."))
+                        continue;
+                if (!site_used(m->request->runs, g->r->key, m->plan->name, &run, &workflow))
+                        continue;
+                g->kept = true;
+                r = maker_notice(m, "%s stays: run %s of workflow \"%s\", which has not ended, builds on it",
+                                 g->r->key, run, workflow);
+                if (r)
+                        return error_fold(r);
+        }
+        return 0;
+}
+
 static int keep_needed(struct maker *m, struct owned *d)
 {
         for (size_t i = 0; i < d->n_all; i++) {
@@ -132,8 +153,6 @@ static int lane_of(struct maker *m, const char *plugin, uint32_t *ret_lane)
 {
         struct strmap_entry *e = strmap_add(&m->provider_names, plugin, strlen(plugin));
         const char *slash = strchr(plugin, '/');
-        const json_t *deps = NULL;
-        struct plan_lane *l;
         char *kind;
         int r;
 
@@ -147,13 +166,6 @@ static int lane_of(struct maker *m, const char *plugin, uint32_t *ret_lane)
                 r = lane_get(m, kind, slash ? slash + 1 : plugin, ret_lane);
                 if (r)
                         return error_fold(r);
-                l = &m->lanes[*ret_lane].plan;
-                if (m->lanes[*ret_lane].plugin)
-                        deps = m->lanes[*ret_lane].plugin->dependencies;
-                l->batch_size = streq(kind, "taskserv") ? m->config->taskserv_batch
-                        : (uint32_t)json_integer_value(json_object_get(deps, "batch_size"));
-                l->rate_limit = (uint32_t)json_integer_value(json_object_get(deps,
-                                                                             "api_rate_limit"));
                 e->value.number = *ret_lane + 1;
         }
         *ret_lane = (uint32_t)e->value.number - 1;
@@ -170,6 +182,7 @@ static int task_for(struct maker *m, struct going *g)
         struct task t = {.item = NONE, .server = NONE, .taskserv = NONE, .next_in_op = NONE,
                          .next_same = NONE, .verb = verb_of(m)};
         struct key k = key_parse(g->r->key);
+        struct strmap_entry *e;
         struct lane *lane;
         bool can;
         int r = lane_of(m, g->r->plugin, &t.lane);
@@ -195,6 +208,10 @@ static int task_for(struct maker *m, struct going *g)
                            lane->n_tasks < 5 ? t.id : "");
         }
         lane->n_tasks++;
+        e = strmap_add(&m->resources, t.resource, strlen(t.resource));
+        if (!e)
+                return error_origin(-ENOMEM);
+        e->value.number = m->n_tasks + 1;
         g->task = m->n_tasks;
         m->tasks[m->n_tasks++] = t;
         m->ops[0].n_tasks++;
@@ -285,7 +302,7 @@ static int make(struct maker *m, const struct operation_def *def, struct owned *
         if (!d->n && !m->problems->n)
                 return error_fold(nothing(m, d));
         if (def->type == OPERATION_DELETE)
-                r = keep_needed(m, d);
+                r = keep_needed(m, d) ?: keep_in_flight(m, d);
         r = r ? r : tasks(m, d);
         r = r ? r : expand_blocked(m);
         r = r ? r : order_tasks(m);
@@ -316,28 +333,22 @@ static int plan_owned(const struct plan_request *request, const struct operation
         return error_fold(r);
 }
 
-int plan_destroy(const struct config *config, const struct plugins *plugins,
-                 const struct inventory *inventory, const char *site, const char *workflow,
-                 struct problems *problems, struct plan **ret_plan)
+int plan_destroy(const struct plan_request *request, const char *workflow, struct problems *problems,
+                 struct plan **ret_plan)
 {
         static const struct operation_def def = {
                 .id = "destroy", .type = OPERATION_DELETE, .target = TARGET_SERVER,
                 .parallel = true, .timeout_s = 300, .on_failure = ON_FAILURE_CONTINUE};
-        struct plan_request request = {.config = config, .plugins = plugins,
-                                       .inventory = inventory, .site = site};
 
-        return error_fold(plan_owned(&request, &def, workflow, problems, ret_plan));
+        return error_fold(plan_owned(request, &def, workflow, problems, ret_plan));
 }
 
-int plan_check(const struct config *config, const struct plugins *plugins,
-               const struct inventory *inventory, const char *site, const char *workflow,
-               struct problems *problems, struct plan **ret_plan)
+int plan_check(const struct plan_request *request, const char *workflow, struct problems *problems,
+               struct plan **ret_plan)
 {
         static const struct operation_def def = {
                 .id = "check", .type = OPERATION_CHECK, .target = TARGET_SERVER,
                 .parallel = true, .timeout_s = 300, .on_failure = ON_FAILURE_CONTINUE};
-        struct plan_request request = {.config = config, .plugins = plugins,
-                                       .inventory = inventory, .site = site};
 
-        return error_fold(plan_owned(&request, &def, workflow, problems, ret_plan));
+        return error_fold(plan_owned(request, &def, workflow, problems, ret_plan));
 }

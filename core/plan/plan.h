@@ -26,6 +26,9 @@
 
 enum plan_verb { PLAN_CREATE, PLAN_UPDATE, PLAN_DELETE, PLAN_CHECK, PLAN_JOIN };
 
+/* How a difference is applied to what runs: what the plugin's describe() says of the attribute. */
+enum plan_impact { PLAN_UNSAID, PLAN_LIVE, PLAN_RESTART, PLAN_REPLACE };
+
 /* Where tasks queue: one per plugin that they are executed by. */
 struct plan_lane {
         const char *plugin;   /* "provider/local", "taskserv/containerd" */
@@ -50,7 +53,7 @@ struct plan_task {
         const char *doc;      /* the task of prvng/kind/op.h without identity, former and inputs, which
                                * are put in when it starts; "" for a join */
         const char *spec;     /* JSON object, what will stand in the inventory */
-        const char *difference; /* JSON array [{"path", "from", "to"}], or NULL */
+        const char *difference; /* JSON array [{"path", "from", "to", "how"?}], or NULL */
         const char *reason;   /* why it is there if implied: "required by taskserv containerd" */
         const char *waits;    /* JSON array [{"on": KEY, "until": EXPRESSION}], what must be true of
                                * the outputs of others before it starts; NULL: nothing */
@@ -60,8 +63,11 @@ struct plan_task {
         uint32_t n_soft;      /* that many at the end of its deps need only have ended */
         uint32_t first_use, n_uses; /* in plan->uses: keys of resources whose outputs are its inputs */
         uint8_t verb;         /* enum plan_verb */
+        uint8_t impact;       /* enum plan_impact: the worst of its difference */
         bool implied;
         bool irreversible;    /* its effect cannot be undone */
+        const char *takes;    /* keys, separated by spaces, of what goes with the server that it deletes
+                               * and no task deletes: an undo does not bring it back; NULL: nothing */
 };
 
 struct plan {
@@ -76,6 +82,8 @@ struct plan {
         uint32_t n_lanes, n_operations, n_tasks, n_deps, n_uses;
         char **notices;       /* sentences for the operator (fall-backs, rollback acts as fail) */
         uint32_t n_notices;
+        const char **undefined; /* keys of what the workflow owns and the definition no longer names */
+        uint32_t n_undefined;
         void *arena;          /* owns every string */
 };
 
@@ -84,9 +92,13 @@ struct plan_request {
         const struct config *config;
         const struct plugins *plugins;
         const struct inventory *inventory;
+        const struct site *runs; /* whose runs in flight count; NULL: none */
         const char *site;       /* id of the site, goes into task documents */
         const char *run;        /* id of the paused run that the plan is for: its claims are no
                                  * obstacle; NULL: a new run */
+        const char *const *replace; /* servers that may be made anew where a change needs that; NULL: none.
+                                     * Ends with NULL */
+        bool prune;             /* delete what the definition no longer names; not with `only` */
         const char *const *only; /* operation ids of --only; NULL: all. Ends with NULL */
 };
 
@@ -96,21 +108,22 @@ int plan_make(const struct plan_request *request, struct problems *problems,
               struct plan **ret_plan);
 
 /* The plan of `prvng batch destroy NAME`: deletes everything that the workflow owns, what stands on a
- * resource before the resource; taskservs of a server that goes too are not removed one by one. */
-int plan_destroy(const struct config *config, const struct plugins *plugins,
-                 const struct inventory *inventory, const char *site, const char *workflow,
-                 struct problems *problems, struct plan **ret_plan);
+ * resource before the resource; taskservs of a server that goes too are not removed one by one. What
+ * another workflow's resources stand on, or a run in flight of another workflow builds on, stays: a
+ * notice says so. Of the request it looks at config, plugins, inventory, runs and site. */
+int plan_destroy(const struct plan_request *request, const char *workflow, struct problems *problems,
+                 struct plan **ret_plan);
 
 /* The plan of `prvng batch check NAME`: checks everything that the workflow owns; changes nothing. */
-int plan_check(const struct config *config, const struct plugins *plugins,
-               const struct inventory *inventory, const char *site, const char *workflow,
-               struct problems *problems, struct plan **ret_plan);
+int plan_check(const struct plan_request *request, const char *workflow, struct problems *problems,
+               struct plan **ret_plan);
 
 struct plan *plan_free(struct plan *p);
 
 /* The document of --dry-run --format json: {"name", "type", "operations": [...], "tasks": [{"id",
  * "operation", "item", "target", "server", "resource", "verb", "implied", "reason", "depends_on",
- * "plugin", "difference", "waits", "irreversible"}], "lanes": [...], "notices": [...], "forecast": {...},
+ * "plugin", "impact", "difference", "waits", "irreversible", "takes"}], "lanes": [...], "notices": [...],
+ * "undefined": [keys], "forecast": {...},
  * "point_of_no_return": the first task that cannot be undone, or null}.
  * Joins are resolved: depends_on names real tasks; where that would give more than 64 names for one
  * task, it names the operation as "OPERATION/" and a star. */
@@ -127,6 +140,7 @@ int plan_graph(const struct plan *p, const char *format, struct buf *text);
  * mean the same. */
 int spec_difference(struct buf *b, const char *from, const char *to);
 
+const char *plan_impact_name(enum plan_impact i); /* "live", "restart", "replace"; NULL */
 const char *plan_verb_name(enum plan_verb v); /* "create" ... "join" */
 
 static inline void cleanup_plan(struct plan **p)

@@ -212,6 +212,8 @@ static int decide(struct maker *m, struct task *t, bool present, const char *fro
 
         if (present && from && t->verb != PLAN_DELETE) {
                 r = differ(m, t, from);
+                if (!r && t->difference && t->verb != PLAN_CHECK)
+                        r = replace_annotate(m, t);
                 if (r)
                         return error_fold(r);
         }
@@ -223,6 +225,8 @@ static int decide(struct maker *m, struct task *t, bool present, const char *fro
                               "operation with type = \"create\" (which also updates what differs)",
                               t->resource);
         r = rules_ability(m, t, &can, &t->irreversible);
+        if (!r && can && t->verb == PLAN_UPDATE && t->impact == PLAN_REPLACE)
+                return error_fold(replace_refuse(m, t, task_node(m, t)));
         if (!r && !can && m->lanes[t->lane].plugin->state == PLUGIN_READY &&
             maker_room(m, RULE_VERB))
                 maker_problem(m, task_node(m, t), "items", t->item, "%s \"%s\" cannot %s %.*s%s",
@@ -240,9 +244,12 @@ static int apply(struct maker *m, struct task *t, const struct task *before)
 
         if (m->inventory && m->inventory->by_key.n)
                 any = inventory_get(m->inventory, t->resource);
-        /* What stood on a server that is gone is gone with it. */
-        if (any && !any->claim && t->kind == KIND_TASKSERV && !m->servers[t->server].existing)
+        /* What stood on a server that is gone, or goes, is gone with it. */
+        if (any && !any->claim && t->kind == KIND_TASKSERV &&
+            (!m->servers[t->server].existing || m->servers[t->server].replaced))
                 any = NULL;
+        if (t->kind == KIND_TASKSERV && m->servers[t->server].replaced && t->verb == PLAN_UPDATE)
+                t->verb = PLAN_CREATE;
         there = any && any->workflow ? any : NULL;
         ours = mine(m, t, any);
         if (ours && t->kind == KIND_TASKSERV)

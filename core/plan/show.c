@@ -65,12 +65,17 @@ uint32_t *plan_levels(const struct plan *p, uint32_t *ret_n)
         return levels;
 }
 
+bool task_is_final(const struct plan_task *t)
+{
+        return t->irreversible || t->takes;
+}
+
 uint32_t plan_point_of_no_return(const struct plan *p, const uint32_t *levels)
 {
         uint32_t first = NONE;
 
         for (uint32_t i = 0; i < p->n_tasks; i++)
-                if (p->tasks[i].irreversible && (first == NONE || levels[i] < levels[first]))
+                if (task_is_final(&p->tasks[i]) && (first == NONE || levels[i] < levels[first]))
                         first = i;
         return first;
 }
@@ -233,11 +238,18 @@ static void json_task(struct names *x, struct buf *b, uint32_t i)
         json_text(b, ",\"reason\":", t->reason);
         json_depends(x, b, i);
         json_text(b, ",\"plugin\":", p->lanes[t->lane].plugin);
+        json_text(b, ",\"impact\":", plan_impact_name(t->impact));
         BUF_LIT(b, ",\"difference\":");
         buf_puts(b, t->difference ? t->difference : "null");
         BUF_LIT(b, ",\"waits\":");
         buf_puts(b, t->waits ? t->waits : "[]");
         json_bool(b, ",\"irreversible\":", t->irreversible);
+        BUF_LIT(b, ",\"takes\":[");
+        for (const char *w = t->takes ? t->takes : ""; *w; w += strcspn(w, " "), w += *w == ' ') {
+                buf_puts(b, w > t->takes ? "," : "");
+                buf_json_n(b, w, strcspn(w, " "));
+        }
+        buf_putc(b, ']');
         buf_putc(b, '}');
 }
 
@@ -277,6 +289,9 @@ static int json_lanes(const struct plan *p, struct buf *b)
         BUF_LIT(b, "],\"notices\":[");
         for (uint32_t i = 0; i < p->n_notices; i++)
                 json_text(b, i ? "," : "", p->notices[i]);
+        BUF_LIT(b, "],\"undefined\":[");
+        for (uint32_t i = 0; i < p->n_undefined; i++)
+                json_text(b, i ? "," : "", p->undefined[i]);
         BUF_LIT(b, "],\"forecast\":{\"calls\":[");
         for (uint32_t i = 0; i < p->n_lanes; i++)
                 buf_printf(b, "%s{\"plugin\":\"%s\",\"calls\":%llu,\"seconds\":%.1f}",

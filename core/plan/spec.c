@@ -10,7 +10,7 @@
 static size_t rank(const char *key)
 {
         static const char *const first[] = {"name", "cpu", "memory", "disk", "plan", "image", "zone",
-                                            "networks", "labels", "ssh_keys"};
+                                            "networks", "security_groups", "labels", "ssh_keys"};
         size_t i;
 
         for (i = 0; i < N_ELEMENTS(first) && !streq(first[i], key); i++)
@@ -241,14 +241,13 @@ static int server_tail(struct maker *m)
 }
 
 /* The blocks of other providers are none of this provider's business. */
-static int drop_foreign(struct maker *m, json_t *spec, const char *own)
+void spec_drop_foreign(struct maker *m, json_t *spec, const char *own)
 {
         const struct plugins *p = m->request->plugins;
 
         for (size_t i = 0; i < p->n; i++)
                 if (streq(p->list[i].kind, "provider") && !streq(p->list[i].name, own))
                         json_object_del(spec, p->list[i].name);
-        return 0;
 }
 
 static int merged(struct maker *m, const struct server *s, json_t **ret_spec)
@@ -297,7 +296,8 @@ int spec_server(struct maker *m, uint32_t number)
         } else {
                 r = server_provider(m, number, &provider);
                 r = r ? r : merged(m, s, &spec);
-                r = r ? r : drop_foreign(m, spec, m->lanes[m->providers[provider].lane].name);
+                if (!r)
+                        spec_drop_foreign(m, spec, m->lanes[m->providers[provider].lane].name);
                 r = r ? r : spec_canonical(&m->buf, spec, true);
                 if (r)
                         return error_fold(r);

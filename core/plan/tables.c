@@ -43,6 +43,11 @@ int lane_get(struct maker *m, const char *kind, const char *name, uint32_t *ret_
                 .node = DOC_NONE,
                 .index = NONE,
         };
+        if (l->plugin)
+                l->plan.rate_limit = plugin_rate_limit(l->plugin);
+        l->plan.batch_size = streq(kind, "taskserv") ? m->config->taskserv_batch : 0;
+        if (l->plugin)
+                l->plan.batch_size = plugin_batch_size(l->plugin, l->plan.batch_size);
         *ret_lane = m->n_lanes++;
         return 0;
 }
@@ -61,52 +66,11 @@ void lane_named(struct maker *m, uint32_t lane, uint32_t node, const char *membe
         l->why = why;
 }
 
-static void shared_of(const char *resource, const char **ret_kind, const char **ret_name,
-                      char name[64])
-{
-        size_t n = strlen(resource);
-
-        *ret_kind = resource;
-        *ret_name = "default";
-        if (n <= 8 || n - 8 >= 64 || !streq(resource + n - 8, "_network"))
-                return;
-        memcpy(name, resource, n - 8);
-        name[n - 8] = 0;
-        *ret_kind = "network";
-        *ret_name = name;
-}
-
-static int shared_add(struct maker *m, struct provider *p, const char *provider,
-                      const char *resource, const char *reason)
-{
-        struct shared *s = &p->shared[p->n_shared];
-        const char *kind, *name;
-        char room[64], *key;
-
-        shared_of(resource, &kind, &name, room);
-        key = maker_format(m->text, "%s.%s@%s", kind, name, provider);
-        if (!key)
-                return error_origin(-ENOMEM);
-        for (uint32_t i = 0; i < p->n_shared; i++)
-                if (streq(p->shared[i].key, key))
-                        return 0;
-        *s = (struct shared){.task = NONE, .network = streq(kind, "network"), .key = key};
-        s->kind = arena_strdup(m->text, kind);
-        s->name = arena_strdup(m->text, name);
-        s->reason = maker_format(m->text, "%s of provider %s", reason, provider);
-        if (!s->kind || !s->name || !s->reason)
-                return error_origin(-ENOMEM);
-        p->n_shared++;
-        return 0;
-}
-
-static int provider_get(struct maker *m, const char *name, uint32_t *ret_provider)
+int provider_get(struct maker *m, const char *name, uint32_t *ret_provider)
 {
         struct strmap_entry *e = strmap_add(&m->provider_names, name, strlen(name));
-        const json_t *deps = NULL, *list, *v;
+        const json_t *deps = NULL;
         struct provider *p;
-        bool network = false;
-        size_t i;
         int r;
 
         if (!e)
@@ -125,26 +89,10 @@ static int provider_get(struct maker *m, const char *name, uint32_t *ret_provide
                 return error_fold(r);
         if (m->lanes[p->lane].plugin)
                 deps = m->lanes[p->lane].plugin->dependencies;
-        m->lanes[p->lane].plan.batch_size = (uint32_t)json_get_int(deps, "batch_size", 0);
-        m->lanes[p->lane].plan.rate_limit = (uint32_t)json_get_int(deps, "api_rate_limit", 0);
         p->before_servers = json_get_bool(deps, "network_before_servers", true);
-        list = json_object_get(deps, "shared_resources");
-        p->shared = arena_alloc(&m->scratch, (json_array_size(list) + 1) * sizeof(*p->shared));
-        if (!p->shared)
-                return error_origin(-ENOMEM);
-        json_array_foreach (list, i, v) {
-                const char *s = json_string_value(v);
-
-                r = s ? shared_add(m, p, name, s, "shared_resources") : 0;
-                if (r)
-                        return error_fold(r);
-                network |= p->n_shared && p->shared[p->n_shared - 1].network;
-        }
-        if (json_get_bool(deps, "requires_network", false) && !network) {
-                r = shared_add(m, p, name, "private_network", "requires_network");
-                if (r)
-                        return error_fold(r);
-        }
+        r = shared_declared(m, p, deps);
+        if (r)
+                return error_fold(r);
         e->value.number = ++m->n_providers;
         *ret_provider = m->n_providers - 1;
         return 0;
@@ -220,7 +168,6 @@ static int taskserv_add(struct maker *m, const char *name, uint32_t number)
         r = lane_get(m, "taskserv", name, &t.lane);
         if (r)
                 return error_fold(r);
-        m->lanes[t.lane].plan.batch_size = m->config->taskserv_batch;
         if (m->lanes[t.lane].plugin)
                 deps = m->lanes[t.lane].plugin->dependencies;
         requires = json_object_get(deps, "requires");

@@ -86,6 +86,7 @@ struct plugin *stage_plugin(struct stage *s, const char *kind, const char *name,
         p->kind = strdup(kind);
         p->name = strdup(name);
         p->state = PLUGIN_READY;
+        p->config = &s->dropins[p - s->list];
         if (dependencies)
                 p->dependencies = parse(dependencies);
         return p;
@@ -156,7 +157,8 @@ static void make(struct stage *s, const char *text)
 {
         struct plan_request request = {.config = &s->config, .plugins = &s->plugins,
                                        .inventory = &s->inventory, .site = "SITE",
-                                       .only = s->only};
+                                       .only = s->only, .replace = s->replace,
+                                       .prune = s->prune};
 
         problems_deinit(&s->problems);
         s->plan = plan_free(s->plan);
@@ -197,6 +199,15 @@ const char *stage_problems(struct stage *s, const char *text)
                 buf_printf(&b, "%s%s%s\n", p->path, p->path[0] ? ": " : "", p->message);
         }
         return show(s, &b);
+}
+
+const struct plan_request *stage_request(struct stage *s)
+{
+        static struct plan_request request;
+
+        request = (struct plan_request){.config = &s->config, .plugins = &s->plugins,
+                                        .inventory = &s->inventory, .site = "SITE"};
+        return &request;
 }
 
 const struct plan_task *task_by_id(const struct plan *p, const char *id)

@@ -8,12 +8,14 @@
 struct stage {
         struct config config;
         struct plugin list[32];
+        struct config_plugin dropins[32]; /* of the plugins, one each */
         struct plugins plugins;
         struct inventory inventory;
         struct resource resources[64];
         size_t n_resources;
         struct problems problems;
-        const char *const *only;
+        const char *const *only, *const *replace;
+        bool prune;
         struct document *document;
         struct definition *definition;
         struct plan *plan;
@@ -33,6 +35,9 @@ void stage_define(struct stage *s, const char *text);
 struct plan *stage_plan(struct stage *s, const char *text);
 /* Makes the plan; all problems as lines "path: message", "" if there are none. */
 const char *stage_problems(struct stage *s, const char *text);
+
+/* For plans without a definition. Valid until the next call. */
+const struct plan_request *stage_request(struct stage *s);
 
 const struct plan_task *task_by_id(const struct plan *p, const char *id);
 /* Does the task wait for the other, over any number of joins and tasks? */

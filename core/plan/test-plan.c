@@ -363,6 +363,31 @@ Test(servers, shared_resources_come_once_and_first)
         cr_assert_str_eq(p->uses[task_by_id(p, "c/a")->first_use], "network.private@cloud");
 }
 
+Test(servers, the_site_sets_other_limits)
+{
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
+        struct plan *p;
+
+        free(s->config.provider);
+        s->config.provider = strdup("cloud");
+        for (size_t i = 0; i < s->plugins.n; i++)
+                if (streq(s->list[i].name, "cloud") || streq(s->list[i].name, "os"))
+                        s->dropins[i] = (struct config_plugin){.rate_limit = {true, 3}, .batch_size = {true, 0}};
+        p = stage_plan(s, WORKFLOW(SERVERS("c", "'a','b','d'") ","
+                                   TASKSERVS("t", "'os','resolv'", ",'depends_on':['c']"), ""));
+        cr_assert_eq(p->lanes[task_by_id(p, "c/a")->lane].rate_limit, 3);
+        cr_assert_eq(p->lanes[task_by_id(p, "c/a")->lane].batch_size, 0);
+        cr_assert_not(task_after(p, "c/d", "c/a"), "no barrier without a batch_size");
+        cr_assert_eq(p->lanes[task_by_id(p, "t/os@a")->lane].batch_size, 0);
+        cr_assert_eq(p->lanes[task_by_id(p, "t/os@a")->lane].rate_limit, 3);
+        cr_assert_eq(p->lanes[task_by_id(p, "t/resolv@a")->lane].batch_size, 16);
+        stage_resource(s, "server.x", "old", "provider/cloud", "{}");
+        s->plan = plan_free(s->plan);
+        cr_assert_eq(plan_destroy(stage_request(s), "old", &s->problems, &s->plan), 0);
+        cr_assert_eq(s->plan->lanes[0].rate_limit, 3);
+        cr_assert_eq(s->plan->lanes[0].batch_size, 0);
+}
+
 Test(servers, batches_have_barriers)
 {
         _cleanup_(cleanup_stage) struct stage *s = base_stage();
@@ -769,8 +794,7 @@ Test(destroy, deletes_all_that_is_owned)
         builds_on(r, "server.a");
         r = stage_resource(s, "server.z", "other", "provider/cloud", "{}");
         builds_on(r, "security_group.default@cloud");
-        cr_assert_eq(plan_destroy(&s->config, &s->plugins, &s->inventory, "SITE", "shop",
-                                  &s->problems, &s->plan), 0);
+        cr_assert_eq(plan_destroy(stage_request(s), "shop", &s->problems, &s->plan), 0);
         cr_assert_not_null(s->plan);
         cr_assert_str_eq(stage_order(s), "destroy/a destroy/network.private@cloud");
         cr_assert(task_after(s->plan, "destroy/network.private@cloud", "destroy/a"));
@@ -778,10 +802,30 @@ Test(destroy, deletes_all_that_is_owned)
         cr_assert(noticed(s->plan, "security_group.default@cloud stays: server.z of workflow "
                                    "\"other\" stands on it"));
         s->plan = plan_free(s->plan);
-        cr_assert_eq(plan_destroy(&s->config, &s->plugins, &s->inventory, "SITE", "shp",
-                                  &s->problems, &s->plan), 0);
+        cr_assert_eq(plan_destroy(stage_request(s), "shp", &s->problems, &s->plan), 0);
         cr_assert_null(s->plan);
         HAS(s->problems.list[0].message, "workflow \"shp\" owns nothing (did you mean \"shop\"?)");
+}
+
+Test(destroy, a_server_takes_along_what_stands_on_it)
+{
+        _cleanup_(cleanup_stage) struct stage *s = base_stage();
+        const struct plan_task *t;
+        struct resource *server;
+        struct plan *p;
+
+        server = stage_resource(s, "server.a", "shop", "provider/local", "{'name':'a'}");
+        builds_on(stage_resource(s, "taskserv.os@a", "shop", "taskserv/os", "{}"), "server.a");
+        builds_on(stage_resource(s, "taskserv.resolv@a", "shop", "taskserv/resolv", "{}"), "server.a");
+        server->n_on = 2;
+        p = stage_plan(s, WORKFLOW(
+                "{'id':'s','type':'delete','target':'server','items':['a']},"
+                "{'id':'t','type':'delete','target':'taskserv','items':['os'],"
+                "'servers':['a']}", ",'servers':[{'name':'a'}]"));
+        t = task_by_id(p, "s/a");
+        cr_assert_str_eq(t->takes, "taskserv.resolv@a", "what another task deletes is its own");
+        cr_assert_null(task_by_id(p, "t/os@a")->takes);
+        HAS(stage_json(s), "\"takes\":[\"taskserv.resolv@a\"]");
 }
 
 Test(taskservs, size_from_a_plan_is_not_guessed)
@@ -1004,8 +1048,7 @@ Test(owned, check_looks_at_all_and_changes_nothing)
         builds_on(stage_resource(s, "server.a", "shop", "provider/cloud", "{'name':'a'}"),
                   "network.private@cloud");
         stage_resource(s, "server.z", "other", "provider/cloud", "{}");
-        cr_assert_eq(plan_check(&s->config, &s->plugins, &s->inventory, "SITE", "shop",
-                                &s->problems, &s->plan), 0);
+        cr_assert_eq(plan_check(stage_request(s), "shop", &s->problems, &s->plan), 0);
         cr_assert_not_null(s->plan);
         cr_assert_str_eq(stage_order(s), "check/a check/os@a");
         t = task_by_id(s->plan, "check/os@a");

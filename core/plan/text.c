@@ -42,6 +42,8 @@ static void difference_put(struct buf *b, const char *difference)
                 value_put(b, json_object_get(v, "from"));
                 BUF_LIT(b, " -> ");
                 value_put(b, json_object_get(v, "to"));
+                if (json_object_get(v, "how"))
+                        buf_printf(b, "  (%s)", json_get_string(v, "how", ""));
                 buf_putc(b, '\n');
         }
 }
@@ -78,8 +80,12 @@ static void task_put(const struct show *s, struct buf *b, uint32_t i)
                    t->resource, s->lane_width, p->lanes[t->lane].plugin);
         if (t->implied)
                 buf_printf(b, "  implied: %s", t->reason ? t->reason : "");
+        if (t->verb == PLAN_UPDATE && t->impact == PLAN_RESTART)
+                BUF_LIT(b, "  needs a restart");
         if (t->irreversible)
                 BUF_LIT(b, "  cannot be undone");
+        else if (t->takes)
+                buf_printf(b, "  takes along: %s", t->takes);
         while (b->n > start && b->data[b->n - 1] == ' ')
                 b->n--;
         buf_putc(b, '\n');
@@ -99,6 +105,8 @@ static void operation_put(const struct show *s, struct buf *b, uint32_t i)
         buf_printf(b, "\n%s", o->id);
         if (o->implied)
                 BUF_LIT(b, "  what providers need before servers");
+        else if (streq(o->id, "(prune)"))
+                BUF_LIT(b, "  what is no longer defined");
         else if (!streq(s->plan->type, "destroy"))
                 buf_printf(b, "  %s %s", types[o->type], targets[o->target]);
         for (uint32_t j = s->pairs_first[i]; j < s->pairs_first[i + 1]; j++)
@@ -222,9 +230,15 @@ static void irreversible_put(const struct show *s, struct buf *b)
         t = &s->plan->tasks[first];
         buf_printf(b, "\npoint of no return: step %u, %s %s\ncannot be undone:", s->levels[first],
                    plan_verb_name(t->verb), t->resource);
-        for (uint32_t i = 0; i < s->plan->n_tasks; i++)
-                if (s->plan->tasks[i].irreversible && n++ < MAX_NAMES)
-                        buf_printf(b, "%s %s", n > 1 ? "," : "", s->plan->tasks[i].resource);
+        for (uint32_t i = 0; i < s->plan->n_tasks; i++) {
+                t = &s->plan->tasks[i];
+                if (t->irreversible && n++ < MAX_NAMES)
+                        buf_printf(b, "%s %s", n > 1 ? "," : "", t->resource);
+                for (const char *p = t->takes ? t->takes : ""; *p;
+                     p += strcspn(p, " "), p += *p == ' ')
+                        if (n++ < MAX_NAMES)
+                                buf_printf(b, "%s %.*s", n > 1 ? "," : "", (int)strcspn(p, " "), p);
+        }
         if (n > MAX_NAMES)
                 buf_printf(b, " and %u more", n - MAX_NAMES);
         buf_putc(b, '\n');

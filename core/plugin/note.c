@@ -5,6 +5,7 @@
  */
 #include "plugin/note.h"
 
+#include "base/buf.h"
 #include "base/json.h"
 #include <prvng/plugin.h>
 
@@ -102,8 +103,9 @@ static uint64_t padded(uint64_t n, uint64_t align)
         return (n + align - 1) & ~(align - 1);
 }
 
-/* Our note's text in a segment of notes, or NULL. *ret_n counts without the NUL. */
-static const char *find(const uint8_t *data, uint64_t n, uint64_t align, uint64_t *ret_n)
+/* What a note of that type and owner holds, in a segment of notes; or NULL. */
+static const uint8_t *find(const uint8_t *data, uint64_t n, uint64_t align, uint32_t type, const char *owner,
+                           uint64_t *ret_n)
 {
         uint64_t at = 0;
         Elf64_Nhdr h; /* the same in both classes */
@@ -117,10 +119,10 @@ static const char *find(const uint8_t *data, uint64_t n, uint64_t align, uint64_
                 next = padded(desc + h.n_descsz, align); /* 32-bit sizes: no overflow in 64 bits */
                 if (desc > n || h.n_descsz > n - desc)
                         return NULL;
-                if (h.n_type == PRVNG_NOTE_TYPE && h.n_namesz == sizeof(PRVNG_NOTE_OWNER) &&
-                    memcmp(data + name, PRVNG_NOTE_OWNER, sizeof(PRVNG_NOTE_OWNER)) == 0) {
-                        *ret_n = strnlen((const char *)data + desc, h.n_descsz);
-                        return (const char *)data + desc;
+                if (h.n_type == type && h.n_namesz == strlen(owner) + 1 &&
+                    memcmp(data + name, owner, h.n_namesz) == 0) {
+                        *ret_n = h.n_descsz;
+                        return data + desc;
                 }
                 if (next > n)
                         return NULL;
@@ -157,41 +159,77 @@ static int parse(const char *text, uint64_t n, json_t **ret_note, const char **r
         return 0;
 }
 
+/* Notes of a shared object: looks into each segment for that one. 0 with a copy of what it holds (caller
+ * frees) or NULL. */
+static int look(struct image *m, uint32_t type, const char *owner, uint8_t **ret_data, uint64_t *ret_n)
+{
+        uint32_t n_segments;
+        struct segment s;
+        uint64_t table;
+        bool wide;
+
+        *ret_data = NULL;
+        if (!read_header(m, &wide, &table, &n_segments))
+                return 0;
+        for (uint32_t i = 0; !m->reason && i < n_segments; i++) {
+                _cleanup_(cleanup_free) uint8_t *data = NULL;
+                const uint8_t *found;
+
+                if (!read_segment(m, wide, table, i, &s) || s.type != PT_NOTE || s.size > NOTES_MAX)
+                        continue;
+                data = malloc(s.size + 1);
+                if (!data)
+                        return error_origin(-ENOMEM);
+                if (!read_at(m, s.offset, data, s.size))
+                        continue;
+                found = find(data, s.size, s.align, type, owner, ret_n);
+                if (!found)
+                        continue;
+                memmove(data, found, *ret_n);
+                *ret_data = steal(&data);
+                return 0;
+        }
+        return 0;
+}
+
+static bool open_image(struct image *m)
+{
+        struct stat st;
+
+        if (fstat(m->fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+                m->reason = "is no file";
+                return false;
+        }
+        m->size = (uint64_t)st.st_size;
+        return true;
+}
+
+int note_build_id(int fd, char **ret_hex)
+{
+        _cleanup_(cleanup_buf) struct buf hex = BUF_NULL;
+        _cleanup_(cleanup_free) uint8_t *data = NULL;
+        struct image m = {.fd = fd};
+        uint64_t n = 0;
+        int r = open_image(&m) ? look(&m, NT_GNU_BUILD_ID, ELF_NOTE_GNU, &data, &n) : 0;
+
+        *ret_hex = NULL;
+        if (r < 0 || !data)
+                return error_fold(r);
+        buf_hex(&hex, data, MIN(n, (uint64_t)64));
+        *ret_hex = buf_steal(&hex);
+        return *ret_hex ? 0 : error_origin(-ENOMEM);
+}
+
 int note_read(int fd, json_t **ret_note, char **ret_reason)
 {
+        _cleanup_(cleanup_free) uint8_t *data = NULL;
         struct image m = {.fd = fd};
-        struct stat st;
-        uint64_t table;
-        uint32_t n_segments;
-        bool wide;
         json_t *note = NULL;
-        int r = 0;
+        uint64_t n = 0;
+        int r = open_image(&m) ? look(&m, PRVNG_NOTE_TYPE, PRVNG_NOTE_OWNER, &data, &n) : 0;
 
-        if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-                m.reason = "is no file";
-        } else {
-                m.size = (uint64_t)st.st_size;
-                if (!read_header(&m, &wide, &table, &n_segments))
-                        n_segments = 0;
-                for (uint32_t i = 0; r == 0 && !note && !m.reason && i < n_segments; i++) {
-                        _cleanup_(cleanup_free) uint8_t *data = NULL;
-                        struct segment s;
-                        const char *text;
-                        uint64_t n;
-
-                        if (!read_segment(&m, wide, table, i, &s) || s.type != PT_NOTE ||
-                            s.size > NOTES_MAX)
-                                continue;
-                        data = malloc(s.size + 1);
-                        if (!data)
-                                return error_origin(-ENOMEM);
-                        if (!read_at(&m, s.offset, data, s.size))
-                                continue;
-                        text = find(data, s.size, s.align, &n);
-                        if (text)
-                                r = parse(text, n, &note, &m.reason);
-                }
-        }
+        if (r == 0 && data)
+                r = parse((const char *)data, strnlen((const char *)data, n), &note, &m.reason);
         if (r < 0)
                 return error_fold(r);
         if (!note) {

@@ -12,4 +12,7 @@
  */
 int note_read(int fd, json_t **ret_note, char **ret_reason);
 
+/* The build id that the linker wrote into an open file, in hex (caller frees), or NULL. -ENOMEM. */
+int note_build_id(int fd, char **ret_hex);
+
 #endif

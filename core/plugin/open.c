@@ -304,6 +304,9 @@ int plugin_open(struct plugin *p)
                             PRVNG_PLUGIN_BASELINE, descriptor) &&
                  check_descriptor(p)) {
                 r = parse_dependencies(p);
+                /* Before create() opens its sessions. Who declares no limit may still ask for one. */
+                if (p->config->rate_limit.given || plugin_rate_limit(p) > 0)
+                        host_set_rate_limit(table, plugin_rate_limit(p));
                 if (r == 0 && p->state == PLUGIN_READY)
                         r = plugin_lock_new(p->descriptor.threads, handle, &p->lock);
                 if (r == 0 && p->state == PLUGIN_READY)

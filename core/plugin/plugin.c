@@ -10,6 +10,7 @@
 #include "plugin/load.h"
 #include "plugin/lock.h"
 #include "plugin/note.h"
+#include "plugin/signature.h"
 #include "plugin/trust.h"
 
 #include <fcntl.h>
@@ -66,8 +67,24 @@ static int find_file(struct plugin *p, const struct config *config)
         return 0;
 }
 
-/* Digest and note. */
-static int look_inside(struct plugin *p)
+/* Where signatures are required, a pin in a drop-in says as much. */
+static int check_signature(struct plugin *p, const struct config *config, int fd)
+{
+        _cleanup_(cleanup_free) char *reason = NULL;
+        int r = signature_check(fd, p->path, config->keyring, &p->signer, &reason);
+
+        if (r < 0)
+                return error_fold(r);
+        if (reason && !p->config->sha256)
+                plugin_refuse(p, "%s", reason);
+        if (!p->signer && !p->config->sha256 && config->require_signatures)
+                plugin_refuse(p, "%s is not signed, and the site's configuration says require_signatures: "
+                              "prvng plugin trust %s pins it as it is", p->path, p->path);
+        return 0;
+}
+
+/* Digest, signature and note. */
+static int look_inside(struct plugin *p, const struct config *config)
 {
         _cleanup_(cleanup_free) char *reason = NULL;
         _cleanup_(cleanup_close) int fd = -1;
@@ -92,7 +109,9 @@ static int look_inside(struct plugin *p)
                               "%s is not the file that %s pins: its SHA-256 is %s, pinned is %s; "
                               "if the new file is wanted, change the pin",
                               p->path, p->config->from, digest, p->config->sha256);
-        r = note_read(fd, &p->note, &reason);
+        r = check_signature(p, config, fd);
+        r = r ?: note_build_id(fd, &p->build_id);
+        r = r ?: note_read(fd, &p->note, &reason);
         if (r < 0)
                 return error_fold(r);
         if (!p->note)
@@ -209,7 +228,7 @@ static int load_one(struct plugin *p, const struct config *config, const char *k
                 return 0;
         r = find_file(p, config);
         if (r == 0 && p->path)
-                r = look_inside(p);
+                r = look_inside(p, config);
         if (r == 0 && p->note)
                 r = check_note(p);
         if (r < 0)
@@ -293,10 +312,33 @@ struct plugins *plugins_free(struct plugins *all)
                 free(p->version);
                 free(p->path);
                 free(p->sha256);
+                free(p->build_id);
+                free(p->signer);
         }
         free(all->list);
         free(all);
         return NULL;
+}
+
+static uint32_t declared(const struct plugin *p, const char *member, uint32_t otherwise)
+{
+        int64_t n = json_get_int(p->dependencies, member, otherwise);
+
+        return (uint32_t)MIN(MAX(n, INT64_C(0)), (int64_t)UINT32_MAX);
+}
+
+uint32_t plugin_rate_limit(const struct plugin *p)
+{
+        if (p->config && p->config->rate_limit.given)
+                return p->config->rate_limit.n;
+        return declared(p, "api_rate_limit", 0);
+}
+
+uint32_t plugin_batch_size(const struct plugin *p, uint32_t otherwise)
+{
+        if (p->config && p->config->batch_size.given)
+                return p->config->batch_size.n;
+        return declared(p, "batch_size", otherwise);
 }
 
 struct plugin *plugins_find(const struct plugins *all, const char *kind, const char *name)

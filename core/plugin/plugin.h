@@ -30,6 +30,8 @@ struct plugin {
         char *version;
         char *path;      /* absolute path of the file, or NULL if it was not found */
         char *sha256;    /* of the file, hex, or NULL */
+        char *build_id;  /* that the linker wrote into it, hex, or NULL */
+        char *signer;    /* key of the keyring that signed it, or NULL */
         json_t *note;    /* the ELF note's object, or NULL */
         struct prvng_plugin descriptor; /* private copy; zero unless READY */
         json_t *dependencies;           /* descriptor.dependencies parsed, or NULL */
@@ -59,6 +61,11 @@ struct plugins {
 int plugins_load(const struct config *config, struct host *host, const char *kinds, uint32_t flags,
                  struct plugins **ret_plugins);
 struct plugins *plugins_free(struct plugins *p); /* destroys instances; closes no object */
+
+/* What limits its account: the site's drop-in, else what the plugin declares; 0: nothing does. Requests a
+ * second, and tasks at once (`otherwise`: where it declares nothing). */
+uint32_t plugin_rate_limit(const struct plugin *p);
+uint32_t plugin_batch_size(const struct plugin *p, uint32_t otherwise);
 
 /* The plugin of that kind and name in any state, or NULL. */
 struct plugin *plugins_find(const struct plugins *p, const char *kind, const char *name);

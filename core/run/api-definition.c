@@ -23,10 +23,10 @@ void api_definition_deinit(struct api_definition *a)
         *a = (struct api_definition){0};
 }
 
-/* The ids of --only, ending with NULL; caller frees the array. */
-static const char **only(const struct api_definition *a)
+/* The texts of a list in the body, ending with NULL; NULL if it is not there. Caller frees the array. */
+static const char **texts_of(const struct api_definition *a, const char *member)
 {
-        uint32_t list = document_get(a->document, a->root, "only"), n = 0;
+        uint32_t list = document_get(a->document, a->root, member), n = 0;
         const struct doc_node *node;
         const char **ids;
 
@@ -39,6 +39,14 @@ static const char **only(const struct api_definition *a)
                 if (document_node(a->document, c)->type == DOC_STRING)
                         ids[n++] = document_string(a->document, c);
         return ids;
+}
+
+static bool is_true(const struct api_definition *a, const char *member)
+{
+        uint32_t node = document_get(a->document, a->root, member);
+
+        return node != DOC_NONE && document_node(a->document, node)->type == DOC_BOOL &&
+               document_node(a->document, node)->v.boolean;
 }
 
 bool api_definition_read(struct engine_process *p, struct request *q, struct api_definition *a)
@@ -64,13 +72,16 @@ bool api_definition_read(struct engine_process *p, struct request *q, struct api
 bool api_definition_plan(struct engine_process *p, struct request *q, struct api_definition *a,
                          const char *run)
 {
-        _cleanup_(cleanup_free) const char **ids = only(a);
+        _cleanup_(cleanup_free) const char **ids = texts_of(a, "only"), **again = texts_of(a, "replace");
         struct plan_request request = {
                 .config = p->context->config,
                 .plugins = p->context->plugins,
                 .inventory = &p->site.inventory,
+                .runs = &p->site,
                 .site = p->site.id_text,
                 .run = run,
+                .replace = again,
+                .prune = is_true(a, "prune"),
                 .only = ids && ids[0] ? ids : NULL,
         };
         int r;

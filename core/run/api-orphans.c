@@ -121,8 +121,11 @@ static int delete_of(struct adoption *a, const char *workflow)
         struct run *run = NULL;
         int r = choose(a, workflow, &chosen);
 
-        r = r ? r : plan_destroy(a->p->context->config, a->p->context->plugins, &chosen,
-                                 a->p->site.id_text, workflow, &problems, &plan);
+        r = r ? r : plan_destroy(&(struct plan_request){.config = a->p->context->config,
+                                                        .plugins = a->p->context->plugins,
+                                                        .inventory = &chosen, .runs = &a->p->site,
+                                                        .site = a->p->site.id_text},
+                                 workflow, &problems, &plan);
         strmap_deinit(&chosen.by_key);
         if (r)
                 return error_fold(r);

@@ -22,7 +22,8 @@ static bool is_dry(const struct api_definition *a)
 
 static bool known_member(const char *key)
 {
-        static const char *const members[] = {"definition", "folder", "file", "only", "who", "dry_run"};
+        static const char *const members[] = {"definition", "folder", "file", "only", "replace",
+                                              "prune", "who", "dry_run"};
 
         for (size_t i = 0; i < N_ELEMENTS(members); i++)
                 if (streq(key, members[i]))
@@ -44,7 +45,8 @@ static bool check_members(struct request *q, const struct api_definition *a)
              c = document_node(d, c)->next)
                 if (!known_member(document_key(d, c))) {
                         api_refuse(q, 422, "\"%s\" is not known here; accepted: \"definition\", "
-                                           "\"folder\", \"file\", \"only\", \"who\", \"dry_run\"",
+                                           "\"folder\", \"file\", \"only\", \"replace\", \"prune\", "
+                                           "\"who\", \"dry_run\"",
                                    document_key(d, c));
                         return false;
                 }

@@ -119,10 +119,8 @@ static void submit(struct engine_process *p, struct request *q)
 
 /* Plans made from what a workflow owns */
 
-typedef int (*plan_owned_f)(const struct config *config, const struct plugins *plugins,
-                            const struct inventory *inventory, const char *site,
-                            const char *workflow, struct problems *problems,
-                            struct plan **ret_plan);
+typedef int (*plan_owned_f)(const struct plan_request *request, const char *workflow,
+                            struct problems *problems, struct plan **ret_plan);
 
 static void submit_owned(struct engine_process *p, struct request *q, const char *kind,
                          plan_owned_f make)
@@ -147,8 +145,9 @@ static void submit_owned(struct engine_process *p, struct request *q, const char
         }
         if (known_id(p, q, json_get_string(body, "id", NULL), &s.run))
                 return;
-        r = make(p->context->config, p->context->plugins, &p->site.inventory, p->site.id_text, name,
-                 &problems, &plan);
+        r = make(&(struct plan_request){.config = p->context->config, .plugins = p->context->plugins,
+                                        .inventory = &p->site.inventory, .runs = &p->site,
+                                        .site = p->site.id_text}, name, &problems, &plan);
         if (r || problems.n || !plan) {
                 api_problems(q, r ? 500 : 422, r ? strerror(-r) : "this cannot be planned",
                                 &problems);
@@ -181,12 +180,22 @@ static void post(struct engine_process *p, struct request *q)
                 api_problems(q, 404, "there is no such page", NULL);
 }
 
+/* A search lets calls leave after a commit, and their answers come when nothing may change. */
+bool api_changes(const struct request *q)
+{
+        return streq(q->method, "POST") || streq(q->path, "/resources/orphans");
+}
+
 void api_handle(struct engine_process *p, struct request *q)
 {
         _cleanup_(cleanup_free) char *message = NULL;
 
         if (streq(q->method, "POST")) {
                 post(p, q);
+                return;
+        }
+        if (streq(q->path, "/resources/orphans")) {
+                api_search(p, q);
                 return;
         }
         if (driver_commit(p)) { /* what is told must be durable */

@@ -60,4 +60,7 @@ void api_compact(struct engine_process *p, struct request *q);
 /* api-orphans.c: POST /resources/orphans */
 void api_orphans(struct engine_process *p, struct request *q);
 
+/* api-search.c: GET /resources/orphans, answered later */
+void api_search(struct engine_process *p, struct request *q);
+
 #endif

@@ -58,7 +58,7 @@ static int index_dependencies(struct comparison *c)
         for (uint32_t i = 2; i <= run->n_tasks; i++)
                 c->first[i] += c->first[i - 1];
         for (uint32_t i = 0; i < run->n_tasks; i++)
-                for (uint32_t k = run->tasks[i].first_next; k < run->tasks[i + 1].first_next; k++)
+                for (uint32_t k = run->first_next[i]; k < run->first_next[i + 1]; k++)
                         c->prev[c->first[run_next(run, k) + 1]++] = i;
         return 0;
 }

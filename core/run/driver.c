@@ -215,6 +215,14 @@ static struct job *job_new(struct engine_process *p, const struct engine_call *c
         return job;
 }
 
+/* Until the next commit. */
+static void hold(struct engine_process *p, struct job *job)
+{
+        p->n_jobs++;
+        *p->held_last = job;
+        p->held_last = &job->next;
+}
+
 static void call(void *userdata, const struct engine_call *c)
 {
         struct engine_process *p = userdata;
@@ -224,10 +232,23 @@ static void call(void *userdata, const struct engine_call *c)
                 process_fail(p, -ENOMEM, NULL);
                 return;
         }
-        p->n_jobs++;
-        *p->held_last = job;
-        p->held_last = &job->next;
+        hold(p, job);
         engine_call_set_handle(c->flight, job);
+}
+
+struct job *driver_ask(struct engine_process *p, const struct engine_call *c,
+                       void (*answered)(struct engine_process *p, struct job *job), void *owner)
+{
+        struct job *job = job_new(p, c);
+
+        if (!job) {
+                process_fail(p, -ENOMEM, NULL);
+                return NULL;
+        }
+        job->answered = answered;
+        job->owner = owner;
+        hold(p, job);
+        return job;
 }
 
 /* All workers were busy with other calls for all of its time: the plugin knows nothing of this one. It
@@ -286,20 +307,48 @@ static void forget_reply(struct op_reply *r)
                 op_reply_deinit(r);
 }
 
-bool driver_collect(struct engine_process *p)
+static bool take_answers(struct engine_process *p)
 {
-        struct job *job = workers_collect(p->workers), *next;
+        struct job *job = workers_collect(p->workers), *next, *far = job;
         bool any = job != NULL;
 
+        for (unsigned i = 0; i < 8 && far; i++)
+                far = far->next;
         for (; job; job = next) {
                 next = job->next;
-                engine_call_set_handle(job->owner, NULL);
-                engine_answer(p->engine, job->owner, &job->reply);
+                if (far) {
+                        if (!far->answered && !next->next->answered)
+                                engine_answers_soon(far->owner, next->next->owner);
+                        far = far->next;
+                }
+                if (job->answered) {
+                        job->answered(p, job);
+                } else {
+                        engine_call_set_handle(job->owner, NULL);
+                        engine_answer(p->engine, job->owner, &job->reply);
+                }
                 op_call_deinit(&job->call);
                 forget_reply(&job->reply);
                 job->next = p->free_jobs;
                 p->free_jobs = job;
                 p->n_jobs--;
+        }
+        return any;
+}
+
+/* Answers that come one after another belong into one commit: who misses it waits for all of the next one. But
+ * not for long: those that are here wait meanwhile. */
+bool driver_collect(struct engine_process *p)
+{
+        int64_t until = 0;
+        bool any = false;
+
+        while (take_answers(p)) {
+                any = true;
+                if (!until)
+                        until = clock_tick_us() + p->commit_us / 2;
+                if (!workers_linger(p->workers, until))
+                        break;
         }
         return any;
 }
@@ -357,6 +406,7 @@ static void close_ended(struct engine_process *p)
         for (uint32_t i = p->n_streams; i-- > 0;) {
                 if (!p->streams[i].ended)
                         continue;
+                driver_snapshot_forget(p, p->streams[i].stream);
                 stream_close(p->streams[i].stream);
                 run_log_close(p->streams[i].log);
                 run_unload(p->streams[i].run);

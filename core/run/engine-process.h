@@ -39,6 +39,10 @@ int engine_process_run(struct engine_process *p, uint32_t idle_s, char **ret_mes
 /* [any] Asks the loop to end; what is in flight is picked up at the next start. */
 void engine_process_stop(struct engine_process *p);
 
+/* [any] Asks the loop to end once no plugin has a call any more, and to start none until then: nothing
+ * comes to be in doubt. A call that does not come back within a minute is left behind, as at the end. */
+void engine_process_drain(struct engine_process *p);
+
 /* [any] Somebody is connected: +1, -1. Keeps an engine started on demand alive. */
 void engine_process_busy(struct engine_process *p, int delta);
 

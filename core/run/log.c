@@ -254,7 +254,7 @@ static void undo_record(struct run_log *l, const struct run *run, const char *ta
                 line(l, run, LEVEL_INFO, r->at, task, what, span_of(NULL));
                 break;
         case RECORD_UNDONE:
-                line(l, run, LEVEL_INFO, r->at, task, "undone", r->message);
+                line(l, run, LEVEL_INFO, r->at, task, r->answer == PRVNG_CONFLICT ? "kept" : "undone", r->message);
                 break;
         case RECORD_UNDO_FAILED:
                 snprintf(what, sizeof(what), "cannot be undone: %s, effect %s",

@@ -5,35 +5,52 @@
 #include "base/json.h"
 #include "plugin/border.h"
 
-#define LIST_MS 60000 /* for a provider's answer */
-
 /* Asking */
 
-static void list_one(const struct context *c, struct plugin *plugin, const char *filter, json_t *listed,
-                     json_t *silent)
+void orphans_silent(json_t *silent, const char *plugin, const char *reason)
 {
-        struct op_reply reply = OP_REPLY_NULL;
+        json_array_append_new(silent, json_pack("{s:s, s:s}", "plugin", plugin, "reason", reason));
+}
+
+bool orphans_may_ask(const struct plugin *plugin, json_t *silent)
+{
+        if (!streq(plugin->kind, "provider") || plugin->state == PLUGIN_DISABLED)
+                return false;
+        if (plugin->state == PLUGIN_READY && plugin->op.struct_size)
+                return true;
+        orphans_silent(silent, plugin->name, plugin->reason ? plugin->reason : "it is not ready");
+        return false;
+}
+
+void orphans_take(const struct plugin *plugin, const struct op_reply *reply, json_t *listed, json_t *silent)
+{
         _cleanup_(cleanup_json_decref) json_t *answer = NULL;
-        struct op_call call;
         json_t *resource;
         size_t i;
 
-        op_call_init(&call, plugin, "", 1, clock_boot_ms() + LIST_MS, 0, "", "");
-        op_list(&call, filter, strlen(filter), &reply);
-        op_call_deinit(&call);
-        if (reply.answer != PRVNG_DONE ||
-            json_parse(reply.result.data, reply.result.n, &answer, NULL) ||
+        if (reply->answer != PRVNG_DONE ||
+            json_parse(reply->result.data, reply->result.n, &answer, NULL) ||
             !json_is_array(json_object_get(answer, "resources")))
-                json_array_append_new(silent, json_pack("{s:s, s:s}", "plugin", plugin->name, "reason",
-                                                        reply.message         ? reply.message
-                                                        : reply.answer < 0 ? op_class_name(reply.answer)
-                                                                           : "its answer is no list"));
+                orphans_silent(silent, plugin->name, reply->message       ? reply->message
+                                                     : reply->answer < 0 ? op_class_name(reply->answer)
+                                                                         : "its answer is no list");
         json_array_foreach (json_object_get(answer, "resources"), i, resource) {
                 json_t *copy = json_deep_copy(resource);
 
                 json_object_set_new(copy, "plugin", json_sprintf("provider/%s", plugin->name));
                 json_array_append_new(listed, copy);
         }
+}
+
+static void list_one(struct plugin *plugin, const char *filter, json_t *listed, json_t *silent)
+{
+        struct op_reply reply = OP_REPLY_NULL;
+        struct op_call call;
+
+        op_call_init(&call, plugin, "", 1, clock_boot_ms() + ORPHANS_LIST_MS, 0, "", "");
+        op_list(&call, filter, strlen(filter), &reply);
+        op_call_deinit(&call);
+        orphans_take(plugin, &reply, listed, silent);
         op_reply_deinit(&reply);
 }
 
@@ -43,19 +60,9 @@ int orphans_list(const struct context *c, const char *site, json_t **ret_listed)
         char filter[UID_TEXT + 16];
 
         snprintf(filter, sizeof(filter), "{\"site\":\"%s\"}", site);
-        for (size_t i = 0; i < c->plugins->n; i++) {
-                struct plugin *plugin = &c->plugins->list[i];
-
-                if (!streq(plugin->kind, "provider") || plugin->state == PLUGIN_DISABLED)
-                        continue;
-                if (plugin->state == PLUGIN_READY && plugin->op.struct_size)
-                        list_one(c, plugin, filter, listed, silent);
-                else
-                        json_array_append_new(silent, json_pack("{s:s, s:s}", "plugin", plugin->name,
-                                                                "reason", plugin->reason
-                                                                                  ? plugin->reason
-                                                                                  : "it is not ready"));
-        }
+        for (size_t i = 0; i < c->plugins->n; i++)
+                if (orphans_may_ask(&c->plugins->list[i], silent))
+                        list_one(&c->plugins->list[i], filter, listed, silent);
         *ret_listed = json_pack("{s:o, s:o}", "listed", listed, "silent", silent);
         return *ret_listed ? 0 : error_origin(-ENOMEM);
 }

@@ -15,6 +15,7 @@
 #include <sys/timerfd.h>
 
 #define PATIENCE_MS 1500 /* for calls at the end: promise 10 leaves 2 s for everything */
+#define DRAIN_MS 60000 /* for calls before a reload */
 #define SPIN_US 60 /* a wake-up costs about as much */
 
 /* Starting */
@@ -230,24 +231,6 @@ static int replay_in_full(struct engine_process *p)
         return replay(p);
 }
 
-/* "critical" in a plugin's drop-in. */
-static int check_critical(const struct engine_process *p, char **ret_message)
-{
-        const struct plugins *plugins = p->context->plugins;
-
-        for (size_t i = 0; i < plugins->n; i++) {
-                const struct plugin *plugin = &plugins->list[i];
-
-                if (!plugin->config->critical || plugin->state != PLUGIN_REFUSED)
-                        continue;
-                if (asprintf(ret_message, "the plugin %s is critical (%s) and was refused: %s",
-                             plugin->name, plugin->config->from, plugin->reason) < 0)
-                        *ret_message = NULL;
-                return error_origin(-ENOEXEC);
-        }
-        return 0;
-}
-
 static int open_store(struct engine_process *p, char **ret_message)
 {
         int r = journals_open(p->context, false, &p->journals, ret_message);
@@ -285,11 +268,12 @@ int engine_process_new(const struct context *c, const struct engine_process_hook
         if (hooks)
                 p->hooks = *hooks;
         p->epoll = p->wake = p->timer = -1;
+        p->timer_at = INT64_MAX;
         p->held_last = &p->held;
         p->posted_last = &p->posted;
         p->answers_last = &p->answers;
         pthread_mutex_init(&p->lock, NULL);
-        r = check_critical(p, &message);
+        r = context_check_critical(p->context, &message);
         r = r ?: open_store(p, &message);
         r = r ?: open_loop(p);
         r = r ?: replay(p);
@@ -324,11 +308,10 @@ struct engine_process *engine_process_free(struct engine_process *p)
                 return p; /* the store's lock too goes with the process: nobody acts beside the call */
         for (struct request *q = p->posted, *next; q; q = next) {
                 next = q->next;
-                free(q->method);
-                free(q->path);
-                free(q->body);
-                free(q);
+                process_request_free(q);
         }
+        api_search_free(p);
+        driver_snapshot_stop(p);
         engine_free(p->engine);
         driver_drop_jobs(p);
         close_streams(p);
@@ -349,6 +332,17 @@ struct engine_process *engine_process_free(struct engine_process *p)
 
 /* Requests, from any thread */
 
+void process_request_free(struct request *q)
+{
+        if (!q)
+                return;
+        buf_deinit(&q->answer);
+        free(q->method);
+        free(q->path);
+        free(q->body);
+        free(q);
+}
+
 int engine_process_post(struct engine_process *p, void *cookie, const char *method,
                         const char *path, const void *body, size_t n_body)
 {
@@ -362,12 +356,7 @@ int engine_process_post(struct engine_process *p, void *cookie, const char *meth
                 q->n_body = n_body;
         }
         if (!q || !q->method || !q->path || !q->body) {
-                if (q) {
-                        free(q->method);
-                        free(q->path);
-                        free(q->body);
-                }
-                free(q);
+                process_request_free(q);
                 return error_origin(-ENOMEM);
         }
         if (n_body)
@@ -388,6 +377,14 @@ void engine_process_stop(struct engine_process *p)
         eventfd_write(p->wake, 1);
 }
 
+void engine_process_drain(struct engine_process *p)
+{
+        pthread_mutex_lock(&p->lock);
+        p->drain = true;
+        pthread_mutex_unlock(&p->lock);
+        eventfd_write(p->wake, 1);
+}
+
 void engine_process_busy(struct engine_process *p, int delta)
 {
         pthread_mutex_lock(&p->lock);
@@ -398,25 +395,37 @@ void engine_process_busy(struct engine_process *p, int delta)
 
 /* The loop */
 
-static bool handle_posted(struct engine_process *p)
+static struct request *take_posted(struct engine_process *p)
 {
-        struct request *q, *next;
+        struct request *q;
 
         pthread_mutex_lock(&p->lock);
         q = p->posted;
         p->posted = NULL;
         p->posted_last = &p->posted;
         pthread_mutex_unlock(&p->lock);
-        if (!q)
-                return false;
-        for (; q; q = next) {
+        return q;
+}
+
+static bool only_look(const struct request *q)
+{
+        for (; q; q = q->next)
+                if (api_changes(q))
+                        return false;
+        return true;
+}
+
+static void handle(struct engine_process *p, struct request *q)
+{
+        for (struct request *next; q; q = next) {
                 next = q->next;
                 q->next = NULL;
                 api_handle(p, q);
+                if (q->later)
+                        continue;
                 *p->answers_last = q;
                 p->answers_last = &q->next;
         }
-        return true;
 }
 
 static void send_answers(struct engine_process *p)
@@ -428,29 +437,35 @@ static void send_answers(struct engine_process *p)
                 if (p->hooks.on_answer)
                         p->hooks.on_answer(p->hooks.userdata, q->cookie, q->status,
                                            buf_str(&q->answer), q->answer.n);
-                buf_deinit(&q->answer);
-                free(q->method);
-                free(q->path);
-                free(q->body);
-                free(q);
+                process_request_free(q);
         }
         p->answers_last = &p->answers;
 }
 
 static bool round_of_work(struct engine_process *p)
 {
-        bool any;
+        struct request *posted = take_posted(p);
+        bool any = posted != NULL;
 
-        engine_time(p->engine, clock_boot_ms(), clock_wall_ms());
-        any = driver_collect(p);
-        any |= handle_posted(p);
-        engine_schedule(p->engine);
+        if (driver_snapshot_is_made(p) && only_look(posted)) { /* all else waits */
+                handle(p, posted);
+                send_answers(p);
+                driver_snapshot(p);
+                return false; /* there is always time to see what came */
+        }
+        driver_snapshot_disturb(p);
+        if (!p->draining) /* else no timer is due: a due one asks again */
+                engine_time(p->engine, clock_boot_ms(), clock_wall_ms());
+        any |= driver_collect(p);
+        handle(p, posted);
+        api_search_time(p);
+        if (!p->draining)
+                engine_schedule(p->engine);
         if (p->engine->error)
                 process_fail(p, p->engine->error, NULL);
         if (driver_commit(p) == 0)
                 send_answers(p);
-        driver_snapshot(p);
-        return any;
+        return (driver_snapshot(p) && !driver_snapshot_is_made(p)) || any;
 }
 
 /* False when the loop should end. */
@@ -462,34 +477,52 @@ static bool may_go_on(struct engine_process *p, uint32_t idle_s)
         pthread_mutex_lock(&p->lock);
         if (!engine_is_idle(p->engine) || p->busy)
                 p->idle_since_ms = now;
-        stop = p->stop || (idle_s && !p->posted && now - p->idle_since_ms >= idle_s * INT64_C(1000));
+        if (p->drain && !p->draining) {
+                p->draining = true;
+                p->drained_by_ms = now + DRAIN_MS;
+        }
+        stop = p->stop || (p->draining && (!p->n_jobs || now >= p->drained_by_ms)) ||
+               (idle_s && !p->posted && now - p->idle_since_ms >= idle_s * INT64_C(1000));
         pthread_mutex_unlock(&p->lock);
         return !stop && !p->error;
 }
 
+/* Waking for nothing now and then is cheaper than setting the timer anew for every call's deadline. */
+static void set_timer(struct engine_process *p, int64_t at)
+{
+        struct itimerspec when = {0};
+
+        if (p->timer_at <= at)
+                return;
+        p->timer_at = at;
+        at = MAX(at, (int64_t)1);
+        when.it_value.tv_sec = at / 1000;
+        when.it_value.tv_nsec = at % 1000 * 1000000;
+        timerfd_settime(p->timer, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
 static void wait(struct engine_process *p, uint32_t idle_s)
 {
-        int64_t at = engine_deadline(p->engine), now = clock_boot_ms();
-        struct itimerspec when = {0};
+        int64_t at = p->draining ? p->drained_by_ms : engine_deadline(p->engine), now = clock_boot_ms();
         struct epoll_event events[2];
         uint64_t sink;
+        int n;
 
         if (!workers_may_sleep(p->workers, SPIN_US))
                 return;
+        at = driver_snapshot_is_made(p) ? now : MIN(at, api_search_deadline(p));
         if (idle_s && engine_is_idle(p->engine))
                 at = MIN(at, now + 1000);
-        if (at != INT64_MAX) {
-                at = MAX(at, (int64_t)1);
-                when.it_value.tv_sec = at / 1000;
-                when.it_value.tv_nsec = at % 1000 * 1000000;
-        }
-        timerfd_settime(p->timer, TFD_TIMER_ABSTIME, &when, NULL);
-        epoll_wait(p->epoll, events, 2, workers_backlog(p->workers) ? 1 : -1);
+        set_timer(p, at);
+        n = epoll_wait(p->epoll, events, 2, workers_backlog(p->workers) ? 1 : -1);
         workers_awake(p->workers);
-        if (read(p->wake, &sink, sizeof(sink)) < 0 && errno != EAGAIN)
-                process_fail(p, -errno, "eventfd");
-        if (read(p->timer, &sink, sizeof(sink)) < 0 && errno != EAGAIN)
-                process_fail(p, -errno, "timerfd");
+        for (int i = 0; i < n; i++) {
+                if (events[i].data.u32 == 1)
+                        p->timer_at = INT64_MAX;
+                if (read(events[i].data.u32 == 1 ? p->timer : p->wake, &sink, sizeof(sink)) < 0 &&
+                    errno != EAGAIN)
+                        process_fail(p, -errno, events[i].data.u32 == 1 ? "timerfd" : "eventfd");
+        }
 }
 
 int engine_process_run(struct engine_process *p, uint32_t idle_s, char **ret_message)

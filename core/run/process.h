@@ -36,6 +36,7 @@ struct request {
         void *body;
         size_t n_body;
         int status;     /* of the answer, once it is known */
+        bool later;     /* who handles it answers it later */
         struct buf answer;
 };
 
@@ -50,6 +51,7 @@ struct engine_process {
         struct stream *site_stream;
         struct pace site_pace;
         bool snapshot_failed;          /* and it was said */
+        struct snapshot_writing *snapshot; /* under way, or NULL */
         struct run_stream *streams;
         uint32_t n_streams, cap_streams;
         struct engine *engine;
@@ -63,16 +65,21 @@ struct engine_process {
         uint8_t random[2048];          /* from the kernel, not used yet: the first n_random */
         size_t n_random;
         int epoll, wake, timer;
+        int64_t timer_at;              /* boot-time clock: what it is set to; INT64_MAX: it is not */
         int error;                     /* condition of the journal or -errno; ends the loop */
         char *message;
 
-        pthread_mutex_t lock;          /* guards the five below */
+        bool draining;                 /* nothing new is asked of plugins; ends when all have answered */
+        int64_t drained_by_ms;         /* or then, boot-time clock */
+
+        pthread_mutex_t lock;          /* guards the six below */
         struct request *posted, **posted_last;
         int busy;
-        bool stop;
+        bool stop, drain;
         int64_t idle_since_ms;
 
         struct request *answers, **answers_last; /* sent after the next commit */
+        struct search *searches;       /* api-search.c: what providers are asked for */
 };
 
 /* process.c: the journal of a store, opened if it is not yet. 0, a condition of journal.h or -errno, with
@@ -86,14 +93,37 @@ int driver_open_run(struct engine_process *p, struct run *run, struct stream *st
 int driver_commit(struct engine_process *p);
 bool driver_collect(struct engine_process *p); /* true if there were answers */
 void driver_drop_jobs(struct engine_process *p);
+/* A call that no task makes; it leaves after the next commit. `answered` gets it when it is done: the reply
+ * is valid during that. What it points to lives until then. NULL: out of memory, which ends the loop. */
+struct job *driver_ask(struct engine_process *p, const struct engine_call *c,
+                       void (*answered)(struct engine_process *p, struct job *job), void *owner);
 void process_fail(struct engine_process *p, int condition, const char *message);
 
 /* snapshots.c. Both after a commit. */
-extern uint64_t snapshot_worth; /* bytes of journal; less is read in a moment. Tests make it small */
-void driver_snapshot(struct engine_process *p); /* one, if one is due */
+extern struct snapshot_tuning { /* tests and benchmarks change it */
+        uint64_t worth;   /* bytes of journal; less is read in a moment */
+        uint32_t share;   /* so many bytes of journal for one of a snapshot */
+        uint32_t rest;    /* one part of the time; 0: no pause between them at all */
+        uint32_t step;    /* tasks packed at once */
+        int64_t again_ms; /* the next try after a command ended the making of one */
+} snapshot_tuning;
+bool driver_snapshot(struct engine_process *p); /* a step of one, if one is due; true: it goes on */
+bool driver_snapshot_is_made(const struct engine_process *p); /* nothing may change meanwhile */
+void driver_snapshot_disturb(struct engine_process *p); /* something will change: another time */
+void driver_snapshot_stop(struct engine_process *p);
+void driver_snapshot_forget(struct engine_process *p, const struct stream *closed);
 void driver_last_snapshots(struct engine_process *p);
+
+/* process.c; NULL is fine */
+void process_request_free(struct request *q);
+
+/* api-search.c */
+int64_t api_search_deadline(const struct engine_process *p); /* INT64_MAX: none */
+void api_search_time(struct engine_process *p);
+void api_search_free(struct engine_process *p);
 
 /* api.c */
 void api_handle(struct engine_process *p, struct request *q);
+bool api_changes(const struct request *q); /* may it change the state, or only look at it? */
 
 #endif

@@ -159,6 +159,8 @@ static void add_attempt(struct buf *b, const struct task *t)
 /* Why it failed, or what it waits for and since when. */
 static void add_note(struct buf *b, const struct task *t, const struct task_note *note)
 {
+        if (note && t->status == TASK_SUCCEEDED && (t->drift || note->answer == PRVNG_CONFLICT))
+                query_string(b, "message", note->message); /* what differs, or why it was not undone */
         if (!note || t->status == TASK_SUCCEEDED || t->status == TASK_UNCHANGED ||
             t->status == TASK_SKIPPED)
                 return;
@@ -192,7 +194,7 @@ static void add_task(struct buf *b, const struct run *run, uint32_t number)
         query_time(b, "ended_at", task_time(run, t->ended_s));
         add_attempt(b, t);
         if (t->status == TASK_WAITING)
-                buf_printf(b, ",\"waits_for\":%u", t->n_unmet);
+                buf_printf(b, ",\"waits_for\":%u", task_unmet(run, t));
         add_note(b, t, note);
         if (t->undo)
                 BUF_LIT(b, ",\"to_undo\":true");

@@ -36,6 +36,23 @@ int context_open(const char *config_path, const char *kinds, struct context *ret
         return 0;
 }
 
+int context_check_critical(const struct context *c, char **ret_message)
+{
+        const struct plugins *plugins = c->plugins;
+
+        for (size_t i = 0; i < plugins->n; i++) {
+                const struct plugin *plugin = &plugins->list[i];
+
+                if (!plugin->config->critical || plugin->state != PLUGIN_REFUSED)
+                        continue;
+                if (asprintf(ret_message, "the plugin %s is critical (%s) and was refused: %s",
+                             plugin->name, plugin->config->from, plugin->reason) < 0)
+                        *ret_message = NULL;
+                return error_origin(-ENOEXEC);
+        }
+        return 0;
+}
+
 void context_close(struct context *c)
 {
         plugins_free(c->plugins);

@@ -23,6 +23,9 @@ struct context {
  * printed to stderr; returns 0 or the exit code of design.md §6 (3: configuration not valid, 7: not
  * usable). */
 int context_open(const char *config_path, const char *kinds, struct context *ret_context);
+/* -ENOEXEC with a sentence (caller frees) if a plugin that its drop-in calls critical was refused. */
+int context_check_critical(const struct context *c, char **ret_message);
+
 void context_close(struct context *c);
 
 /* Opens the home store read only and folds the site stream. A site without a store yet is an empty

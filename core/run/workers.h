@@ -16,12 +16,14 @@
 #include "plugin/border.h"
 
 struct workers;
+struct engine_process;
 
 /* One call: made by the loop, done by a worker, given back. The loop may cancel it meanwhile. */
 struct job {
         struct job *next;
         void (*run)(struct job *job); /* [worker] */
         void *owner;
+        void (*answered)(struct engine_process *p, struct job *job); /* [loop] NULL: the owner is a flight */
         int kind;
         struct op_call call;
         struct op_reply reply;
@@ -56,6 +58,9 @@ bool workers_withdraw(struct workers *w, struct job *job);
 /* The jobs that are done, about oldest first; NULL: none. Wakes another worker if the queue stands
  * still. */
 struct job *workers_collect(struct workers *w);
+
+/* True if another answer comes very soon, and before that time (clock_tick_us()). [loop] */
+bool workers_linger(struct workers *w, int64_t until_us);
 
 /* The loop is about to sleep: false if there is something to collect (do not sleep then). Spins for
  * up to `spin_us` first if work is under way. */

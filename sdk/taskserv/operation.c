@@ -309,7 +309,7 @@ static int32_t report(const struct operation *o, const struct said *said, struct
         if (result && said->absent)
                 json_array_append_new(said->drift,
                                       json_pack("{s:s, s:b, s:b}", "attribute", "installed",
-                                                "want", 1, "have", 0));
+                                                "wanted", 1, "found", 0));
         if (result)
                 json_object_set(result, "drift", said->drift);
         r = reply_json(o->i, o->call, sink, result);

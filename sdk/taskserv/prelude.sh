@@ -10,7 +10,7 @@
 #       ::result {...}              JSON object, merged into the result of the operation
 #       ::unchanged                 there was nothing to do
 #       ::state present|absent      (check scripts)
-#       ::drift {...}               (check scripts) "attribute", "want" and "have" of a difference
+#       ::drift {...}               (check scripts) "attribute", "wanted" and "found" of a difference
 #       ::transient TEXT            why it fails, in a way that may be over soon
 #       ::error TEXT                why it fails
 #
@@ -66,12 +66,12 @@ present() {
         echo "::state present"
 }
 
-# drift ATTRIBUTE WANT HAVE
+# drift ATTRIBUTE WANTED FOUND
 drift() {
-        echo "::drift {\"attribute\":$(json "$1"),\"want\":$(json "$2"),\"have\":$(json "$3")}"
+        echo "::drift {\"attribute\":$(json "$1"),\"wanted\":$(json "$2"),\"found\":$(json "$3")}"
 }
 
-# same ATTRIBUTE WANT HAVE: says the difference, if there is one.
+# same ATTRIBUTE WANTED FOUND: says the difference, if there is one.
 same() {
         if [ "$2" != "$3" ]; then
                 drift "$1" "$2" "$3"

@@ -237,7 +237,7 @@ Test(taskserv, create_then_unchanged_then_update_then_delete)
         cr_assert_eq(create("OP2", ""), PRVNG_UNCHANGED);
         cr_assert_eq(begin("OP3", "check", ""), PRVNG_UNCHANGED);
         cr_assert_eq(begin("OP4", "check", ",\"words\":[\"three\"]"), PRVNG_DONE);
-        cr_assert(strstr(RESULT_OF(&t.reply), "\"have\":\"one two\",\"want\":\"three\""), "%s",
+        cr_assert(strstr(RESULT_OF(&t.reply), "\"found\":\"one two\",\"wanted\":\"three\""), "%s",
                   RESULT_OF(&t.reply));
         cr_assert_eq(begin("OP5", "update", ",\"words\":[\"three\"]"), PRVNG_PENDING);
         cr_assert_eq(finish("OP5", "update"), PRVNG_DONE);

@@ -353,6 +353,12 @@ def make_orphans(site):
     site.prvng("store", "import", backup, "--replace").expect(0)
 
 
+def epochs(site):
+    """Of the engines that asked the test plugins what they have; 0: it was no engine."""
+    with open(os.path.join(site.world, "calls.log"), encoding="utf-8") as f:
+        return [line.split()[4] for line in f if line.startswith("list ")]
+
+
 def orphans():
     """What no journal knows is found, beside an engine or without; what is being made is none."""
     with Site() as site:
@@ -369,7 +375,15 @@ def orphans():
         p = run_until(site, workflow(name="busy", servers=("b-0",), taskservs=(),
                                      scripts={"b-0": {"pending_ms": 3000}}), "an effect",
                       lambda: len(site.effects()) > before)
+        asked = epochs(site)
+        check(asked and set(asked) == {"epoch-0"}, "who asked without an engine", asked)
         check(len(orphans_of(site)["orphans"]) == 2, "what is being made is an orphan", orphans_of(site))
+        asked = epochs(site)[len(asked):]
+        check(asked and "epoch-0" not in asked, "the command asked beside the engine, past its limits", asked)
+        code, found = site.get("/resources/orphans")
+        check(code == 200 and len(found["orphans"]) == 2 and found["silent"] == [], "over HTTP", code, found)
+        methods = site.get("/openapi.json")[1]["paths"]["/resources/orphans"]
+        check(set(methods) == {"get", "post"}, "openapi.json", methods)
         site.finish(p).expect(0)
         check(len(orphans_of(site)["orphans"]) == 2, "what was made is an orphan", orphans_of(site))
 

@@ -15,7 +15,7 @@ from functools import partial
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from commands import status, statuses, submit, workflow  # noqa: E402
 from live import Site as AnySite  # noqa: E402
-from live import alive, check, main, wait_for  # noqa: E402
+from live import BUILD, alive, check, main, wait_for  # noqa: E402
 
 # The store of the sites: what a run that ended left is read again from it.
 Site = partial(AnySite, store=os.environ.get("PRVNG_TEST_SITE_STORE", "file"))
@@ -246,6 +246,47 @@ def point_of_no_return():
         r = rollback(site, "shop", code=5)
         check("drop/old" in r.out and "does not declare" in r.out, "not listed", r)
         check(site.servers() == [], "the rest was not undone", site.existing())
+
+
+def comes_back_bare():
+    """A server that is made again comes without what stood on it: named before, after, and until it is back."""
+    with Site() as site:
+        site.dropin("testback", os.path.join(BUILD, "tests", "plugins", "testback.so"), f'folder = "{site.world}";')
+
+        def here(taskservs=(), **more):
+            w = workflow(servers=("web-0",), taskservs=taskservs, **more)
+            w["shop"]["servers"] = [{"name": "web-0", "provider": "testback", "cpu": 1}]
+            return w
+        submit(site, here(("testserv", "testtop")))
+        gone = here()
+        gone["shop"]["operations"] = [{"id": "drop", "type": "delete", "target": "server", "items": ["web-0"]}]
+        names = ["taskserv.testserv@web-0", "taskserv.testtop@web-0"]
+        file = site.write("w.json", gone)
+        site.prvng("batch", "submit", file, "--dry-run").expect(0, "point of no return", *names)
+        plan = site.prvng("batch", "submit", file, "--dry-run", "--format", "json").expect(0).json()
+        check(plan["point_of_no_return"] == "drop/web-0", "the plan's document", plan["point_of_no_return"])
+        submit(site, gone)
+        run = status(site, "shop")["id"]
+        site.prvng("batch", "rollback", run, "--dry-run").expect(0, "point of no return: server.web-0", *names)
+        plan = site.prvng("batch", "rollback", run, "--dry-run", "--format", "json").expect(0).json()
+        check(plan["cannot"] == names and plan["point_of_no_return"] == "server.web-0" and
+              plan["tasks"][0]["possible"] and plan["tasks"][0]["lost"] == names, "plan", plan)
+        r = rollback(site, run, code=5)
+        check(all(n in r.out for n in names), "they are not listed", r)
+        s = status(site, run)
+        check(s["status"] == "rollback_incomplete" and
+              all(n in s["rollback"]["left"][0]["message"] for n in names), "status", s["rollback"])
+        check(keys(site) == {"server.web-0"} and site.servers() == ["server.web-0"], "what is there", keys(site))
+        site.kill_engine()
+        site.prvng("batch", "rollback", run, "--dry-run").expect(0, "stays: it is there again", *names)
+        site.prvng("batch", "resume", run, "--watch").expect(5, *names)
+        for n in names:  # the simulated services went with it, the folder does not know
+            os.unlink(os.path.join(site.world, "resources", n))
+        submit(site, here(("testserv", "testtop")))
+        site.prvng("batch", "resume", run, "--watch").expect(4)
+        check(keys(site) == {"server.web-0", *names}, "what is there", keys(site))
+        site.kill_engine()
+        check(keys(site) == {"server.web-0", *names}, "what the next engine knows", keys(site))
 
 
 def former_state():
@@ -513,6 +554,7 @@ def documents():
 
 if __name__ == "__main__":
     main([automatic, order, switched_off, partial_failure, preserve, succeeded_run, to_checkpoint, incomplete,
-          resume_keeps_the_target, point_of_no_return, former_state, conflicts, claimed, cancelled_rollback,
+          resume_keeps_the_target, point_of_no_return,
+          comes_back_bare, former_state, conflicts, claimed, cancelled_rollback,
           killed_rollback, paused, paused_engine_ends, retried, retried_operation, cancelled, of_a_run_in_flight,
           api, documents], parallel=2)

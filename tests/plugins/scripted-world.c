@@ -74,7 +74,13 @@ int32_t world_list(void *instance, struct prvng_call *call, const void *filter, 
         DIR *dir = fd < 0 ? NULL : fdopendir(fd);
         struct dirent *e;
         char path[320], *s;
+        int log = openat(w->folder, "calls.log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
         int32_t r = -EIO;
+
+        if (log < 0 || dprintf(log, "list - - - epoch-%llu -\n", (unsigned long long)call->epoch) < 0)
+                w->host->log(w->host, PRVNG_LOG_WARN, "calls", "calls.log is not whole");
+        if (log >= 0)
+                close(log);
 
         while (dir && (e = readdir(dir))) {
                 json_t *resource;

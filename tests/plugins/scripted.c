@@ -297,7 +297,8 @@ static int32_t already(struct act *a)
         } else if (strcmp(a->verb, "create") == 0 && there) {
                 answer = fail(a, PRVNG_CONFLICT, PRVNG_EFFECT_NONE, -1,
                               "something else of this name is there already");
-        } else if (strcmp(a->verb, "update") == 0 && !there) {
+        } else if (strcmp(a->verb, "update") == 0 && !there &&
+                   strcmp(text(a->request, "kind", ""), "credential") != 0) {
                 answer = fail(a, PRVNG_NOT_FOUND, PRVNG_EFFECT_NONE, -1,
                               "there is nothing to update");
         }
@@ -315,13 +316,13 @@ static int32_t check(struct act *a)
 
         if (!there)
                 json_array_append_new(drift, json_pack("{s:s, s:s, s:s}", "attribute", "state",
-                                                       "wanted", "present", "is", "absent"));
+                                                       "wanted", "present", "found", "absent"));
         json_object_foreach (json_object_get(a->request, "spec"), key, value) {
                 json_t *is = json_object_get(was, key);
 
                 if (there && !json_equal(value, is))
                         json_array_append_new(drift, json_pack("{s:s, s:O, s:O?}", "attribute", key,
-                                                               "wanted", value, "is", is));
+                                                               "wanted", value, "found", is));
         }
         result = there ? json_incref(json_object_get(there, "result")) : json_object();
         answer = json_array_size(drift) ? PRVNG_DONE : PRVNG_UNCHANGED;

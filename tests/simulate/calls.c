@@ -201,6 +201,11 @@ void workers_awake(struct workers *w)
 {
 }
 
+bool workers_linger(struct workers *w, int64_t until_us)
+{
+        return false;
+}
+
 void workers_expect(struct workers *w, int64_t us)
 {
 }

@@ -25,7 +25,7 @@ struct disk_stream {
         char *name;
         struct segment *segments;
         uint32_t n_segments;
-        struct buf snapshot;
+        struct buf snapshot, part;
         bool recovered; /* since the store was opened */
 };
 
@@ -50,6 +50,7 @@ static void stream_deinit(struct disk_stream *s)
                 buf_deinit(&s->segments[i].meant);
         }
         buf_deinit(&s->snapshot);
+        buf_deinit(&s->part);
         free(s->segments);
         free(s->name);
 }
@@ -326,6 +327,30 @@ static int32_t disk_snapshot_put(void *instance, struct prvng_call *call, const 
         return PRVNG_DONE;
 }
 
+static int32_t disk_snapshot_part(void *instance, struct prvng_call *call, const char *stream,
+                                  const void *data, uint64_t n_data, uint64_t offset, uint32_t last,
+                                  uint64_t epoch)
+{
+        struct disk_stream *s = find(sim->disk, stream);
+
+        if (dies("snapshot"))
+                return refuse(call, PRVNG_PERMANENT, "killed");
+        if (!s)
+                s = make_stream(sim->disk, stream);
+        if (offset == 0)
+                buf_clear(&s->part);
+        if (offset != s->part.n)
+                violated("snapshot-parts", "stream %s: a part from %llu on, behind %zu bytes", stream,
+                         (unsigned long long)offset, s->part.n);
+        buf_append(&s->part, data, n_data);
+        if (!last)
+                return PRVNG_DONE;
+        buf_clear(&s->snapshot);
+        buf_append(&s->snapshot, s->part.data, s->part.n);
+        buf_clear(&s->part);
+        return PRVNG_DONE;
+}
+
 static int32_t disk_snapshot_get(void *instance, struct prvng_call *call, const char *stream,
                                  struct prvng_sink *data)
 {
@@ -352,4 +377,5 @@ const struct prvng_store disk_store = {
         .snapshot_put = disk_snapshot_put,
         .snapshot_get = disk_snapshot_get,
         .close = disk_close,
+        .snapshot_part = disk_snapshot_part,
 };

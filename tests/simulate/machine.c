@@ -17,6 +17,7 @@ enum { FAKE_FD = 1000000 }; /* what the fakes below give out instead of descript
 
 static bool woken;
 static int64_t timer_at; /* boot-time clock; 0: not set */
+static struct epoll_event timer_event;
 
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ts);
 ssize_t __wrap_getrandom(void *bytes, size_t n, unsigned flags);
@@ -92,6 +93,8 @@ int __wrap_epoll_create1(int flags)
 
 int __wrap_epoll_ctl(int fd, int op, int other, struct epoll_event *event)
 {
+        if (other == FAKE_FD + 2)
+                timer_event = *event;
         return 0;
 }
 
@@ -138,11 +141,17 @@ int __wrap_epoll_wait(int fd, struct epoll_event *events, int n, int timeout)
 {
         int64_t until = timer_at ? timer_at + sim->boot_at : INT64_MAX;
 
+        if (until <= sim->now && random_chance(&sim->random, 300)) /* a busy machine wakes it late */
+                until = sim->now + random_between(&sim->random, 1, 3000);
         while (!woken && sim->now < until && !*sim->failure)
                 world_step(until);
         woken = false;
         sim->n_steps++; /* the time, as an input */
-        return 0;
+        if (sim->now < until)
+                return 0;
+        timer_at = 0; /* it fires once */
+        events[0] = timer_event;
+        return 1;
 }
 
 /* Logs for people are no part of the engine's promises. */

@@ -280,7 +280,8 @@ int main(int argc, char **argv)
 
         strmap_add(&any, "", 0); /* draws the start of its hash now, the same for every seed */
         strmap_deinit(&any);
-        snapshot_worth = 1024; /* histories here are short */
+        snapshot_tuning.worth = 1024; /* histories here are short */
+        snapshot_tuning.step = 5;
         if (!parse(argc, argv, &a))
                 return usage();
         if (a.one)

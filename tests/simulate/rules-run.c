@@ -19,7 +19,7 @@ static bool has_something(const struct witness_task *t)
                t->status == W_UNDO_FAILED;
 }
 
-/* design.md §5: what a rollback to that checkpoint undoes. */
+/* design.md §5: what a rollback to that checkpoint undoes. Not marked: what it should have undone. */
 static uint32_t choose_undos(struct w_run *run, uint32_t to, bool preserve, bool mark)
 {
         uint32_t n = 0;
@@ -27,7 +27,7 @@ static uint32_t choose_undos(struct w_run *run, uint32_t to, bool preserve, bool
         for (uint32_t i = 0; i < run->n_tasks; i++) {
                 struct witness_task *t = run->tasks[i];
                 bool undo = has_something(t) && t->checkpoint >= to &&
-                            !(preserve && fully_succeeded(run, t->operation));
+                            !(preserve && fully_succeeded(run, t->operation)) && (mark || !t->kept);
 
                 n += undo;
                 if (mark)
@@ -107,22 +107,61 @@ void w_undo_starts(struct w_run *run, struct witness_task *t, const struct recor
         w_status(t, W_RUNNING);
 }
 
+/* Others use what servers share: it stays, and nothing was asked. */
+static void kept(struct witness_task *t, bool asked)
+{
+        if (asked || t->redo || t->verb != W_CREATE || startswith(t->key, "server.") ||
+            startswith(t->key, "taskserv."))
+                violated("undo-kept", "%s was to be undone and is kept", t->id);
+        t->kept = true;
+        w_status(t, W_DONE);
+}
+
 static void undone(struct witness_task *t, const struct record *r, bool asked)
 {
+        if (r->answer == PRVNG_CONFLICT) {
+                kept(t, asked);
+                return;
+        }
+        t->kept = false;
         if (asked)
                 t->request->fate = r->answer == PRVNG_UNCHANGED ? FATE_NOTHING : FATE_DONE;
         if (t->verb == W_CREATE)
                 w_gone(t->key);
-        else if (asked)
+        else if (asked) {
+                if (t->verb == W_DELETE) { /* half of it, maybe */
+                        w_takes(t);
+                        w_gone(t->key);
+                }
                 w_restored(t, r->outputs);
+        }
         t->acted = t->left = t->caused = false;
         w_status(t, t->redo ? W_WAITING : W_UNDONE);
+}
+
+/* A server came back without what stood on it. */
+static bool is_bare(const struct witness_task *t, const struct record *r)
+{
+        return r->type == RECORD_UNDO_FAILED && t->status == W_UNDONE && t->verb == W_DELETE;
+}
+
+static void check_nothing_lost(const struct w_run *run, const struct witness_task *t)
+{
+        for (uint32_t i = 0; i < t->n_took && t->status == W_UNDONE; i++)
+                if (!t->took[i]->there)
+                        violated("lost", "%s of run %s is undone, and %s, which stood on %s, is not there",
+                                 t->id, run->id, t->took[i]->key, t->key);
 }
 
 void w_undo_ends(struct w_run *run, struct witness_task *t, const struct record *r)
 {
         bool asked = t->status > W_WAITING && t->status < W_DONE;
 
+        if (is_bare(t, r)) {
+                t->foreign = false;
+                w_status(t, W_UNDO_FAILED);
+                return;
+        }
         if (asked ? !t->request || t->request->role != W_UNDO
                   : !t->undo && !t->redo && t->status != W_UNDO_FAILED)
                 violated("undo-once", "an undo of %s ended that never began", t->id);
@@ -243,6 +282,11 @@ static void finishes(struct w_run *run, const struct record *r)
         if (span_eq(r->status, "rolled_back") && (!run->unwinding || n_left))
                 violated("end-status", "run %s is rolled back, and %u tasks have something left", run->id,
                          n_left);
+        for (uint32_t i = 0; i < run->n_tasks; i++) {
+                check_nothing_lost(run, run->tasks[i]);
+                if (run->tasks[i]->status == W_UNDONE) /* what happens to it later is not of this run */
+                        run->tasks[i]->n_took = 0;
+        }
         run->paused = false;
         run->rolled_back = span_eq(r->status, "rolled_back") && run->to == 0 && !run->preserving;
         run->finished = true;
@@ -302,5 +346,5 @@ bool witness_rolled_back(const char *op_id)
 {
         const struct w_request *q = w_request_find(op_id);
 
-        return q && q->task && q->role == W_TASK && q->task->run->rolled_back;
+        return q && q->task && q->role == W_TASK && q->task->run->rolled_back && !q->task->kept;
 }

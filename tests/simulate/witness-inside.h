@@ -54,6 +54,7 @@ struct witness_task {
         bool left;             /* it failed and left something */
         bool undo, redo;       /* to be undone; before it is done again */
         bool foreign;          /* its undo failed, since it is what somebody else made of it */
+        bool kept;             /* its undo was left out: others use it */
         bool caused;           /* by this run, although it found it the last time */
         uint32_t checkpoint;   /* how many there were when it ended */
         uint32_t n_calls;      /* under way */
@@ -62,6 +63,8 @@ struct witness_task {
         struct w_request *request;
         struct w_request *made; /* its own, while a surplus is looked for */
         int64_t since;         /* PARKED */
+        struct w_resource **took; /* what went with the server that it deleted, and no task is about */
+        uint32_t n_took;
 };
 
 struct w_run {
@@ -113,8 +116,9 @@ void w_intent(struct witness_task *t, const struct record *r, enum w_role role);
 bool w_ended(struct witness_task *t);
 bool w_good(struct witness_task *t);
 bool w_is_join(const struct witness_task *t);
-void w_changed(const struct witness_task *t, struct span outputs);
+void w_changed(struct witness_task *t, struct span outputs);
 void w_gone(const char *key);
+void w_takes(struct witness_task *t); /* what stands on its server goes along */
 void w_restored(const struct witness_task *t, struct span outputs); /* by an undo */
 bool w_operation_is(const struct w_run *run, uint32_t operation, const char *id);
 

@@ -12,6 +12,7 @@ static void task_free(struct witness_task *t)
         free(t->id);
         free(t->key);
         free(t->deps);
+        free(t->took);
         free(t);
 }
 
@@ -244,27 +245,52 @@ static uint64_t id_in(struct span outputs)
         return p ? strtoull(p + 5, NULL, 10) : 0;
 }
 
+static bool stands_on(const struct w_resource *r, const char *key)
+{
+        const char *server = startswith(key, "server."), *at = strchr(r->key, '@');
+
+        return server && at && streq(at + 1, server) && startswith(r->key, "taskserv.");
+}
+
 void w_gone(const char *key)
 {
-        const char *server = startswith(key, "server.");
-
         resource_get(key, strlen(key))->there = false;
         strmap_foreach (e, &sim->witness->owned) {
                 struct w_resource *r = e->value.pointer;
-                const char *at = strchr(r->key, '@');
 
-                if (server && at && streq(at + 1, server) && startswith(r->key, "taskserv."))
+                if (stands_on(r, key))
                         r->there = false;
         }
 }
 
-void w_changed(const struct witness_task *t, struct span outputs)
+static bool has_task_for(const struct w_run *run, const char *key)
+{
+        for (uint32_t i = 0; i < run->n_tasks; i++)
+                if (run->tasks[i]->verb != W_CHECK && streq(run->tasks[i]->key, key))
+                        return true;
+        return false;
+}
+
+void w_takes(struct witness_task *t)
+{
+        strmap_foreach (e, &sim->witness->owned) {
+                struct w_resource *r = e->value.pointer;
+
+                if (!r->there || !stands_on(r, t->key) || has_task_for(t->run, r->key))
+                        continue;
+                t->took = realloc(t->took, (t->n_took + 1) * sizeof(*t->took));
+                t->took[t->n_took++] = r;
+        }
+}
+
+void w_changed(struct witness_task *t, struct span outputs)
 {
         struct w_resource *r;
 
         if (t->verb == W_CHECK)
                 return;
         if (t->verb == W_DELETE) {
+                w_takes(t);
                 w_gone(t->key);
                 return;
         }

@@ -415,6 +415,47 @@ Test(store, keeps_one_snapshot_of_a_stream)
         refused(&s, PRVNG_NOT_FOUND, "", store_get(&s, "sit", &none));
 }
 
+/* The former snapshot stands until the last part; what was begun and not ended leaves nothing. */
+Test(store, takes_a_snapshot_in_parts)
+{
+        _cleanup_(cleanup_buf) struct buf old = BUF_NULL, new = BUF_NULL, none = BUF_NULL, segment = BUF_NULL;
+
+        BUF_LIT(&segment, "xy");
+        ok(&s, store_open(&s, folder, 0));
+        ok(&s, store_append(&s, "site", 1, "x", 1));
+        ok(&s, store_put_parts(&s, "site", "0123456789", 10, 4, 2));
+        refused(&s, PRVNG_NOT_FOUND, "", store_get(&s, "site", &none));
+        for (unsigned i = 1; i <= 5; i++) {
+                bytes_add(&new, i, i % 2 ? 3 << 20 : 5000);
+                ok(&s, store_put_parts(&s, "site", new.data, new.n, i % 3 ? 700000 : 4999, UINT_MAX));
+                holds_snapshot(&s, "site", &new);
+                ok(&s, store_put_parts(&s, "site", "0123456789", 10, 4, i % 3));
+                holds_snapshot(&s, "site", &new);
+                old.n = 0;
+                buf_append(&old, new.data, new.n);
+                new.n = 0;
+        }
+        ok(&s, store_append(&s, "site", 1, "y", 1));
+        reopen(0);
+        holds_snapshot(&s, "site", &old);
+        holds(&s, "site", 1, &segment);
+        listed("site", 1, 1, 2);
+        ok(&s, store_put(&s, "site", "whole", 5)); /* one way after the other */
+        BUF_LIT(&new, "whole");
+        holds_snapshot(&s, "site", &new);
+        ok(&s, store_put_parts(&s, "site", old.data, old.n, 1 << 20, UINT_MAX));
+        reopen(PRVNG_STORE_READ_ONLY);
+        holds_snapshot(&s, "site", &old);
+        cr_assert_lt(store_put_parts(&s, "site", "x", 1, 1, 1), 0, "it is open for reading");
+        reopen(0);
+        ok(&s, store_put_parts(&s, "other", "0123456789", 10, 4, 1)); /* without an end */
+        ok(&s, store_remove(&s, "other"));
+        ok(&s, store_remove(&s, "site"));
+        refused(&s, PRVNG_NOT_FOUND, "", store_get(&s, "site", &none));
+        ok(&s, store_append(&s, "site", 1, "xy", 2));
+        refused(&s, PRVNG_NOT_FOUND, "", store_get(&s, "site", &none));
+}
+
 Test(store, removes_a_stream_and_no_other)
 {
         static const char *const names[] = {"run", "run-", "run-1", "run-1.", "run-10", "run-2"};

@@ -98,7 +98,9 @@ Test(crash, at_any_time_leaves_one_snapshot_or_the_other)
                         for (unsigned i = 1;; i++) {
                                 want.n = 0;
                                 bytes_add(&want, i, 1000 + i % 5 * 300000);
-                                must(store_put(&s, "site", want.data, want.n) == PRVNG_DONE);
+                                must((i % 2 ? store_put(&s, "site", want.data, want.n)
+                                            : store_put_parts(&s, "site", want.data, want.n, 200000,
+                                                              UINT_MAX)) == PRVNG_DONE);
                                 child_tell(&c, i);
                         }
                 }
@@ -179,6 +181,14 @@ static int32_t act_snapshot(struct store *t, const char *place)
         return store_put(t, "site", more.data, more.n);
 }
 
+static int32_t act_parts(struct store *t, const char *place)
+{
+        struct buf a = BUF_NULL, b = BUF_NULL, more = BUF_NULL;
+
+        content(&a, &b, &more);
+        return store_put_parts(t, "site", more.data, more.n, more.n / 2 - 1, UINT_MAX);
+}
+
 static int32_t act_remove(struct store *t, const char *place)
 {
         return store_remove(t, "old");
@@ -187,7 +197,7 @@ static int32_t act_remove(struct store *t, const char *place)
 static const struct act acts[] = {
         {"open", act_open},         {"append", act_append}, {"segment", act_segment},
         {"stream", act_stream},     {"recover", act_recover}, {"snapshot", act_snapshot},
-        {"remove", act_remove},
+        {"parts", act_parts},       {"remove", act_remove},
 };
 
 static void prepare(const char *place)
@@ -234,7 +244,7 @@ static void look(const struct act *act, bool done)
                 cr_assert(!done || got.n == more.n, "not whole");
         }
         ok(&s, store_get(&s, "site", &got));
-        if (act->run == act_snapshot && (done || got.n != a.n))
+        if ((act->run == act_snapshot || act->run == act_parts) && (done || got.n != a.n))
                 holds_snapshot(&s, "site", &more);
         else
                 holds_snapshot(&s, "site", &a);

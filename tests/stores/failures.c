@@ -76,6 +76,9 @@ Test(failure, syncs_before_it_returns)
         faults_begin(FAULT_NONE, 0);
         ok(&s, store_put(&s, "site", batch.data, batch.n));
         cr_assert(faults.n_syncs && !faults.unsynced, "a snapshot");
+        faults_begin(FAULT_NONE, 0);
+        ok(&s, store_put_parts(&s, "site", batch.data, batch.n, batch.n / 3, UINT_MAX));
+        cr_assert(faults.n_syncs && !faults.unsynced, "a snapshot in parts");
         for (unsigned i = 0; i < 2; i++) { /* S4, also where nothing is to be cut */
                 uint64_t n = 0;
                 _cleanup_(cleanup_buf) struct buf all = BUF_NULL;

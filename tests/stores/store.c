@@ -118,6 +118,19 @@ int32_t store_put(struct store *s, const char *stream, const void *data, size_t 
         return CALL(s, snapshot_put, stream, data, n, s->epoch);
 }
 
+int32_t store_put_parts(struct store *s, const char *stream, const void *data, size_t n, size_t part,
+                        unsigned max)
+{
+        int32_t r = PRVNG_DONE;
+
+        for (size_t at = 0; at < n && r == PRVNG_DONE && max-- > 0; at += part) {
+                size_t some = MIN(part, n - at);
+
+                r = CALL(s, snapshot_part, stream, (const char *)data + at, some, at, at + some == n, s->epoch);
+        }
+        return r;
+}
+
 int32_t store_get(struct store *s, const char *stream, struct buf *ret)
 {
         struct prvng_sink sink = SINK(ret, UINT64_MAX);

@@ -14,6 +14,8 @@
 #include "config/config.h"
 #include "plugin/plugin.h"
 
+#include <limits.h>
+
 /* One instance of the plugin, as one process has. */
 struct store {
         char name[64];
@@ -39,6 +41,9 @@ int32_t store_recover(struct store *s, const char *stream, uint32_t segment, uin
 int32_t store_list(struct store *s, json_t **ret);
 int32_t store_remove(struct store *s, const char *stream);
 int32_t store_put(struct store *s, const char *stream, const void *data, size_t n);
+/* In parts of that size; stops behind the first `max` of them. */
+int32_t store_put_parts(struct store *s, const char *stream, const void *data, size_t n, size_t part,
+                        unsigned max);
 int32_t store_get(struct store *s, const char *stream, struct buf *ret);
 void store_close(struct store *s);
 

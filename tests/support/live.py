@@ -33,7 +33,7 @@ PATIENCE = 120 if SANITIZED else 40  # seconds for anything that should happen a
 WORDS = ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:")
 
 SHIPPED = {"file": "file", "json": "json", "yaml": "yaml", "kcl": "kcl"}
-TESTING = ("testcloud", "testserv", "testtop", "noop", "crashstore")
+TESTING = ("testcloud", "testback", "testnet", "testserv", "testtop", "noop", "crashstore")
 
 PR_SET_CHILD_SUBREAPER = 36
 ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -40,6 +40,11 @@ struct store {
         uint64_t clock;
         bool failed; /* S1 */
         struct stream open[OPEN_MAX_];
+        struct {     /* a snapshot that comes in parts */
+                int fd; /* of snapshot.tmp; -1: none */
+                char stream[STORE_NAME_MAX + 1];
+                uint64_t at;
+        } part;
 };
 
 static int32_t fail(struct store *s, struct prvng_call *call, int error, const char *action,
@@ -94,10 +99,19 @@ static int replace_file(int folder, const char *name, const void *data, uint64_t
         return r;
 }
 
+/* What is left of it is overwritten by the next one, or removed with its stream. */
+static void forget_part(struct store *s)
+{
+        if (s->part.fd >= 0)
+                close(s->part.fd);
+        s->part.fd = -1;
+}
+
 static void store_close(void *instance)
 {
         struct store *s = instance;
 
+        forget_part(s);
         for (int i = 0; i < OPEN_MAX_; i++) {
                 if (s->open[i].segment.fd < 0)
                         continue;
@@ -394,6 +408,8 @@ static int32_t store_remove(void *instance, struct prvng_call *call, const char 
         if (r != PRVNG_DONE)
                 return r;
         close_stream(place_of(s, stream));
+        if (strcmp(s->part.stream, stream) == 0)
+                forget_part(s);
         folder = open_folder(s, stream, false);
         if (folder == -ENOENT)
                 return PRVNG_DONE;
@@ -408,6 +424,7 @@ static int32_t store_remove(void *instance, struct prvng_call *call, const char 
         if (unlinkat(folder, "snapshot", 0) < 0 && errno != ENOENT && r == 0)
                 r = -errno;
         unlinkat(folder, "recovering.tmp", 0);
+        unlinkat(folder, "snapshot.tmp", 0);
         close(folder);
         if (r == 0 && (unlinkat(s->streams, stream, AT_REMOVEDIR) < 0 || fsync(s->streams) < 0))
                 r = -errno;
@@ -422,8 +439,57 @@ static int32_t store_snapshot_put(void *instance, struct prvng_call *call, const
 
         if (r != PRVNG_DONE)
                 return r;
+        forget_part(s); /* under the same temporary name */
         folder = open_folder(s, stream, true);
         r = folder < 0 ? folder : replace_file(folder, "snapshot", data, n_data);
+        if (folder >= 0)
+                close(folder);
+        return r < 0 ? fail(s, call, r, "write the snapshot of", stream) : PRVNG_DONE;
+}
+
+static int begin_part(struct store *s, int folder, const char *stream)
+{
+        s->part.fd = openat(folder, "snapshot.tmp", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        if (s->part.fd < 0)
+                return -errno;
+        snprintf(s->part.stream, sizeof(s->part.stream), "%s", stream);
+        s->part.at = 0;
+        return 0;
+}
+
+/* Each part is synced, so that the last one does not have to wait for all of them. */
+static int put_part(struct store *s, int folder, const void *data, uint64_t n_data, bool last)
+{
+        int r = write_all(s->part.fd, data, n_data, s->part.at);
+
+        s->part.at += n_data;
+        if (r == 0 && (last ? fsync(s->part.fd) : fdatasync(s->part.fd)) < 0)
+                r = -errno;
+        if (r == 0 && last && (renameat(folder, "snapshot.tmp", folder, "snapshot") < 0 || fsync(folder) < 0))
+                r = -errno;
+        if (r < 0 || last)
+                forget_part(s);
+        if (r < 0)
+                unlinkat(folder, "snapshot.tmp", 0);
+        return r;
+}
+
+static int32_t store_snapshot_part(void *instance, struct prvng_call *call, const char *stream,
+                                   const void *data, uint64_t n_data, uint64_t offset, uint32_t last,
+                                   uint64_t epoch)
+{
+        struct store *s = instance;
+        int folder, r = may_write(s, call, stream, epoch);
+
+        if (r != PRVNG_DONE)
+                return r;
+        if (offset == 0)
+                forget_part(s);
+        else if (s->part.fd < 0 || strcmp(s->part.stream, stream) != 0 || s->part.at != offset)
+                return fail(s, call, -EINVAL, "write the snapshot of", stream);
+        folder = open_folder(s, stream, offset == 0);
+        r = folder < 0 ? folder : offset == 0 ? begin_part(s, folder, stream) : 0;
+        r = r < 0 ? r : put_part(s, folder, data, n_data, last != 0);
         if (folder >= 0)
                 close(folder);
         return r < 0 ? fail(s, call, r, "write the snapshot of", stream) : PRVNG_DONE;
@@ -460,6 +526,7 @@ static const struct prvng_store interface = {
         .snapshot_put = store_snapshot_put,
         .snapshot_get = store_snapshot_get,
         .close = store_close,
+        .snapshot_part = store_snapshot_part,
 };
 
 static int32_t create(const struct prvng_host *host, const void *config, uint64_t n_config,
@@ -470,7 +537,7 @@ static int32_t create(const struct prvng_host *host, const void *config, uint64_
         if (!s)
                 return PRVNG_INTERNAL;
         s->host = host;
-        s->folder = s->streams = s->lock = -1;
+        s->folder = s->streams = s->lock = s->part.fd = -1;
         for (int i = 0; i < OPEN_MAX_; i++)
                 s->open[i].segment.fd = -1;
         *ret_instance = s;

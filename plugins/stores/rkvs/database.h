@@ -29,6 +29,8 @@ struct change {
         uint32_t segment;
         const void *data;
         uint64_t n_data;
+        uint64_t offset; /* of a part */
+        bool last;
 };
 
 /* Opens the database in the folder db->folder, whose path is `location`. `writing` makes it where there

@@ -184,6 +184,19 @@ static int32_t store_snapshot_put(void *instance, struct prvng_call *call, const
                       &(struct change){apply_snapshot, stream, 0, data, n_data});
 }
 
+static int apply_part(struct tree t, const struct change *c)
+{
+        return tree_put_part(t, c->stream, c->data, c->n_data, c->offset, c->last);
+}
+
+static int32_t store_snapshot_part(void *instance, struct prvng_call *call, const char *stream,
+                                   const void *data, uint64_t n_data, uint64_t offset, uint32_t last,
+                                   uint64_t epoch)
+{
+        return change(instance, call, epoch, "write the snapshot of",
+                      &(struct change){apply_part, stream, 0, data, n_data, offset, last != 0});
+}
+
 /* Reading */
 
 struct reading {
@@ -205,13 +218,18 @@ static int32_t read_bytes(struct store *s, struct prvng_call *call, const char *
                           const char *absent)
 {
         struct reading reading = {s->host, data};
+        uint64_t end = UINT64_MAX;
         struct tree t;
         int r = MDB_NOTFOUND;
 
         if (s->db.env && store_name_good(stream)) {
                 r = database_read(&s->db, &t);
                 if (r == 0) {
-                        r = tree_read(t, stream, segment, offset, to_sink, &reading);
+                        if (segment == 0) {
+                                r = tree_snapshot_at(t, stream, &offset);
+                                end = offset + TREE_HALF;
+                        }
+                        r = r ? r : tree_read(t, stream, segment, offset, end, to_sink, &reading);
                         mdb_txn_abort(t.txn);
                 }
         }
@@ -285,6 +303,7 @@ static const struct prvng_store interface = {
         .snapshot_put = store_snapshot_put,
         .snapshot_get = store_snapshot_get,
         .close = store_close,
+        .snapshot_part = store_snapshot_part,
 };
 
 /* The plugin */

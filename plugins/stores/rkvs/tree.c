@@ -149,7 +149,7 @@ int tree_put(struct tree t, const char *stream, uint32_t segment, uint64_t offse
 }
 
 static int read_pieces(MDB_cursor *cursor, const char *stream, uint32_t segment, uint64_t offset,
-                       tree_piece_f f, void *userdata)
+                       uint64_t end, tree_piece_f f, void *userdata)
 {
         MDB_val key, value;
         uint64_t at;
@@ -162,7 +162,7 @@ static int read_pieces(MDB_cursor *cursor, const char *stream, uint32_t segment,
         r = seek_before(cursor, stream, segment, offset + 1, &key, &value);
         if (r == 0 && (!read_key(&key, stream, &in, &at) || in != segment))
                 r = MDB_NOTFOUND;
-        while (r == 0) {
+        while (r == 0 && at < end) {
                 uint64_t skip = offset > at ? offset - at : 0;
 
                 if (skip < value.mv_size)
@@ -175,22 +175,22 @@ static int read_pieces(MDB_cursor *cursor, const char *stream, uint32_t segment,
         return r;
 }
 
-int tree_read(struct tree t, const char *stream, uint32_t segment, uint64_t offset, tree_piece_f f,
-              void *userdata)
+int tree_read(struct tree t, const char *stream, uint32_t segment, uint64_t offset, uint64_t end,
+              tree_piece_f f, void *userdata)
 {
         MDB_cursor *cursor;
         int r = mdb_cursor_open(t.txn, t.dbi, &cursor);
 
         if (r)
                 return r;
-        r = read_pieces(cursor, stream, segment, offset, f, userdata);
+        r = read_pieces(cursor, stream, segment, offset, end, f, userdata);
         mdb_cursor_close(cursor);
         return r;
 }
 
-/* Removes the keys from (stream, segment, offset) to the end of segment `last`. */
+/* Removes the keys from (stream, segment, offset) to (stream, last, end), that one too. */
 static int remove_from(struct tree t, const char *stream, uint32_t segment, uint64_t offset,
-                       uint32_t last)
+                       uint32_t last, uint64_t end)
 {
         MDB_cursor *cursor = NULL;
         MDB_val value;
@@ -201,7 +201,8 @@ static int remove_from(struct tree t, const char *stream, uint32_t segment, uint
 
                 make_key(&k, stream, segment, offset);
                 r = mdb_cursor_get(cursor, &k.val, &value, MDB_SET_RANGE);
-                if (r || !read_key(&k.val, stream, &segment, &offset) || segment > last)
+                if (r || !read_key(&k.val, stream, &segment, &offset) || segment > last ||
+                    (segment == last && offset > end))
                         break;
                 r = mdb_cursor_del(cursor, 0);
         }
@@ -245,12 +246,75 @@ int tree_rewrite(struct tree t, const char *stream, uint32_t segment, uint64_t n
                         r = EINVAL;
         } while (r == 0 && at < n);
         free(copy);
-        return r ? r : remove_from(t, stream, segment, n ? n : 1, segment);
+        return r ? r : remove_from(t, stream, segment, n ? n : 1, segment, UINT64_MAX);
 }
 
 int tree_remove(struct tree t, const char *stream, uint32_t first, uint32_t last)
 {
-        return remove_from(t, stream, first, 0, last);
+        return remove_from(t, stream, first, 0, last, UINT64_MAX);
+}
+
+/* Snapshots in parts */
+
+int tree_snapshot_at(struct tree t, const char *stream, uint64_t *ret_offset)
+{
+        MDB_val value;
+        struct key k;
+        int r;
+
+        make_key(&k, stream, 0, UINT64_MAX);
+        r = mdb_get(t.txn, t.dbi, &k.val, &value);
+        if (r && r != MDB_NOTFOUND)
+                return r;
+        if (r == 0 && (value.mv_size != 1 || *(const char *)value.mv_data != 1))
+                return MDB_CORRUPTED;
+        *ret_offset = r ? 0 : TREE_HALF;
+        return 0;
+}
+
+/* The part before must be there. */
+static int part_follows(struct tree t, const char *stream, uint64_t from, uint64_t at)
+{
+        MDB_cursor *cursor;
+        MDB_val key, value;
+        uint64_t offset;
+        uint32_t segment;
+        int r = mdb_cursor_open(t.txn, t.dbi, &cursor);
+
+        if (r)
+                return r;
+        r = seek_before(cursor, stream, 0, at, &key, &value);
+        if (r == 0 && (!read_key(&key, stream, &segment, &offset) || segment != 0 || offset < from ||
+                       offset + value.mv_size != at))
+                r = EINVAL;
+        mdb_cursor_close(cursor);
+        return r == MDB_NOTFOUND ? EINVAL : r;
+}
+
+int tree_put_part(struct tree t, const char *stream, const void *data, uint64_t n_data, uint64_t offset,
+                  bool last)
+{
+        uint64_t now, next;
+        char half = 1;
+        struct key k;
+        int r = tree_snapshot_at(t, stream, &now);
+
+        next = TREE_HALF - now;
+        if (r == 0 && offset == 0)
+                r = remove_from(t, stream, 0, next, 0, next + TREE_HALF - 1);
+        else if (r == 0)
+                r = part_follows(t, stream, next, next + offset);
+        r = r ? r : tree_put(t, stream, 0, next + offset, data, n_data);
+        if (r || !last)
+                return r;
+        r = remove_from(t, stream, 0, now, 0, now + TREE_HALF - 1);
+        make_key(&k, stream, 0, UINT64_MAX);
+        if (r)
+                return r;
+        if (next)
+                return mdb_put(t.txn, t.dbi, &k.val, &(MDB_val){.mv_size = 1, .mv_data = &half}, 0);
+        r = mdb_del(t.txn, t.dbi, &k.val, NULL);
+        return r == MDB_NOTFOUND ? 0 : r;
 }
 
 /* Listing */

@@ -17,6 +17,7 @@
 #define PRVNG_STORE_RKVS_TREE_H
 
 #include <lmdb.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define TREE_FORMAT 1
@@ -39,8 +40,16 @@ int tree_put(struct tree t, const char *stream, uint32_t segment, uint64_t offse
 /* Hands the bytes from `offset` on to `f` piece by piece, until it returns other than 0. MDB_NOTFOUND
  * if there is no such segment. */
 typedef int (*tree_piece_f)(void *userdata, const void *data, uint64_t n_data);
-int tree_read(struct tree t, const char *stream, uint32_t segment, uint64_t offset, tree_piece_f f,
-              void *userdata);
+int tree_read(struct tree t, const char *stream, uint32_t segment, uint64_t offset, uint64_t end,
+              tree_piece_f f, void *userdata);
+
+/* A snapshot that was put in parts may stand at TREE_HALF instead of 0: parts go where the present one
+ * is not, and the last one changes over. Where the present one is. */
+#define TREE_HALF (UINT64_C(1) << 62)
+int tree_snapshot_at(struct tree t, const char *stream, uint64_t *ret_offset);
+/* EINVAL if the part before it is not there. */
+int tree_put_part(struct tree t, const char *stream, const void *data, uint64_t n_data, uint64_t offset,
+                  bool last);
 
 /* Cuts a segment to its first n bytes and puts those anew. EINVAL if it has fewer. */
 int tree_rewrite(struct tree t, const char *stream, uint32_t segment, uint64_t n);

@@ -11,7 +11,7 @@
  * lowers the rate by itself.
  *
  * Where tests record or replay exchanges, this interface does it and plugins do not notice: see
- * prvng-plugin(7), "Recorded exchanges".
+ * docs/http-service.md of the sources.
  */
 #ifndef PRVNG_HOST_HTTP_H
 #define PRVNG_HOST_HTTP_H
@@ -34,11 +34,12 @@ struct prvng_http_request {
         const char *method; /* "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD" */
         const char *target; /* what is put behind the base address: "/server/?label=a%3Db"; already
                              * percent-encoded */
-        const char *const *headers; /* "Name: value", ends with NULL; may be NULL. Authorization, Host and
-                                     * Content-Length are refused */
-        const void *body;
+        const char *const *headers; /* "Name: value", ends with NULL; may be NULL. Authorization, Host,
+                                     * Content-Length and others that belong to the core are refused;
+                                     * with sigv4 no name may be the beginning of another */
+        const void *body;   /* none with GET and HEAD; at most 64 MiB */
         uint64_t n_body;
-        int64_t timeout_ms; /* for this request, 0: 60 s; the call's deadline counts too */
+        int64_t timeout_ms; /* from when it leaves, 0: 60 s; the call's deadline counts too */
         /* members above: 1.0 */
 };
 #define PRVNG_HTTP_REQUEST_BASELINE PRVNG_SIZE_UP_TO(struct prvng_http_request, timeout_ms)
@@ -61,7 +62,9 @@ struct prvng_host_http {
 
         /* [any] Opens a session. `options` is a JSON object:
          *
-         *      base_url     "https://api.example.net/1.3"; http is accepted for loopback addresses only
+         *      base_url     "https://api.example.net/1.3"; http is accepted for loopback (127/8, ::1,
+         *                   localhost), and without credentials for 169.254.169.254 and
+         *                   fd00:ec2::254, where clouds tell a machine about itself
          *      account      names what the rate limit counts for; default ""
          *      auth         {"type": "none"}
          *                   {"type": "bearer", "token": SECRET}

@@ -20,7 +20,7 @@ struct prvng_host_rate {
         uint32_t reserved;
 
         /* Waits until one more request may leave for `account` (any stable name; requests_per_second
-         * as declared in the plugin's dependencies). DONE; CANCELLED; TRANSIENT with effect NONE if
+         * as declared in the plugin's dependencies: what the site's drop-in says comes first). DONE; CANCELLED; TRANSIENT with effect NONE if
          * the call's deadline comes first. */
         int32_t (*acquire)(struct prvng_call *call, const char *account,
                            uint32_t requests_per_second);

@@ -14,7 +14,10 @@
  * Undo is no special call: it is another operation with its own op id.
  *
  * Verbs are "create", "update", "delete" and "check". `check` changes nothing; it answers
- * UNCHANGED if the resource is as the task wants it, else DONE with a "drift" array in the result.
+ * UNCHANGED if the resource is as the task wants it, else DONE with "drift" in the result, an array of
+ * {"attribute": "plan" or a path such as "rules[2].port", "wanted", "found"}: any JSON values, which
+ * people are shown; "found" missing or null: nothing is there. A resource that is gone is one entry,
+ * {"attribute": "state", "wanted": "present", "found": "absent"}.
  * `create` of what is already there and equal answers UNCHANGED; `delete` of what is absent too.
  *
  * The task (input of prepare) is a JSON object:

@@ -10,12 +10,41 @@
  *      {"name", "state": "running" | "stopped", "cpu", "memory", "disk", "hostname",
  *       "addresses": ["10.77.0.5"], "reach": {...}, "notices": [..]}
  *
- * Tasks of kind "network", "security_group" ... are made once for all servers of a workflow that
- * need them; the servers' inputs hold their results, each with the "id" that the provider gave it. Their
- * spec is {"name"} with what the definition's `networks` say of it; a create that finds what carries the
- * marks of this site, this workflow and this name answers UNCHANGED with it.
+ * Tasks of kind "network" and "security_group" are made once for all servers of a workflow and provider
+ * that need them, and before the servers; other workflows of the site may use them as they stand. The
+ * servers' inputs hold their results, each with the "id" that the provider gave it, under keys such as
+ * "network.private@upcloud" and "security_group.default@aws". A server gets the shared ones that
+ * kcl/dependencies.k names (shared_resources; requires_network means the network "private"), and those
+ * that its spec names in "networks" and "security_groups" and that the workflow defines. A name there
+ * without a task in the inputs is one that the provider has anyway: its own name or id.
  *
- * Task of kind "credential", verb "update": the provider replaces the credential that it works with by a
+ *      network         {"name": "private",
+ *                       "address": "10.8.0.0/22",      absent: the provider chooses, and its result says
+ *                       "zone": "fi-hel1",             where all servers of it stand, or as defined; or
+ *                       "zones": ["a", "b"],           where they stand in several; both may be absent
+ *                       "upcloud": {...}}              the provider's own block, under its name
+ *      security_group  {"name": "default",
+ *                       "rules": [{"direction": "in" | "out", "protocol": "tcp" | "udp" | "icmp" | "any",
+ *                                  "port": 22,         or
+ *                                  "ports": "8000-8100", or neither: all; only with tcp and udp
+ *                                  "source": "10.0.0.0/8", of "in": CIDR of IPv4 or IPv6; absent: any, of
+ *                                  "destination": CIDR,    both families. The same of "out"
+ *                                  "action": "accept" | "drop"}],
+ *                       "aws": {...}}
+ *
+ * direction, protocol and action are always there. The first rule that fits decides. What comes in and
+ * fits none is dropped; what goes out and fits none is accepted, but dropped if there is any rule of
+ * "out" that accepts. Replies to what was let through, and traffic between the servers over their private
+ * networks, are always accepted. The core writes the default rules (ssh and icmp from anywhere) into the
+ * spec where the definition has none; a plugin has none of its own. What an API cannot express (a "drop"
+ * at AWS) is a PERMANENT answer of prepare with the field "spec.rules[2].action", never left out.
+ *
+ * Their results hold "id", "name", for a network "address" (and "zone" or "zones" with one id each, in
+ * "subnets": {"ZONE": "ID"}, where the provider divides a network by zones). A create that finds what
+ * carries the marks of this site, this workflow and this name answers UNCHANGED with it if it is as the
+ * spec says. A delete of what servers still use answers CONFLICT with effect NONE.
+ *
+ * Task of kind "credential", verb "update", name and spec.name are the provider's: the provider replaces the credential that it works with by a
  * new one: made, stored where the old one stood (a file that the configuration names), proven to work,
  * and only then is the old one revoked. What an interrupted rotation left behind is found by the op id
  * in its name and revoked. Its result holds the id and the end of validity, never the secret.

@@ -74,6 +74,14 @@ struct prvng_store {
 
         /* Closes; the lock is free afterwards. */
         void (*close)(void *instance);
+
+        /* As snapshot_put, in parts, so that no call takes long; or NULL. Parts come in their order; one with
+         * offset 0 begins, and whatever had been begun of any stream is forgotten. With `last` 1 the
+         * stream has a new snapshot, all of it durable; before, the former one. Other calls come
+         * in between; snapshot_put, a removal of that stream and close forget what was begun. */
+        int32_t (*snapshot_part)(void *instance, struct prvng_call *call, const char *stream,
+                                 const void *data, uint64_t n_data, uint64_t offset, uint32_t last,
+                                 uint64_t epoch);
         /* members above: 1.0 */
 };
 #define PRVNG_STORE_BASELINE PRVNG_SIZE_UP_TO(struct prvng_store, close)

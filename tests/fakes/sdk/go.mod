@@ -1,0 +1,5 @@
+module prvng/tests/fakes/sdk
+
+go 1.23
+
+require github.com/UpCloudLtd/upcloud-go-api/v8 v8.25.0
