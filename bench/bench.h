@@ -79,6 +79,9 @@ void bench_decision(void); /* decision.c */
 /* A run with `n_finished` tasks that are done, one that is pending, and `n_open` that wait for it; its
  * engine is stopped. */
 void bench_prepare(struct bench *b, unsigned n_finished, unsigned n_open); /* resume.c */
+double bench_resume_in_child(const char *conf); /* ms, in a process whose memory was never touched */
+void bench_history(void);  /* history.c */
+void bench_ended_runs(void);
 void bench_command(void);  /* commands.c */
 void bench_command_during_snapshot(void);
 void bench_restart(void);  /* resume.c */

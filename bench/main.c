@@ -68,6 +68,8 @@ static const struct {
           "engine.cost_ratio_1m_over_1k"}},
         {bench_command, {"engine.command_ms"}},
         {bench_command_during_snapshot, {"engine.command_p99_ms_during_snapshot"}},
+        {bench_history, {"engine.resume_snapshot_10x_ratio"}},
+        {bench_ended_runs, {"engine.resume_10k_ended_runs.ms"}},
         {bench_restart, {"engine.restart_100k.ms"}},
         {bench_resume_1m, {"engine.resume_1m_tasks.ms", "engine.resume_1m_tasks_snapshot.ms"}},
 };

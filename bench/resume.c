@@ -82,7 +82,7 @@ int resume_once(const char *conf)
         return 0;
 }
 
-static double resume_in_child(const char *conf)
+double bench_resume_in_child(const char *conf)
 {
         char *const argv[] = {(char[]){"bench-engine"}, (char[]){"--resume"}, strdup(conf), NULL};
         posix_spawn_file_actions_t actions;
@@ -136,14 +136,14 @@ void bench_resume_1m(void)
         for (unsigned i = 0; i < ROUNDS; i++) {
                 nftw(b.store_folder, remove_snapshot, 16, FTW_PHYS);
                 disk_forget_cache(b.store_folder);
-                cold[i] = resume_in_child(b.site.conf);
+                cold[i] = bench_resume_in_child(b.site.conf);
         }
         print("engine.resume_1m_tasks.ms", median(cold, ROUNDS), "ms");
         n_snapshots = 0;
         nftw(b.store_folder, count_snapshot, 16, FTW_PHYS);
         for (unsigned i = 0; i < ROUNDS && n_snapshots; i++) {
                 disk_forget_cache(b.store_folder);
-                cold[i] = resume_in_child(b.site.conf);
+                cold[i] = bench_resume_in_child(b.site.conf);
         }
         if (n_snapshots)
                 print("engine.resume_1m_tasks_snapshot.ms", median(cold, ROUNDS), "ms");

@@ -7,6 +7,8 @@ static void on_answer(void *userdata, void *request, int status, const char *bod
 {
         struct bench *b = request;
 
+        if (!b) /* nobody waits for it */
+                return;
         pthread_mutex_lock(&b->lock);
         buf_clear(&b->answer);
         buf_append(&b->answer, body, n_body);

@@ -111,6 +111,8 @@ int secret_rotate(struct cli *cli);
 int plugin_list(struct cli *cli);
 int plugin_info(struct cli *cli);
 int plugin_trust(struct cli *cli);
+int plugin_check(struct cli *cli);
+int plugin_new(struct cli *cli);
 int server_list(struct cli *cli);
 int server_exec(struct cli *cli);
 int server_shell(struct cli *cli);

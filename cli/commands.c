@@ -156,6 +156,15 @@ const struct command commands[] = {
          OPTIONS({"key", 0, "KEY.pem", "public key to add to the keyring"},
                  {"yes", 'y', NULL, "do not ask"}),
          plugin_trust},
+        {"plugin check", "FILE.so [-- OPTION...]", 1, -1, "Checks whether a plugin keeps the contract",
+         "Every test in a process of its own, in a sandbox. This is prvng-plugin-check(1); what stands\n"
+         "behind -- is handed to it.",
+         "plugin check ./hetzner.so\nplugin check ./hetzner.so -- --scenario check.json --only 'op/*'", NULL,
+         plugin_check},
+        {"plugin new", "NAME", 1, 1, "Writes the skeleton of a plugin into a new folder",
+         "It builds against the installed SDK, passes prvng plugin check, and is meant to be changed.",
+         "plugin new --kind provider hetzner",
+         OPTIONS({"kind", 'k', "KIND", "provider, taskserv, store, loader or template"}), plugin_new},
 
         {"store cat", "[STREAM]", 0, 1, "Prints the journal's records",
          "Without STREAM: the site's. --list names the streams.",

@@ -88,6 +88,16 @@ static int pipe_open(int *ret_ours, int *ret_theirs)
         return 0;
 }
 
+static int null_open(int *ret_fd)
+{
+        int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+        if (fd < 0)
+                return error_origin(-errno);
+        *ret_fd = fd;
+        return 0;
+}
+
 /* The path of a program: as posix_spawnp finds it, but in CHILD_PATH rather than in our own PATH.
  */
 static bool program_find(const char *name, char *ret_path, size_t n_path)
@@ -180,9 +190,9 @@ static int child_start(const struct child_spec *spec, struct child *c, struct ch
 
         r = input_open(spec->input, spec->n_input, &in);
         if (r == 0)
-                r = pipe_open(&c->out, &out);
+                r = spec->no_output ? null_open(&out) : pipe_open(&c->out, &out);
         if (r == 0)
-                r = pipe_open(&c->err, &err);
+                r = spec->no_errors ? null_open(&err) : pipe_open(&c->err, &err);
         if (r < 0)
                 return error_fold(r);
         r = spawn(spec, (const int[]){in, out, err}, &c->pid);

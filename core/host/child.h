@@ -23,6 +23,8 @@ struct child_spec {
         size_t n_input;
         size_t max_output;   /* bytes kept of stdout and of stderr each; the rest is read
                               * and thrown away */
+        bool no_output;      /* nobody wants its stdout: /dev/null */
+        bool no_errors;      /* the same of stderr */
         int64_t deadline_ms; /* on clock_boot_ms(); INT64_MAX: none */
         int cancel_fd;       /* readable: end the child; -1: none */
 };

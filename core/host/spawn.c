@@ -88,6 +88,8 @@ static int32_t spawn_run(struct prvng_call *call, const struct prvng_spawn *give
                 return op_call_fail(call, PRVNG_INTERNAL, PRVNG_EFFECT_NONE, EINVAL,
                                     "spawn: no argv, or a struct below the baseline");
         spec_fill(call, &spawn, &spec);
+        spec.no_output = !output;
+        spec.no_errors = !errors;
         if (spawn.timeout_ms > 0)
                 spec.deadline_ms = MIN(spec.deadline_ms, clock_boot_ms() + spawn.timeout_ms);
         switch (r = child_run(&spec, &result)) {

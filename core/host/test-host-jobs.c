@@ -144,6 +144,32 @@ Test(jobs, child_has_nothing_of_ours)
         cr_assert_str_eq(buf_str(&r.output), "4\nHOME LANG PATH PWD /\n");
 }
 
+/* What is wanted of one still comes; what is not fills no pipe. */
+Test(jobs, child_output_that_nobody_wants)
+{
+        _cleanup_(cleanup_child_result) struct child_result r = CHILD_RESULT_NULL;
+        struct child_spec spec = {
+                .argv = SH("head -c 200000 /dev/zero; to=$(readlink /proc/$$/fd/1); echo $to >&2; exit 3"),
+                .max_output = 100,
+                .no_output = true,
+                .deadline_ms = INT64_MAX,
+                .cancel_fd = t.cancel_fd,
+        };
+
+        cr_assert_eq(child_run(&spec, &r), 0);
+        cr_assert_eq(r.status, 3);
+        cr_assert_eq(r.output.n, 0);
+        cr_assert_str_eq(buf_str(&r.errors), "/dev/null\n");
+        child_result_deinit(&r);
+        r = CHILD_RESULT_NULL;
+        spec.argv = SH("cat; readlink /proc/self/fd/2");
+        spec.no_output = false;
+        spec.no_errors = true;
+        cr_assert_eq(child_run(&spec, &r), 0);
+        cr_assert_str_eq(buf_str(&r.output), "/dev/null\n");
+        cr_assert_eq(r.errors.n, 0);
+}
+
 Test(jobs, child_output_is_limited_but_read)
 {
         _cleanup_(cleanup_child_result) struct child_result r = CHILD_RESULT_NULL;

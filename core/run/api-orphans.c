@@ -66,12 +66,39 @@ static bool may_adopt(struct adoption *a, const json_t *thing, const char *key)
         return !r;
 }
 
+/* What a definition could say of it, as far as the provider told: results have the attributes of specs under the
+ * same names (kind/op.h). What it did not tell shows as different in the next plan. */
+static int spec_of(const json_t *thing, struct buf *ret)
+{
+        static const char *const attributes[] = {"cpu", "memory", "disk", "plan", "image", "zone", "labels"};
+        const json_t *identity = json_object_get(thing, "identity"), *v;
+        const char *separator = "";
+
+        buf_putc(ret, '{');
+        if (streq(json_get_string(thing, "kind", ""), "server")) {
+                BUF_LIT(ret, "\"name\":");
+                buf_json(ret, json_get_string(thing, "name", ""));
+                separator = ",";
+        }
+        for (size_t i = 0; i < N_ELEMENTS(attributes); i++) {
+                v = json_object_get(identity, attributes[i]);
+                if (!v)
+                        continue;
+                buf_printf(ret, "%s\"%s\":", separator, attributes[i]);
+                if (json_append(ret, v))
+                        return error_origin(-ENOMEM);
+                separator = ",";
+        }
+        buf_putc(ret, '}');
+        return buf_error(ret);
+}
+
 static int adopt_one(struct adoption *a, const json_t *thing)
 {
         const char *key = json_get_string(thing, "key", ""), *workflow = workflow_of(thing);
-        _cleanup_(cleanup_buf) struct buf outputs = BUF_NULL;
+        _cleanup_(cleanup_buf) struct buf outputs = BUF_NULL, spec = BUF_NULL;
         struct record r = {.type = RECORD_RESOURCE, .key = span_of(key), .workflow = span_of(workflow),
-                           .plugin = span_of(json_get_string(thing, "plugin", "")), .spec = span_of("{}"),
+                           .plugin = span_of(json_get_string(thing, "plugin", "")),
                            .who = span_n(a->who.data, a->who.n), .changed = a->p->engine->wall_ms};
         struct strmap_entry *e;
 
@@ -80,8 +107,9 @@ static int adopt_one(struct adoption *a, const json_t *thing)
         if (!json_is_object(json_object_get(thing, "identity")) ||
             json_append(&outputs, json_object_get(thing, "identity")))
                 BUF_LIT(&outputs, "{}");
-        if (buf_error(&outputs))
+        if (buf_error(&outputs) || spec_of(thing, &spec))
                 return error_origin(-ENOMEM);
+        r.spec = span_n(spec.data, spec.n);
         r.outputs = span_n(outputs.data, outputs.n);
         engine_append_site(a->p->engine, &r);
         json_array_append_new(a->adopted, json_pack("{s:s, s:s}", "key", key, "workflow", workflow));

@@ -103,18 +103,22 @@ static bool may_change(struct request *q, const struct run *run)
 }
 
 /* Is it a definition of that run? */
-static bool is_of(struct engine_process *p, struct request *q, const struct api_definition *a,
+static bool is_of(struct request *q, const struct api_definition *a,
                   const struct run *run)
 {
-        const char *store = a->plan->store ?: p->context->config->store;
+        const char *store = definition_state_store(a->definition); /* NULL: it does not say */
+        _cleanup_(cleanup_problems) struct problems problems = PROBLEMS_NULL;
 
         if (!streq(a->plan->name, run->name))
                 api_refuse(q, 422, "the definition is of workflow \"%s\", but run %s is of workflow "
                                    "\"%s\": another workflow is submitted by itself (prvng batch submit)",
                            a->plan->name, run->id_text, run->name);
-        else if (run->store && !streq(store, run->store))
-                api_refuse(q, 422, "monitoring.state_store: run %s is kept in the store \"%s\" and stays "
-                                   "there; the definition says \"%s\"", run->id_text, run->store, store);
+        if (q->status == 0 && store && run->store && !streq(store, run->store)) {
+                problems_add(&problems, NULL, "monitoring.state_store", "run %s is kept in the store "
+                             "\"%s\" and stays there: say that here, or nothing; another store is for "
+                             "the next run of the workflow", run->id_text, run->store);
+                api_problems(q, 422, "the definition asks for what a run that goes on cannot have", &problems);
+        }
         return q->status == 0;
 }
 
@@ -178,7 +182,7 @@ static void replan(struct engine_process *p, struct request *q, struct run *run,
         bool dry = is_dry(a);
         int r;
 
-        if (!api_definition_plan(p, q, a, run->id_text) || !is_of(p, q, a, run) ||
+        if (!api_definition_plan(p, q, a, run->id_text) || !is_of(q, a, run) ||
             !api_definition_submission(q, a, &run->id))
                 return;
         a->submission.store = run->store;

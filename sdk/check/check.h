@@ -55,6 +55,7 @@ struct options {
         char *config;   /* JSON object for create(); NULL: the scenario's, else "{}" */
         char *libexec;  /* of plugins' helper programs; NULL: as installed */
         char *previous; /* the plugin's previous release, or NULL */
+        json_t *words;  /* of --word: name -> value */
         uint64_t seed;
         unsigned int slow; /* limits of time are multiplied by it */
 };

@@ -83,6 +83,7 @@ void child_main(const char *arguments)
         o = (struct options){.plugin = copy_member(j, "plugin"), .scenario = copy_member(j, "scenario"),
                              .config = copy_member(j, "config"), .libexec = copy_member(j, "libexec"),
                              .previous = copy_member(j, "previous"),
+                             .words = json_incref(json_object_get(j, "words")),
                              .seed = (uint64_t)json_get_int(j, "seed", 0),
                              .slow = (unsigned int)json_get_int(j, "slow", 1)};
         c.options = &o;

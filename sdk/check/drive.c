@@ -265,10 +265,10 @@ bool in_child(struct check *c, int64_t kill_after_us, void (*f)(struct check *c,
         c->shared->boundary = 0;
         __atomic_add_fetch(&c->shared->may_fork, 1, __ATOMIC_SEQ_CST);
         pid = fork();
-        __atomic_sub_fetch(&c->shared->may_fork, pid != 0, __ATOMIC_SEQ_CST);
+        if (pid != 0)
+                __atomic_sub_fetch(&c->shared->may_fork, 1, __ATOMIC_SEQ_CST);
         if (pid == 0) {
                 prctl(PR_SET_PDEATHSIG, SIGKILL);
-                __atomic_sub_fetch(&c->shared->may_fork, 1, __ATOMIC_SEQ_CST);
                 if (c->scenario)
                         c->scenario->fake = -1; /* the parent's */
                 c->failed = false;

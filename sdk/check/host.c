@@ -349,7 +349,8 @@ static void on_output(void *userdata, const char *run, const char *task, const v
 
 static void make_config(struct check *c, struct config *ret)
 {
-        const char *cache = json_get_string(c->scenario ? c->scenario->json : NULL, "cache", NULL);
+        json_t *own_cache = scenario_expand(c, scenario_get(c, "cache"));
+        const char *cache = json_string_value(own_cache);
         static char no_plugins[] = "";
         static char *none[] = {NULL};
         struct buf path = BUF_NULL;
@@ -367,6 +368,7 @@ static void make_config(struct check *c, struct config *ret)
             (mkdir(ret->state, 0700) < 0 && errno != EEXIST) ||
             (!cache && mkdir(ret->cache, 0700) < 0 && errno != EEXIST))
                 check_stop(c, "the private folder cannot be used: %s", strerror(errno));
+        json_decref(own_cache);
 }
 
 /* `n` bytes that end where the memory ends. */

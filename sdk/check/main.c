@@ -22,6 +22,7 @@ static const char help[] =
         "  --scenario FILE   how this plugin is tried out: configuration, the fake it talks to, tasks;\n"
         "                    see prvng-plugin-check(1). Without it only what needs none is tested\n"
         "  --config JSON     configuration handed to the plugin, instead of the scenario's\n"
+        "  --word NAME=VALUE stands for @NAME@ in the scenario\n"
         "  --previous FILE   the plugin's previous release: its tokens must be accepted\n"
         "  --only NAME,...   only these tests; * and ? stand for anything\n"
         "  --without NAME,.. not these\n"
@@ -158,11 +159,21 @@ static int read_option(struct arguments *a, int option)
 {
         struct options *o = &a->options;
         uint64_t n = 0;
+        char *equals;
 
         switch (option) {
         case 's': return take_path(&o->scenario, optarg) ? -1 : EXIT_USAGE;
         case 'p': return take_path(&o->previous, optarg) ? -1 : EXIT_USAGE;
         case 'x': return take_path(&o->libexec, optarg) ? -1 : EXIT_USAGE;
+        case 'W':
+                equals = strchr(optarg, '=');
+                if (!equals) {
+                        fprintf(stderr, "prvng-plugin-check: --word takes NAME=VALUE, not \"%s\"\n", optarg);
+                        return EXIT_USAGE;
+                }
+                *equals = 0;
+                json_object_set_new(o->words, optarg, json_string(equals + 1));
+                return -1;
         case 'c':
                 free(o->config);
                 o->config = strdup(optarg);
@@ -193,6 +204,7 @@ static int read_arguments(struct arguments *a, int argc, char **argv)
 {
         static const struct option known[] = {
                 {"scenario", 1, NULL, 's'}, {"config", 1, NULL, 'c'},  {"previous", 1, NULL, 'p'},
+                {"word", 1, NULL, 'W'},
                 {"only", 1, NULL, 'o'},     {"without", 1, NULL, 'w'}, {"list", 0, NULL, 'l'},
                 {"format", 1, NULL, 'f'},   {"output", 1, NULL, 'O'},  {"seed", 1, NULL, 'S'},
                 {"slow", 1, NULL, 'n'},     {"libexec", 1, NULL, 'x'}, {"help", 0, NULL, 'h'},
@@ -289,6 +301,7 @@ int main(int argc, char **argv)
 
         if (argc == 3 && streq(argv[1], "--in-the-sandbox"))
                 child_main(argv[2]);
+        a.options.words = json_object();
         if (getrandom(&seed, sizeof(seed), 0) == sizeof(seed))
                 a.options.seed = seed;
         code = read_arguments(&a, argc, argv);
@@ -306,5 +319,6 @@ int main(int argc, char **argv)
         free(a.options.previous);
         free(a.options.libexec);
         free(a.options.config);
+        json_decref(a.options.words);
         return code;
 }

@@ -72,10 +72,11 @@ static void add_violation(void *userdata, const char *text)
 static char *arguments_of(const struct run *r)
 {
         const struct options *o = r->options;
-        json_t *j = json_pack("{s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:I, s:i, s:s}", "test",
+        json_t *j = json_pack("{s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:I, s:i, s:s, s:O}", "test",
                               r->result->test->name, "plugin", o->plugin, "scenario", o->scenario, "config",
                               o->config, "libexec", o->libexec, "previous", o->previous, "seed",
-                              (json_int_t)o->seed, "slow", (int)o->slow, "folder", r->folder);
+                              (json_int_t)o->seed, "slow", (int)o->slow, "folder", r->folder,
+                              "words", o->words);
         char *text = json_dumps(j, JSON_COMPACT);
 
         json_decref(j);

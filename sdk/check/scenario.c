@@ -4,7 +4,7 @@
  * reading it, the fake that it starts, and counting what is there.
  *
  * In its strings stand for others: @DIR@ the test's private folder, @SCENARIO@ the folder of the file,
- * @LIBEXEC@, @SEED@, and @NAME@ for each NAME=VALUE in the line "ready NAME=VALUE ..." that the fake
+ * @LIBEXEC@, @SEED@, @NAME@ for each --word NAME=VALUE, and for each NAME=VALUE in the line "ready NAME=VALUE ..." that the fake
  * prints once it can be asked.
  */
 #include "inside.h"
@@ -22,7 +22,7 @@ enum { READY_MS = 20000, COUNT_MS = 30000 };
 
 static const char *const members[] = {
         "about", "config", "environment", "secrets", "start", "count", "reset", "sandbox", "cache", "tasks",
-        "limits", "tokens_before", "samples", "broken", "expressions", "wrong", "endless", "site",
+        "limits", "tokens_before", "samples", "broken", "expressions", "wrong", "endless", "schemas",
 };
 
 static json_t *words; /* name -> value, of this process */
@@ -40,6 +40,19 @@ int64_t scenario_limit(const struct check *c, const char *name, int64_t fallback
 static void set_word(const char *name, const char *value)
 {
         json_object_set_new(words, name, json_string(value));
+}
+
+/* "ready port=8080 token=x": sets the words. */
+static void take_words(char *line)
+{
+        for (char *w = strtok(line, " \n"); w; w = strtok(NULL, " \n")) {
+                char *equals = strchr(w, '=');
+
+                if (!equals)
+                        continue;
+                *equals = 0;
+                set_word(w, equals + 1);
+        }
 }
 
 static json_t *expand_text(const char *text)
@@ -113,6 +126,8 @@ struct scenario *scenario_load(struct check *c, const char *path)
         set_word("DIR", c->folder);
         set_word("SCENARIO", s->folder);
         set_word("SEED", seed);
+        json_object_foreach (c->options->words, key, v)
+                set_word(key, json_string_value(v));
         set_word("LIBEXEC", c->options->libexec ? c->options->libexec : CHECK_LIBEXEC);
         c->scenario = s;
         v = scenario_expand(c, scenario_get(c, "config"));
@@ -135,19 +150,6 @@ static const char **argv_of(struct check *c, const char *member, json_t **ret_ex
                 argv[i] = json_string_value(json_array_get(list, i)) ?: "";
         *ret_expanded = list;
         return argv;
-}
-
-/* "ready port=8080 token=x": sets the words. */
-static void take_words(char *line)
-{
-        for (char *w = strtok(line, " \n"); w; w = strtok(NULL, " \n")) {
-                char *equals = strchr(w, '=');
-
-                if (!equals)
-                        continue;
-                *equals = 0;
-                set_word(w, equals + 1);
-        }
 }
 
 static void wait_until_ready(struct check *c, int fd, const char *program)
@@ -246,8 +248,10 @@ void scenario_stop(struct check *c)
         if (scenario_get(c, "reset"))
                 run_member(c, "reset", &result);
         if (c->scenario->fake > 0) {
-                kill(c->scenario->fake, SIGTERM);
+                __atomic_add_fetch(&c->shared->may_fork, 1, __ATOMIC_SEQ_CST);
+                kill(c->scenario->fake, SIGKILL); /* its world is in the private folder */
                 waitpid(c->scenario->fake, NULL, 0);
+                __atomic_sub_fetch(&c->shared->may_fork, 1, __ATOMIC_SEQ_CST);
         }
         c->scenario->fake = -1;
 }

@@ -77,18 +77,25 @@ static uint32_t lines_of(const struct buf *b)
 static int32_t load(struct subject *s, const char *path, const struct buf *text, uint64_t give_up_at,
                     struct builder *ret)
 {
-        struct prvng_loader_source source = {.struct_size = sizeof(source), .path = path,
-                                             .arguments = "{\"D\":{},\"schemas\":\"/nonexistent\"}"};
+        struct prvng_loader_source source = {.struct_size = sizeof(source), .path = path};
+        json_t *schemas = scenario_expand(s->check, scenario_get(s->check, "schemas"));
+        struct buf arguments = BUF_NULL;
         struct check *c = s->check;
         struct act a;
         int32_t answer;
 
+        buf_puts(&arguments, "{\"D\":{},\"schemas\":");
+        buf_json(&arguments, json_string_value(schemas) ?: "/nonexistent");
+        buf_puts(&arguments, "}");
+        source.arguments = buf_str(&arguments);
+        json_decref(schemas);
         *ret = (struct builder){.check = c, .path = path, .give_up_at = give_up_at};
         if (text) {
                 source.data = text->n ? text->data : "";
                 source.n_data = text->n;
                 ret->n_lines = lines_of(text);
         }
+        buf_clear(&s->world->log);
         act_init(&a, s, NULL, 1, 60000);
         a.what = "load";
         a.call.reply = &a.reply;
@@ -104,6 +111,9 @@ static int32_t load(struct subject *s, const char *path, const struct buf *text,
                 check_fail(c, "load() answered DONE and the document is not whole");
         else if (answer == PRVNG_DONE && ret->n_problems > 0)
                 check_fail(c, "load() answered DONE and told a problem: %s", buf_str(&ret->problem));
+        if (a.reply.message)
+                buf_puts(&s->world->log, a.reply.message);
+        buf_deinit(&arguments);
         act_deinit(&a);
         return answer;
 }

@@ -126,11 +126,14 @@ packages_missing() {
         done
 }
 
+# Who works with packages on this server holds it. Tests set another one.
+apt_lock=${apt_lock:-/var/lib/prvng/apt.lock}
+
 # apt_try ARGUMENT...: apt-get without questions; what it says is in the file apt.log, too. Several
 # taskservs may work on one server at once: they wait for one another, and for others that hold dpkg's
 # lock.
 apt_try() {
-        mkdir -p /var/lib/prvng
+        mkdir -p "${apt_lock%/*}"
         rm -f apt.failed
         # A pipe has the exit code of its last command only, hence the file.
         {
@@ -139,7 +142,7 @@ apt_try() {
                         -o APT::Update::Error-Mode=any -o Dpkg::Options::=--force-confold \
                         -o Dpkg::Use-Pty=0 --no-install-recommends "$@" 2>&1 9>&- ||
                         touch apt.failed
-        } 9>/var/lib/prvng/apt.lock | tee apt.log
+        } 9>"$apt_lock" | tee apt.log
         [ ! -e apt.failed ]
 }
 
@@ -175,13 +178,13 @@ packages_update_now() {
 # What a job left that was killed while dpkg ran. With the lock, because what another taskserv is at work
 # on looks just as unfinished.
 packages_mend() {
-        mkdir -p /var/lib/prvng
+        mkdir -p "${apt_lock%/*}"
         {
                 flock 9
                 if [ -n "$(dpkg --audit)" ]; then
                         dpkg --configure -a 9>&-
                 fi
-        } 9>/var/lib/prvng/apt.lock
+        } 9>"$apt_lock"
 }
 
 # packages_install NAME...: those that are missing. Sets changed=1 if there were any.

@@ -402,6 +402,12 @@ def orphans_adopted():
         check({r["key"] for r in inventory(site)} == set(mine), "a restart forgets it", inventory(site))
         who = [r for r in site.prvng("store", "cat").expect(0).out.splitlines() if "server.l-0" in r]
         check('"who":{"user"' in who[0], "who adopted it", who)
+        check(mine["server.l-0"]["spec"] == {"name": "l-0", "cpu": 1, "memory": 1024, "disk": 10},
+              "what is known of it", mine["server.l-0"])
+        file = site.write("w.json", workflow(name="late", servers=("l-0",), taskservs=(), cpu=4))
+        plan = site.prvng("batch", "submit", file, "--dry-run", "--format", "json").expect(0).json()
+        seen = [(d["path"], d["from"], d["to"]) for d in plan["tasks"][0]["difference"]]
+        check(seen == [("cpu", 1, 4)], "the plan", plan["tasks"])
         submit(site, workflow(name="late", servers=("l-0", "l-1"), taskservs=()))
         site.prvng("batch", "destroy", "late", "--watch").expect(0)
         check(site.servers() == ["server.web-0"], "what is left", site.servers())

@@ -133,7 +133,7 @@ def of_the_run():
 
 def refused():
     """What has started is not changed or removed: it is named. The run stays as it is."""
-    with Site() as site:
+    with Site(plugins=("rkvs",)) as site:
         run, p = settled(site)
         before = len(records(site, run, "replan", "planned", "resume"))
         file = site.write("new.json", changed(3, cpus={"s0": 8}))
@@ -153,6 +153,12 @@ def refused():
         w["steps"]["operations"][2]["depends_on"] = ["op-7"]
         file = site.write("new.json", w)
         r = site.prvng("batch", "resume", run, "--definition", file, "--yes").expect(3, "op-7", "new.json:")
+        w = changed(3, scripts={"s0": HELD})
+        w["steps"]["monitoring"] = {"state_store": "rkvs"}
+        site.write("new.json", w)
+        line = next(i for i, x in enumerate(open(file, encoding="utf-8"), 1) if "state_store" in x)
+        r = site.prvng("batch", "resume", run, "--definition", file, "--yes")
+        r.expect(3, f"new.json:{line}:", "monitoring.state_store", 'is kept in the store "file" and stays there')
         file = site.write("new.json", changed(4, scripts={"s0": HELD}))
         r = site.prvng("batch", "resume", run, "--definition", file).expect(2, "--yes", "--dry-run", "+ op-3/s3")
         r = site.prvng("batch", "resume", run, "--yes").expect(2, "--definition")

@@ -82,16 +82,16 @@ def drift():
     with Cloud() as site:
         path = site.define([{"name": "web-0", "labels": {"role": "web"}}])
         site.submit(path)
-        site.prvng("batch", "check", "shop", "--watch").expect(0)
+        site.prvng("batch", "check", "shop").expect(0)
         uuid = site.fake.servers()[0]["uuid"]
         site.fake.change_server(uuid, title="mine")
-        site.prvng("batch", "check", "shop", "--watch").expect(8, "title")
+        site.prvng("batch", "check", "shop").expect(8, "title")
         ops = [{"id": "back", "type": "update", "target": "server", "items": ["web-0"]}]
         site.submit(site.define([{"name": "web-0", "labels": {"role": "web"}}], ops))
-        site.prvng("batch", "check", "shop", "--watch").expect(0)
+        site.prvng("batch", "check", "shop").expect(0)
         check(site.fake.servers()[0]["uuid"] == uuid, "it is another server")
         site.fake.forget_server(uuid)
-        site.prvng("batch", "check", "shop", "--watch").expect(8, "absent")
+        site.prvng("batch", "check", "shop").expect(8, "absent")
 
 
 def growth():
@@ -117,6 +117,19 @@ def rollback():
         check(len(site.fake.effects("create", "server")) == 2, "the two were not made")
         state = site.fake.state()
         check(not state["servers"] and not state["networks"] and not state["storages"], "left", json.dumps(state)[:2000])
+
+
+def late():
+    """A server that takes longer than its operation may is given up, and deleted once that can be done"""
+    with Cloud(state_ms=800) as site:
+        ops = [{"id": "make", "type": "create", "target": "server", "items": ["web-0"], "timeout": 6}]
+        p = site.popen("batch", "submit", site.define([{"name": "web-0"}], ops, retry_policy={"max_attempts": 1}), "--watch")
+        server = wait_for("the server", site.fake.servers)[0]
+        site.fake.change_server(server["uuid"], state="maintenance", next_state="started", ms=8000)
+        site.finish(p).expect(4, "timed out")
+        state = site.fake.state()
+        check(len(site.fake.effects("create", "server")) == 1, "not one was made", site.fake.effects())
+        check(not state["servers"] and not state["networks"], "something is left", json.dumps(state)[:3000])
 
 
 def rollback_update():
@@ -190,4 +203,4 @@ def rates():
 
 
 if __name__ == "__main__":
-    main([life, firewalls, drift, growth, rollback, rollback_update, orphans, credentials, secrets, rates])
+    main([life, firewalls, drift, growth, rollback, late, rollback_update, orphans, credentials, secrets, rates])

@@ -415,6 +415,35 @@ Test(store, keeps_one_snapshot_of_a_stream)
         refused(&s, PRVNG_NOT_FOUND, "", store_get(&s, "sit", &none));
 }
 
+/* A gap would be damage that nobody did; what is closed is never written again. */
+Test(store, takes_only_the_last_segment_or_the_next)
+{
+        static const uint32_t wrong[] = {0, 1, 4, 3000, UINT32_MAX};
+        _cleanup_(cleanup_buf) struct buf x = BUF_NULL, got = BUF_NULL;
+
+        BUF_LIT(&x, "x");
+        for (unsigned i = 0; i < N_ELEMENTS(wrong); i++) {
+                ok(&s, store_open(&s, folder, 0));
+                if (i == 0) {
+                        ok(&s, store_append(&s, "site", 1, "x", 1));
+                        ok(&s, store_append(&s, "site", 2, "x", 1));
+                        ok(&s, store_append(&s, "other", 1, "x", 1));
+                }
+                cr_assert_lt(store_append(&s, "site", wrong[i], "y", 1), 0, "segment %u", wrong[i]);
+                cr_assert_lt(store_append(&s, "site", 2, "y", 1), 0, "it goes on after a failure: S1");
+                store_close(&s);
+                ok(&s, store_open(&s, folder, 0));
+                cr_assert_lt(store_append(&s, "new", 2, "y", 1), 0, "a stream begins with its second segment");
+                store_close(&s);
+                ok(&s, store_open(&s, folder, 0));
+                listed("site", 1, 2, 2);
+                holds(&s, "site", 1, &x);
+                holds(&s, "site", 2, &x);
+                refused(&s, PRVNG_NOT_FOUND, "", store_read(&s, "new", 2, 0, &got));
+                store_close(&s);
+        }
+}
+
 /* The former snapshot stands until the last part; what was begun and not ended leaves nothing. */
 Test(store, takes_a_snapshot_in_parts)
 {

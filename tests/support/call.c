@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls into one plugin, for tests in Python: a site with that plugin only, and the real host behind it.
+ * Calls into one plugin, for tests in Python: a site with that plugin only, and the real host
+ * behind it.
  *
  *      call FILE.so NAME [CONFIG [DROPIN]]
  *
  * Reads one JSON object a line, writes one a line. First comes {"state", "reason", "dependencies"}.
  *
- *      {"call": "prepare" | "begin" | "poll" | "cancel" | "observe" | "read" | "list" | "describe" |
- *               "self_test" | "precheck" | "find",
- *       "verb", "request" | "task" | "filter" | "tasks": {...}, "token", "op_id", "attempt", "kind", "id"}
- *   ->  {"answer", "class": "DONE", "result": {...}, "token", "effect", "status", "message", "field",
- *        "ask_again_ms", "retry_after_ms"}
+ *      {"call": "prepare" | "begin" | "poll" | "cancel" | "observe" | "read" | "list" | "describe"
+ * | "self_test" | "precheck" | "find", "verb", "request" | "task" | "filter" | "tasks": {...},
+ * "token", "op_id", "attempt", "kind", "id"}
+ *   ->  {"answer", "class": "DONE", "result": {...}, "token", "effect", "status", "message",
+ * "field", "ask_again_ms", "retry_after_ms"}
  */
 #include "base/json.h"
 #include "config/config.h"
@@ -39,7 +40,8 @@ static void beyond_op(struct op_call *c, struct plugin *p, const char *what, con
         r->answer = PRVNG_UNSUPPORTED;
         c->reply = r;
         if (streq(what, "precheck") && precheck)
-                r->answer = precheck->check(p->instance, &c->pub, document, strlen(document), &sink);
+                r->answer =
+                        precheck->check(p->instance, &c->pub, document, strlen(document), &sink);
         else if (streq(what, "find") && inventory)
                 r->answer = inventory->find(p->instance, &c->pub, json_get_string(q, "kind", ""),
                                             json_get_string(q, "id", ""), &sink);
@@ -60,8 +62,8 @@ static void call(struct plugin *p, const json_t *q, struct op_reply *r)
         if (!text)
                 text = strdup("{}");
         n = strlen(text);
-        op_call_init(&c, p, json_get_string(q, "op_id", standard_op), (uint32_t)json_get_int(q, "attempt", 1),
-                     INT64_MAX, 1, "run", "test/task");
+        op_call_init(&c, p, json_get_string(q, "op_id", standard_op),
+                     (uint32_t)json_get_int(q, "attempt", 1), INT64_MAX, 1, "run", "test/task");
         if (streq(what, "prepare"))
                 op_prepare(&c, verb, text, n, r);
         else if (streq(what, "begin"))
@@ -98,10 +100,12 @@ static void answer(const json_t *q, const struct op_reply *r)
         json_t *result = r->result.n ? json_loadb(r->result.data, r->result.n, 0, NULL) : NULL;
         json_t *token = r->token.n ? json_stringn(r->token.data, r->token.n) : NULL;
 
-        print(json_pack("{s:i, s:s, s:s, s:o*, s:o*, s:i, s:s*, s:s*, s:I, s:I}", "answer", r->answer, "class",
-                        op_class_name(r->answer), "effect", op_effect_name(r->effect), "result", result, "token",
-                        token, "status", r->status, "message", r->message, "field", r->field, "ask_again_ms",
-                        (json_int_t)r->ask_again_ms, "retry_after_ms", (json_int_t)r->retry_after_ms));
+        print(json_pack("{s:i, s:s, s:s, s:o*, s:o*, s:i, s:s*, s:s*, s:I, s:I}", "answer",
+                        r->answer, "class", op_class_name(r->answer), "effect",
+                        op_effect_name(r->effect), "result", result, "token", token, "status",
+                        r->status, "message", r->message, "field", r->field, "ask_again_ms",
+                        (json_int_t)r->ask_again_ms, "retry_after_ms",
+                        (json_int_t)r->retry_after_ms));
         (void)q;
 }
 
@@ -137,16 +141,18 @@ int main(int argc, char **argv)
 
         if (argc < 3)
                 return 2;
-        test_site_new(&site, &(struct test_plugin){argv[2], argv[1], argc > 3 ? argv[3] : NULL, argc > 4 ? argv[4] : NULL},
+        test_site_new(&site,
+                      &(struct test_plugin){argv[2], argv[1], argc > 3 ? argv[3] : NULL,
+                                            argc > 4 ? argv[4] : NULL},
                       1, NULL);
-        if (config_load(site.conf, &problems, &config) || problems.n || host_new(config, NULL, &host) ||
-            plugins_load(config, host, NULL, 0, &plugins)) {
+        if (config_load(site.conf, &problems, &config) || problems.n ||
+            host_new(config, NULL, &host) || plugins_load(config, host, NULL, 0, &plugins)) {
                 problems_print(&problems, stderr);
                 return 1;
         }
         p = &plugins->list[0];
-        print(json_pack("{s:b, s:s, s:O*}", "ready", p->state == PLUGIN_READY, "reason", p->reason ?: "", "dependencies",
-                        p->dependencies));
+        print(json_pack("{s:b, s:s, s:O*}", "ready", p->state == PLUGIN_READY, "reason",
+                        p->reason ?: "", "dependencies", p->dependencies));
         if (p->state == PLUGIN_READY)
                 serve(p);
         plugins_free(plugins);

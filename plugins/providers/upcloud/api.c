@@ -27,14 +27,16 @@ static int32_t send_request(struct upcloud *u, struct prvng_call *call, const ch
         sink = u->host->sink_new(REPLY_MAX);
         if (!sink || (body && !text)) {
                 u->host->sink_free(sink);
-                return up_fail(u, call, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, NULL, "upcloud: no memory");
+                return up_fail(u, call, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, NULL,
+                               "upcloud: no memory");
         }
         r = u->http->send(call, session, &request, &response, NULL, sink);
         data = u->host->sink_data(sink, &n_data);
         if (r == PRVNG_DONE)
                 *ret = (struct reply){.status = response.status,
                                       .retry_after_ms = response.retry_after_ms,
-                                      .body = n_data ? json_loadb(data, (size_t)n_data, 0, NULL) : NULL};
+                                      .body = n_data ? json_loadb(data, (size_t)n_data, 0, NULL)
+                                                     : NULL};
         u->host->sink_free(sink);
         return r;
 }
@@ -52,15 +54,16 @@ int32_t api_change(struct upcloud *u, struct prvng_call *call, const char *metho
 }
 
 /* What an error in a mere look means: nothing of the operation's own fate. */
-static int32_t look_failed(struct upcloud *u, struct prvng_call *call, int32_t r, const char *target,
-                           uint32_t effect)
+static int32_t look_failed(struct upcloud *u, struct prvng_call *call, int32_t r,
+                           const char *target, uint32_t effect)
 {
         char text[512];
 
         if (r == PRVNG_AUTH || r == PRVNG_PERMANENT) /* its record says what is to be set */
                 return r;
         snprintf(text, sizeof(text), "upcloud: the API did not answer GET %.300s", target);
-        return up_fail_at(u, call, r == PRVNG_CANCELLED && effect == PRVNG_EFFECT_NONE ? r : PRVNG_TRANSIENT,
+        return up_fail_at(u, call,
+                          r == PRVNG_CANCELLED && effect == PRVNG_EFFECT_NONE ? r : PRVNG_TRANSIENT,
                           effect, 0, -1, NULL, text);
 }
 

@@ -13,14 +13,15 @@ json_t *body_labels(const struct request *q, const char *op_id)
         json_t *labels = up_marks(q, op_id, json_object_get(q->spec, "labels")), *group;
         size_t i;
 
-        json_array_foreach(json_object_get(q->json, "groups"), i, group) {
+        json_array_foreach (json_object_get(q->json, "groups"), i, group) {
                 char *more = up_format("%s%s%s", groups ? groups : "", groups ? " " : "",
                                        json_string_value(group));
                 free(groups);
                 groups = more;
         }
         if (groups)
-                json_array_append_new(labels, json_pack("{s:s, s:s}", "key", MARK_GROUPS, "value", groups));
+                json_array_append_new(labels,
+                                      json_pack("{s:s, s:s}", "key", MARK_GROUPS, "value", groups));
         return json_pack("{s:o}", "label", labels);
 }
 
@@ -29,10 +30,11 @@ static json_t *interfaces(const json_t *spec)
         json_t *list = json_array(), *nic;
         size_t i;
 
-        json_array_foreach(json_object_get(spec, "networks"), i, nic)
+        json_array_foreach (json_object_get(spec, "networks"), i, nic)
                 json_array_append_new(list, json_pack("{s:{s:[{s:s}]}, s:s, s:s*}", "ip_addresses",
-                                                      "ip_address", "family", up_string(nic, "family", "IPv4"),
-                                                      "type", up_string(nic, "type", ""), "network",
+                                                      "ip_address", "family",
+                                                      up_string(nic, "family", "IPv4"), "type",
+                                                      up_string(nic, "type", ""), "network",
                                                       up_string(nic, "network", NULL)));
         return json_pack("{s:{s:o}}", "interfaces", "interface", list);
 }
@@ -49,12 +51,12 @@ static json_t *storage_devices(const json_t *spec, const char *image)
         json_t *list = json_array(), *one, *storage;
         size_t i;
 
-        storage = json_pack("{s:s, s:s, s:s, s:I, s:s}", "action", "clone", "storage", image, "title",
-                            "disk1", "size", (json_int_t)up_number(spec, "disk", 10), "tier",
-                            up_string(spec, "tier", "maxiops"));
+        storage = json_pack("{s:s, s:s, s:s, s:I, s:s}", "action", "clone", "storage", image,
+                            "title", "disk1", "size", (json_int_t)up_number(spec, "disk", 10),
+                            "tier", up_string(spec, "tier", "maxiops"));
         encrypt(storage, up_yes(spec, "encrypted", false));
         json_array_append_new(list, storage);
-        json_array_foreach(json_object_get(spec, "storages"), i, one) {
+        json_array_foreach (json_object_get(spec, "storages"), i, one) {
                 storage = json_pack("{s:s, s:s, s:I, s:s}", "action", "create", "title",
                                     up_string(one, "title", "disk"), "size",
                                     (json_int_t)up_number(one, "size", 10), "tier",
@@ -69,12 +71,12 @@ json_t *body_of_server(const struct request *q, const char *op_id, const char *i
 {
         const json_t *spec = q->spec;
         json_t *server = json_pack("{s:s, s:s, s:s, s:o, s:s, s:o, s:s, s:o, s:s}", "zone",
-                                   up_string(spec, "zone", ""), "title", up_string(spec, "title", ""),
-                                   "hostname", up_string(spec, "hostname", ""), "labels",
-                                   body_labels(q, op_id), "metadata", yes(up_yes(spec, "metadata", true)),
-                                   "networking", interfaces(spec), "password_delivery", "none",
-                                   "storage_devices", storage_devices(spec, image),
-                                   "remote_access_enabled", "no");
+                                   up_string(spec, "zone", ""), "title",
+                                   up_string(spec, "title", ""), "hostname",
+                                   up_string(spec, "hostname", ""), "labels", body_labels(q, op_id),
+                                   "metadata", yes(up_yes(spec, "metadata", true)), "networking",
+                                   interfaces(spec), "password_delivery", "none", "storage_devices",
+                                   storage_devices(spec, image), "remote_access_enabled", "no");
 
         if (!server)
                 return NULL;
@@ -82,12 +84,14 @@ json_t *body_of_server(const struct request *q, const char *op_id, const char *i
                 json_object_set(server, "plan", json_object_get(spec, "plan"));
         } else {
                 json_object_set_new(server, "core_number", json_integer(up_number(spec, "cpu", 1)));
-                json_object_set_new(server, "memory_amount", json_integer(up_number(spec, "memory", 1024)));
+                json_object_set_new(server, "memory_amount",
+                                    json_integer(up_number(spec, "memory", 1024)));
         }
         if (json_array_size(json_object_get(spec, "ssh_keys")) > 0)
                 json_object_set_new(server, "login_user",
-                                    json_pack("{s:s, s:s, s:{s:O}}", "create_password", "no", "username",
-                                              up_string(spec, "user", "root"), "ssh_keys", "ssh_key",
+                                    json_pack("{s:s, s:s, s:{s:O}}", "create_password", "no",
+                                              "username", up_string(spec, "user", "root"),
+                                              "ssh_keys", "ssh_key",
                                               json_object_get(spec, "ssh_keys")));
         if (up_present(spec, "user_data"))
                 json_object_set(server, "user_data", json_object_get(spec, "user_data"));

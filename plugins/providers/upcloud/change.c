@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Update of a server: one step after another from what is the case to what is wanted, each found out
- * anew, so that it goes on from wherever it was left:
+ * Update of a server: one step after another from what is the case to what is wanted, each found
+ * out anew, so that it goes on from wherever it was left:
  *
  *      maintenance             wait
  *      title, labels, ...      PUT, while it runs
@@ -40,7 +40,8 @@ static int32_t waiting(struct change *c, const char *state, struct prvng_sink *t
         return up_pending(c->u, c->call, token, text, ASK_MS);
 }
 
-/* One request that changes something. DONE; PENDING: the state does not allow it now; or an error. */
+/* One request that changes something. DONE; PENDING: the state does not allow it now; or an error.
+ */
 static int32_t apply(struct change *c, const char *method, const char *target, json_t *body)
 {
         _cleanup_(cleanup_reply) struct reply reply = REPLY_NULL;
@@ -56,7 +57,8 @@ static int32_t apply(struct change *c, const char *method, const char *target, j
         if (errors_is_state(&reply))
                 return PRVNG_PENDING;
         snprintf(what, sizeof(what), "server %.100s cannot be changed", c->q->name);
-        return api_fail(c->u, c->call, &reply, c->polling ? api_effect(&reply, effect_of(c)) : effect_of(c), what);
+        return api_fail(c->u, c->call, &reply,
+                        c->polling ? api_effect(&reply, effect_of(c)) : effect_of(c), what);
 }
 
 static bool has(const json_t *drift, const char *attribute)
@@ -64,7 +66,7 @@ static bool has(const json_t *drift, const char *attribute)
         json_t *one;
         size_t i;
 
-        json_array_foreach(drift, i, one)
+        json_array_foreach (drift, i, one)
                 if (streq(up_string(one, "attribute", ""), attribute))
                         return true;
         return false;
@@ -75,7 +77,7 @@ static const json_t *needs(const json_t *drift, const char *how)
         json_t *one;
         size_t i;
 
-        json_array_foreach(drift, i, one)
+        json_array_foreach (drift, i, one)
                 if (streq(up_string(one, "how", ""), how))
                         return one;
         return NULL;
@@ -98,12 +100,15 @@ static int32_t change_live(struct change *c, const json_t *drift)
                 json_object_set(server, "title", json_object_get(c->q->spec, "title"));
         if (has(drift, "hostname"))
                 json_object_set(server, "hostname", json_object_get(c->q->spec, "hostname"));
-        if (has(drift, "labels") || has(drift, "marks")) /* replaces all; the op id that made it stays */
+        if (has(drift, "labels") ||
+            has(drift, "marks")) /* replaces all; the op id that made it stays */
                 json_object_set_new(server, "labels",
                                     body_labels(c->q, up_string(labels, MARK_OP, c->call->op_id)));
         if (has(drift, "firewall"))
-                json_object_set_new(server, "firewall",
-                                    json_string(json_array_size(json_object_get(c->q->json, "rules")) ? "on" : "off"));
+                json_object_set_new(
+                        server, "firewall",
+                        json_string(json_array_size(json_object_get(c->q->json, "rules")) ? "on"
+                                                                                          : "off"));
         return put_server(c, server);
 }
 
@@ -119,17 +124,20 @@ static int32_t resize_disk(struct change *c, const json_t *storage, int64_t size
 static int32_t new_disk(struct change *c, const json_t *wanted)
 {
         _cleanup_(cleanup_reply) struct reply reply = REPLY_NULL;
-        _cleanup_(cleanup_free) char *size = up_format("%lld", (long long)up_number(wanted, "size", 1));
+        _cleanup_(cleanup_free) char *size =
+                up_format("%lld", (long long)up_number(wanted, "size", 1));
         char target[96], what[160];
-        json_t *body = json_pack("{s:{s:s, s:s, s:s, s:s}}", "storage", "size", size ? size : "", "tier",
-                                 up_string(wanted, "tier", "maxiops"), "title", up_string(wanted, "title", "disk"),
-                                 "zone", up_string(c->q->spec, "zone", ""));
+        json_t *body = json_pack("{s:{s:s, s:s, s:s, s:s}}", "storage", "size", size ? size : "",
+                                 "tier", up_string(wanted, "tier", "maxiops"), "title",
+                                 up_string(wanted, "title", "disk"), "zone",
+                                 up_string(c->q->spec, "zone", ""));
         int32_t r = api_change(c->u, c->call, "POST", "/storage", body, &reply);
 
         if (r < 0)
                 return r;
         if (reply.status < 200 || reply.status > 299) {
-                snprintf(what, sizeof(what), "a storage for server %.100s cannot be made", c->q->name);
+                snprintf(what, sizeof(what), "a storage for server %.100s cannot be made",
+                         c->q->name);
                 return api_fail(c->u, c->call, &reply, effect_of(c), what);
         }
         c->changed = true;
@@ -146,13 +154,13 @@ static int32_t change_disks(struct change *c)
         json_t *more = json_object_get(c->q->spec, "storages");
         size_t i, n = 0;
 
-        json_array_foreach(list, i, one) {
+        json_array_foreach (list, i, one) {
                 int64_t wanted;
 
                 if (streq(up_string(one, "type", "disk"), "cdrom"))
                         continue;
-                wanted = n == 0 ? up_number(c->q->spec, "disk", 0) :
-                                  up_number(json_array_get(more, n - 1), "size", 0);
+                wanted = n == 0 ? up_number(c->q->spec, "disk", 0)
+                                : up_number(json_array_get(more, n - 1), "size", 0);
                 n++;
                 if (wanted > up_number(one, "storage_size", 0))
                         return resize_disk(c, one, wanted);
@@ -169,12 +177,12 @@ static int32_t attach_network(struct change *c, const json_t *drift)
         size_t i;
 
         snprintf(target, sizeof(target), "/server/%.64s/networking/interface", c->id);
-        json_array_foreach(drift, i, one)
+        json_array_foreach (drift, i, one)
                 if (streq(up_string(one, "attribute", ""), "networks"))
                         return apply(c, "POST", target,
-                                     json_pack("{s:{s:s, s:s, s:{s:[{s:s}]}}}", "interface", "type", "private",
-                                               "network", up_string(one, "wanted", ""), "ip_addresses",
-                                               "ip_address", "family", "IPv4"));
+                                     json_pack("{s:{s:s, s:s, s:{s:[{s:s}]}}}", "interface", "type",
+                                               "private", "network", up_string(one, "wanted", ""),
+                                               "ip_addresses", "ip_address", "family", "IPv4"));
         return PRVNG_DONE;
 }
 
@@ -187,10 +195,13 @@ static int32_t change_stopped(struct change *c, const json_t *drift)
         if (has(drift, "plan"))
                 return put_server(c, json_pack("{s:s}", "plan", up_string(spec, "plan", "")));
         if (has(drift, "cpu") || has(drift, "memory")) { /* as texts here, unlike in a create */
-                _cleanup_(cleanup_free) char *cpu = up_format("%lld", (long long)up_number(spec, "cpu", 1));
-                _cleanup_(cleanup_free) char *memory = up_format("%lld", (long long)up_number(spec, "memory", 1024));
+                _cleanup_(cleanup_free) char *cpu =
+                        up_format("%lld", (long long)up_number(spec, "cpu", 1));
+                _cleanup_(cleanup_free) char *memory =
+                        up_format("%lld", (long long)up_number(spec, "memory", 1024));
 
-                server = json_pack("{s:s, s:s}", "core_number", cpu ? cpu : "", "memory_amount", memory ? memory : "");
+                server = json_pack("{s:s, s:s}", "core_number", cpu ? cpu : "", "memory_amount",
+                                   memory ? memory : "");
                 if (!streq(up_string(c->server, "plan", "custom"), "custom"))
                         json_object_set_new(server, "plan", json_string("custom"));
                 return put_server(c, server);
@@ -208,8 +219,9 @@ static int32_t set_state(struct change *c, bool start)
 
         snprintf(target, sizeof(target), "/server/%.64s/%s", c->id, start ? "start" : "stop");
         r = apply(c, "POST", target,
-                  start ? json_pack("{s:{}}", "server") :
-                          json_pack("{s:{s:s, s:s}}", "stop_server", "stop_type", "soft", "timeout", "120"));
+                  start ? json_pack("{s:{}}", "server")
+                        : json_pack("{s:{s:s, s:s}}", "stop_server", "stop_type", "soft", "timeout",
+                                    "120"));
         watch_touch(c->u, c->id);
         return r;
 }
@@ -218,7 +230,8 @@ static int32_t look(struct change *c)
 {
         json_decref(c->server);
         c->server = NULL;
-        return find_server(c->u, c->call, c->id, c->polling ? PRVNG_EFFECT_UNKNOWN : effect_of(c), &c->server);
+        return find_server(c->u, c->call, c->id, c->polling ? PRVNG_EFFECT_UNKNOWN : effect_of(c),
+                           &c->server);
 }
 
 static int32_t set_rules(struct change *c)
@@ -248,10 +261,12 @@ static int32_t step(struct change *c, struct prvng_sink *token, bool *ret_end)
         int32_t r;
 
         if (no)
-                return up_fail(c->u, c->call, PRVNG_PERMANENT, effect_of(c), up_string(no, "attribute", ""),
-                               "upcloud: %s of server %s cannot be changed, it would have to be made anew:"
-                               " delete it and create it again",
-                               up_string(no, "attribute", ""), c->q->name);
+                return up_fail(
+                        c->u, c->call, PRVNG_PERMANENT, effect_of(c),
+                        up_string(no, "attribute", ""),
+                        "upcloud: %s of server %s cannot be changed, it would have to be made anew:"
+                        " delete it and create it again",
+                        up_string(no, "attribute", ""), c->q->name);
         if (!started && !stopped)
                 return waiting(c, "", token);
         if (needs(drift, "live"))
@@ -266,8 +281,9 @@ static int32_t step(struct change *c, struct prvng_sink *token, bool *ret_end)
                 *ret_end = true;
         if (r == PRVNG_PENDING)
                 return waiting(c, "", token);
-        if (r == PRVNG_DONE && !*ret_end && ((needs(drift, "restart") && !needs(drift, "live") && started) ||
-                                             (json_array_size(drift) == 0 && run != started)))
+        if (r == PRVNG_DONE && !*ret_end &&
+            ((needs(drift, "restart") && !needs(drift, "live") && started) ||
+             (json_array_size(drift) == 0 && run != started)))
                 return waiting(c, started ? "stopped" : "started", token);
         return r;
 }
@@ -284,8 +300,13 @@ int32_t change_go(struct upcloud *u, struct prvng_call *call, const struct reque
                   const char *id, const char *verb, int32_t unchanged, struct prvng_sink *token,
                   struct prvng_sink *result)
 {
-        struct change c = {.u = u, .call = call, .q = q, .id = id, .verb = verb,
-                           .changed = unchanged == PRVNG_DONE, .polling = unchanged == PRVNG_DONE};
+        struct change c = {.u = u,
+                           .call = call,
+                           .q = q,
+                           .id = id,
+                           .verb = verb,
+                           .changed = unchanged == PRVNG_DONE,
+                           .polling = unchanged == PRVNG_DONE};
         bool end = false;
         int32_t r = PRVNG_DONE;
 
@@ -304,7 +325,8 @@ int32_t change_go(struct upcloud *u, struct prvng_call *call, const struct reque
 static int32_t is_missing(struct upcloud *u, struct prvng_call *call, const struct request *q)
 {
         return up_fail(u, call, PRVNG_NOT_FOUND, PRVNG_EFFECT_NONE, NULL,
-                       "upcloud: there is no server %s; somebody deleted it, create makes it again", q->name);
+                       "upcloud: there is no server %s; somebody deleted it, create makes it again",
+                       q->name);
 }
 
 int32_t change_begin(struct upcloud *u, struct prvng_call *call, const struct request *q,
@@ -315,12 +337,14 @@ int32_t change_begin(struct upcloud *u, struct prvng_call *call, const struct re
         int32_t r;
 
         if (!*id) {
-                r = find_marked(u, call, "server", q->site, q->workflow, q->name, NULL, PRVNG_EFFECT_NONE, &servers);
+                r = find_marked(u, call, "server", q->site, q->workflow, q->name, NULL,
+                                PRVNG_EFFECT_NONE, &servers);
                 if (r < 0)
                         return r;
                 id = up_string(json_array_get(servers, 0), "uuid", "");
         }
-        r = *id ? change_go(u, call, q, id, "update", PRVNG_UNCHANGED, token, result) : PRVNG_NOT_FOUND;
+        r = *id ? change_go(u, call, q, id, "update", PRVNG_UNCHANGED, token, result)
+                : PRVNG_NOT_FOUND;
         return r == PRVNG_NOT_FOUND ? is_missing(u, call, q) : r;
 }
 
@@ -350,7 +374,8 @@ int32_t change_observe(struct upcloud *u, struct prvng_call *call, const struct 
         _cleanup_(cleanup_json) json_t *server = NULL, *drift = NULL, *outputs = NULL;
         const json_t *rules = json_object_get(q->json, "rules");
         bool run = !streq(up_string(q->spec, "state", "running"), "stopped"), same = true;
-        int32_t r = *q->id ? find_server(u, call, q->id, PRVNG_EFFECT_UNKNOWN, &server) : PRVNG_OBSERVED_PARTIAL;
+        int32_t r = *q->id ? find_server(u, call, q->id, PRVNG_EFFECT_UNKNOWN, &server)
+                           : PRVNG_OBSERVED_PARTIAL;
 
         if (r == PRVNG_NOT_FOUND) {
                 is_missing(u, call, q);

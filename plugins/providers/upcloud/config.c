@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the site says, and with which credentials the API is asked: those of the official tools. They
- * are looked for when the first call is made, so that a site without them starts, and says what is
- * missing where it is needed. Their values never come here: the host puts them into what leaves.
+ * What the site says, and with which credentials the API is asked: those of the official tools.
+ * They are looked for when the first call is made, so that a site without them starts, and says
+ * what is missing where it is needed. Their values never come here: the host puts them into what
+ * leaves.
  */
 #include "upcloud.h"
 
@@ -48,8 +49,8 @@ static int32_t read_key(struct upcloud *u, const char *key, const json_t *value)
         for (size_t i = 0; i < N_ELEMENTS(known); i++) {
                 if (!streq(key, known[i].name))
                         continue;
-                if (known[i].truth ? !json_is_boolean(value) :
-                                     !json_is_string(value) || !*json_string_value(value))
+                if (known[i].truth ? !json_is_boolean(value)
+                                   : !json_is_string(value) || !*json_string_value(value))
                         return refuse(u->host, "upcloud: %s in the configuration must be %s", key,
                                       known[i].truth ? "true or false" : "a string in quotes");
                 if (known[i].truth)
@@ -58,8 +59,9 @@ static int32_t read_key(struct upcloud *u, const char *key, const json_t *value)
                         return PRVNG_INTERNAL;
                 return PRVNG_DONE;
         }
-        return refuse(u->host, "upcloud: unknown key %s in the configuration; there are token_file,"
-                               " zone, image, user, key, tier, utility, ipv6 and base_url",
+        return refuse(u->host,
+                      "upcloud: unknown key %s in the configuration; there are token_file,"
+                      " zone, image, user, key, tier, utility, ipv6 and base_url",
                       key);
 }
 
@@ -69,15 +71,17 @@ int32_t config_read(struct upcloud *u, const json_t *config)
         json_t *value;
 
         u->config.utility = true;
-        json_object_foreach((json_t *)(uintptr_t)config, key, value) {
-                int32_t r = streq(key, "sources") || streq(key, "libexec") ? PRVNG_DONE
-                                                                           : read_key(u, key, value);
+        json_object_foreach ((json_t *)(uintptr_t)config, key, value) {
+                int32_t r = streq(key, "sources") || streq(key, "libexec")
+                                    ? PRVNG_DONE
+                                    : read_key(u, key, value);
                 if (r < 0)
                         return r;
         }
         if (u->config.token_file && *u->config.token_file != '/')
-                return refuse(u->host, "upcloud: token_file = \"%s\" is not accepted; write an"
-                                       " absolute path",
+                return refuse(u->host,
+                              "upcloud: token_file = \"%s\" is not accepted; write an"
+                              " absolute path",
                               u->config.token_file);
         return PRVNG_DONE;
 }
@@ -100,22 +104,26 @@ static json_t *choose_auth(struct upcloud *u, struct prvng_call *call)
                                  u->config.token_file);
         if (token && (user || password))
                 up_fail(u, call, PRVNG_AUTH, PRVNG_EFFECT_NONE, NULL,
-                        "upcloud: UPCLOUD_TOKEN and %s are both set; unset one kind of credentials, so"
+                        "upcloud: UPCLOUD_TOKEN and %s are both set; unset one kind of "
+                        "credentials, so"
                         " that it is clear whose account is meant",
                         user ? "UPCLOUD_USERNAME" : "UPCLOUD_PASSWORD");
         else if (token)
-                return json_pack("{s:s, s:{s:s}}", "type", "bearer", "token", "env", "UPCLOUD_TOKEN");
+                return json_pack("{s:s, s:{s:s}}", "type", "bearer", "token", "env",
+                                 "UPCLOUD_TOKEN");
         else if (user && password)
                 return json_pack("{s:s, s:{s:s}, s:{s:s}}", "type", "basic", "user", "env",
                                  "UPCLOUD_USERNAME", "password", "env", "UPCLOUD_PASSWORD");
         else if (user || password)
                 up_fail(u, call, PRVNG_AUTH, PRVNG_EFFECT_NONE, NULL,
-                        "upcloud: %s is set, but not %s", user ? "UPCLOUD_USERNAME" : "UPCLOUD_PASSWORD",
+                        "upcloud: %s is set, but not %s",
+                        user ? "UPCLOUD_USERNAME" : "UPCLOUD_PASSWORD",
                         user ? "UPCLOUD_PASSWORD" : "UPCLOUD_USERNAME");
         else
                 up_fail(u, call, PRVNG_AUTH, PRVNG_EFFECT_NONE, NULL,
                         "upcloud: there are no credentials; set UPCLOUD_TOKEN in the engine's"
-                        " environment, or UPCLOUD_USERNAME and UPCLOUD_PASSWORD, or token_file in the"
+                        " environment, or UPCLOUD_USERNAME and UPCLOUD_PASSWORD, or token_file in "
+                        "the"
                         " plugin's configuration");
         return NULL;
 }
@@ -153,9 +161,11 @@ static char *choose_base(struct upcloud *u, struct prvng_call *call)
 
         if ((debug || u->config.base_url) && !is_loopback(url)) {
                 up_fail(u, call, PRVNG_AUTH, PRVNG_EFFECT_NONE, NULL,
-                        "upcloud: %s is \"%.200s\", and only this machine may stand in for the API; write"
+                        "upcloud: %s is \"%.200s\", and only this machine may stand in for the "
+                        "API; write"
                         " e.g. http://127.0.0.1:8080",
-                        debug ? "UPCLOUD_DEBUG_API_BASE_URL" : "base_url of the configuration", url);
+                        debug ? "UPCLOUD_DEBUG_API_BASE_URL" : "base_url of the configuration",
+                        url);
                 return NULL;
         }
         while (n > 0 && url[n - 1] == '/')
@@ -176,8 +186,9 @@ static struct prvng_http_session *open_session(struct upcloud *u, struct prvng_c
         base = auth ? choose_base(u, call) : NULL;
         if (!base)
                 return NULL;
-        options = json_pack("{s:s, s:s, s:O, s:i, s:{s:s}}", "base_url", base, "account", "", "auth",
-                            auth, "concurrency", 64, "headers", "Accept", "application/json");
+        options =
+                json_pack("{s:s, s:s, s:O, s:i, s:{s:s}}", "base_url", base, "account", "", "auth",
+                          auth, "concurrency", 64, "headers", "Accept", "application/json");
         text = json_dumps(options, JSON_COMPACT);
         if (!text || u->http->session_new(u->host, text, strlen(text), &session) != PRVNG_DONE) {
                 up_fail(u, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, NULL,

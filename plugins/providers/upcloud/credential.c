@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Rotation of the API token: a new one is made, stored in token_file, proven to work; only then is the
- * old one revoked. The API cannot replace a token, tells a token's value once, and lets names repeat.
- * So the new one's name holds the site and the op id, and the file remembers what it replaces:
+ * Rotation of the API token: a new one is made, stored in token_file, proven to work; only then is
+ * the old one revoked. The API cannot replace a token, tells a token's value once, and lets names
+ * repeat. So the new one's name holds the site and the op id, and the file remembers what it
+ * replaces:
  *
  *      ucat_...                the token; all that the host reads
  *      # id UUID               its id
  *      # replaces UUID         of the one before, to be revoked
  *
- * Killed at any place, the same request goes on: a token of this op id that is not in the file is one
- * whose value is lost: it is revoked, and another is made. All older ones with our name that the file
- * does not hold are revoked too.
+ * Killed at any place, the same request goes on: a token of this op id that is not in the file is
+ * one whose value is lost: it is revoked, and another is made. All older ones with our name that
+ * the file does not hold are revoked too.
  */
 #include "upcloud.h"
 
@@ -116,7 +117,8 @@ static int32_t list_tokens(struct upcloud *u, struct prvng_call *call, json_t **
                 char target[96];
                 int32_t r;
 
-                snprintf(target, sizeof(target), "/account/tokens?limit=%d&offset=%zu", PAGE, offset);
+                snprintf(target, sizeof(target), "/account/tokens?limit=%d&offset=%zu", PAGE,
+                         offset);
                 r = api_get(u, call, target, PRVNG_EFFECT_NONE, &reply);
                 if (r < 0) {
                         json_decref(all);
@@ -149,21 +151,21 @@ static const json_t *by_id(const json_t *tokens, const char *id)
         json_t *one;
         size_t i;
 
-        json_array_foreach(tokens, i, one)
+        json_array_foreach (tokens, i, one)
                 if (*id && streq(up_string(one, "id", ""), id))
                         return one;
         return NULL;
 }
 
-/* The one that we ask with, as far as it can be told: the file says its id; else it is the only one in
- * the account that no rotation made. */
+/* The one that we ask with, as far as it can be told: the file says its id; else it is the only one
+ * in the account that no rotation made. */
 static const json_t *in_use(const json_t *tokens, const char *id, const char *prefix)
 {
         const json_t *found = by_id(tokens, id), *other = NULL;
         json_t *one;
         size_t i, n = 0;
 
-        json_array_foreach(tokens, i, one)
+        json_array_foreach (tokens, i, one)
                 if (strncmp(up_string(one, "name", ""), prefix, strlen(prefix)) != 0) {
                         other = one;
                         n++;
@@ -180,7 +182,8 @@ static void wipe(const json_t *reply)
 }
 
 /* Makes one and stores it. `old`: the id of the one in use, "" if it is not known. */
-static int32_t replace(struct upcloud *u, struct prvng_call *call, const char *name, const json_t *old)
+static int32_t replace(struct upcloud *u, struct prvng_call *call, const char *name,
+                       const json_t *old)
 {
         _cleanup_(cleanup_reply) struct reply reply = REPLY_NULL;
         _cleanup_(cleanup_free) char *text = NULL;
@@ -194,17 +197,19 @@ static int32_t replace(struct upcloud *u, struct prvng_call *call, const char *n
         gmtime_r(&end, &tm);
         strftime(expires, sizeof(expires), "%Y-%m-%dT%H:%M:%SZ", &tm);
         r = api_change(u, call, "POST", "/account/tokens",
-                       json_pack("{s:s, s:s, s:b, s:O*}", "name", name, "expires_at", expires, "can_create_tokens", 1,
-                                 "allowed_ip_ranges", json_object_get(old, "allowed_ip_ranges")),
+                       json_pack("{s:s, s:s, s:b, s:O*}", "name", name, "expires_at", expires,
+                                 "can_create_tokens", 1, "allowed_ip_ranges",
+                                 json_object_get(old, "allowed_ip_ranges")),
                        &reply);
         if (r < 0)
                 return r;
         secret = up_string(reply.body, "token", "");
         if (reply.status < 200 || reply.status > 299 || !*secret)
                 return api_fail(u, call, &reply, PRVNG_EFFECT_NONE,
-                                "a new token cannot be made (the one in use needs the right to create tokens)");
-        text = up_format("%s\n# id %s\n%s%s%s", secret, up_string(reply.body, "id", ""), *old_id ? "# replaces " : "",
-                         old_id, *old_id ? "\n" : "");
+                                "a new token cannot be made (the one in use needs the right to "
+                                "create tokens)");
+        text = up_format("%s\n# id %s\n%s%s%s", secret, up_string(reply.body, "id", ""),
+                         *old_id ? "# replaces " : "", old_id, *old_id ? "\n" : "");
         wipe(reply.body);
         error = text && write_store(u->config.token_file, text) == 0 ? 0 : errno ? errno : ENOMEM;
         if (text)
@@ -212,9 +217,10 @@ static int32_t replace(struct upcloud *u, struct prvng_call *call, const char *n
         if (!error)
                 return PRVNG_DONE;
         revoke_token(u, call, up_string(reply.body, "id", ""));
-        return up_fail(u, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, NULL,
-                       "upcloud: the new token cannot be stored in %s: %s; the old one stays in use",
-                       u->config.token_file, strerror(error));
+        return up_fail(
+                u, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, NULL,
+                "upcloud: the new token cannot be stored in %s: %s; the old one stays in use",
+                u->config.token_file, strerror(error));
 }
 
 /* Does what the file holds work? If not, the former content comes back. */
@@ -236,12 +242,15 @@ static int32_t tell(struct upcloud *u, struct prvng_call *call, const json_t *to
 {
         _cleanup_(cleanup_json) json_t *outputs =
                 json_pack("{s:s, s:s, s:s, s:[]}", "id", up_string(token, "id", ""), "name",
-                          up_string(token, "name", ""), "expires_at", up_string(token, "expires_at", ""), "notices");
+                          up_string(token, "name", ""), "expires_at",
+                          up_string(token, "expires_at", ""), "notices");
 
         if (unknown)
                 json_array_append_new(json_object_get(outputs, "notices"),
-                                      json_string("the token that was used before was not made by prvng, and cannot be"
-                                                  " told from the account's others: revoke it yourself (`upctl account"
+                                      json_string("the token that was used before was not made by "
+                                                  "prvng, and cannot be"
+                                                  " told from the account's others: revoke it "
+                                                  "yourself (`upctl account"
                                                   " token list`)"));
         return up_reply(u, call, result, outputs);
 }
@@ -253,7 +262,7 @@ static int32_t revoke_others(struct upcloud *u, struct prvng_call *call, const j
         json_t *one;
         size_t i;
 
-        json_array_foreach(tokens, i, one) {
+        json_array_foreach (tokens, i, one) {
                 int32_t r;
 
                 if (strncmp(up_string(one, "name", ""), prefix, strlen(prefix)) != 0 ||
@@ -278,7 +287,8 @@ static int32_t rotate(struct upcloud *u, struct prvng_call *call, const struct r
 
         if (!prefix || !name || !read_store(u->config.token_file, &before))
                 return up_fail(u, call, PRVNG_AUTH, PRVNG_EFFECT_NONE, NULL,
-                               "upcloud: %s cannot be read: %s", u->config.token_file, strerror(errno));
+                               "upcloud: %s cannot be read: %s", u->config.token_file,
+                               strerror(errno));
         r = list_tokens(u, call, &tokens);
         if (r < 0)
                 return r;
@@ -290,7 +300,8 @@ static int32_t rotate(struct upcloud *u, struct prvng_call *call, const struct r
         }
         if (!read_store(u->config.token_file, &now))
                 return up_fail(u, call, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN, NULL,
-                               "upcloud: %s cannot be read any more: %s", u->config.token_file, strerror(errno));
+                               "upcloud: %s cannot be read any more: %s", u->config.token_file,
+                               strerror(errno));
         r = verify(u, call, streq(before.text, now.text) ? NULL : before.text);
         r = r < 0 || !*now.replaces ? r : revoke_token(u, call, now.replaces);
         r = r < 0 ? r : list_tokens(u, call, &after);
@@ -302,9 +313,11 @@ static int32_t prepare(struct upcloud *u, struct prvng_call *call, const char *v
                        const json_t *task, json_t *request)
 {
         if (!u->config.token_file)
-                return up_fail(u, call, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE, NULL,
-                               "upcloud: only a token in a file can be rotated: write token_file = \"/...\" in the"
-                               " plugin's configuration, and put a token that may create tokens there");
+                return up_fail(
+                        u, call, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE, NULL,
+                        "upcloud: only a token in a file can be rotated: write token_file = "
+                        "\"/...\" in the"
+                        " plugin's configuration, and put a token that may create tokens there");
         json_object_set_new(request, "spec", json_object());
         return PRVNG_DONE;
 }

@@ -3,10 +3,11 @@
 #include "upcloud.h"
 
 /* Takes over wanted and found. */
-static void add(json_t *drift, const char *attribute, json_t *wanted, json_t *found, const char *how)
+static void add(json_t *drift, const char *attribute, json_t *wanted, json_t *found,
+                const char *how)
 {
-        json_array_append_new(drift, json_pack("{s:s, s:o, s:o, s:s}", "attribute", attribute, "wanted",
-                                               wanted ? wanted : json_null(), "found",
+        json_array_append_new(drift, json_pack("{s:s, s:o, s:o, s:s}", "attribute", attribute,
+                                               "wanted", wanted ? wanted : json_null(), "found",
                                                found ? found : json_null(), "how", how));
 }
 
@@ -14,7 +15,8 @@ static void texts(const json_t *spec, const json_t *server, json_t *drift)
 {
         static const struct {
                 const char *key, *how;
-        } all[] = {{"title", "live"}, {"hostname", "live"}, {"zone", "replace"}, {"plan", "restart"}};
+        } all[] = {
+                {"title", "live"}, {"hostname", "live"}, {"zone", "replace"}, {"plan", "restart"}};
 
         for (size_t i = 0; i < N_ELEMENTS(all); i++) {
                 const char *wanted = up_string(spec, all[i].key, NULL);
@@ -30,10 +32,12 @@ static void sizes(const json_t *spec, const json_t *server, json_t *drift)
         static const char *const keys[][2] = {{"cpu", "core_number"}, {"memory", "memory_amount"}};
 
         for (size_t i = 0; i < N_ELEMENTS(keys) && !up_present(spec, "plan"); i++) {
-                int64_t wanted = up_number(spec, keys[i][0], 0), found = up_number(server, keys[i][1], 0);
+                int64_t wanted = up_number(spec, keys[i][0], 0),
+                        found = up_number(server, keys[i][1], 0);
 
                 if (wanted != found)
-                        add(drift, keys[i][0], json_integer(wanted), json_integer(found), "restart");
+                        add(drift, keys[i][0], json_integer(wanted), json_integer(found),
+                            "restart");
         }
 }
 
@@ -42,7 +46,7 @@ static const json_t *disk_number(const json_t *server, size_t number)
         json_t *one;
         size_t i, n = 0;
 
-        json_array_foreach(up_inner(server, "storage_devices", "storage_device"), i, one)
+        json_array_foreach (up_inner(server, "storage_devices", "storage_device"), i, one)
                 if (!streq(up_string(one, "type", "disk"), "cdrom") && n++ == number)
                         return one;
         return NULL;
@@ -60,7 +64,7 @@ static void disks(const json_t *spec, const json_t *server, json_t *drift)
         if (wanted != found)
                 add(drift, "disk", json_integer(wanted), json_integer(found),
                     wanted > found ? "restart" : "replace");
-        json_array_foreach(json_object_get(spec, "storages"), i, one) {
+        json_array_foreach (json_object_get(spec, "storages"), i, one) {
                 const json_t *there = disk_number(server, i + 1);
                 char name[32];
 
@@ -84,8 +88,9 @@ static void labels(const struct request *q, const json_t *server, json_t *drift)
         if (!streq(up_string(found, MARK_SITE, ""), q->site) ||
             !streq(up_string(found, MARK_WORKFLOW, ""), q->workflow) ||
             !streq(up_string(found, MARK_NAME, ""), q->name))
-                add(drift, "marks", json_string("those of this workflow"), json_string("others"), "live");
-        json_object_foreach_safe(found, next, key, value)
+                add(drift, "marks", json_string("those of this workflow"), json_string("others"),
+                    "live");
+        json_object_foreach_safe (found, next, key, value)
                 if (strncmp(key, MARK_PREFIX, strlen(MARK_PREFIX)) == 0)
                         json_object_del(found, key);
         wanted = wanted ? wanted : none;
@@ -98,7 +103,8 @@ static bool is_attached(const json_t *server, const char *network)
         json_t *nic;
         size_t i;
 
-        json_array_foreach(json_object_get(up_inner(server, "networking", "interfaces"), "interface"), i, nic)
+        json_array_foreach (
+                json_object_get(up_inner(server, "networking", "interfaces"), "interface"), i, nic)
                 if (streq(up_string(nic, "network", ""), network))
                         return true;
         return false;
@@ -109,7 +115,7 @@ static void networks(const json_t *spec, const json_t *server, json_t *drift)
         json_t *nic;
         size_t i;
 
-        json_array_foreach(json_object_get(spec, "networks"), i, nic) {
+        json_array_foreach (json_object_get(spec, "networks"), i, nic) {
                 const char *network = up_string(nic, "network", "");
 
                 if (json_object_get(server, "networking") && up_is_uuid(network) &&
@@ -130,6 +136,7 @@ json_t *diff_server(const struct request *q, const json_t *server)
         labels(q, server, drift);
         networks(q->spec, server, drift);
         if (json_object_get(server, "firewall") && rules != on)
-                add(drift, "firewall", json_string(rules ? "on" : "off"), json_string(on ? "on" : "off"), "live");
+                add(drift, "firewall", json_string(rules ? "on" : "off"),
+                    json_string(on ? "on" : "off"), "live");
         return drift;
 }

@@ -106,9 +106,10 @@ static void add_params(const json_t *params, char *text, size_t n)
         size_t i, k = strlen(text);
         json_t *p;
 
-        json_array_foreach(params, i, p)
+        json_array_foreach (params, i, p)
                 if (k + 1 < n)
-                        k += (size_t)snprintf(text + k, n - k, "; %s: %s", up_string(p, "name", "?"),
+                        k += (size_t)snprintf(text + k, n - k, "; %s: %s",
+                                              up_string(p, "name", "?"),
                                               up_string(p, "reason", "?"));
 }
 
@@ -142,5 +143,6 @@ uint32_t api_effect(const struct reply *reply, uint32_t otherwise)
 {
         int32_t class = errors_class(reply->status, api_code(reply), reply->retry_after_ms >= 0);
 
-        return class == PRVNG_TRANSIENT || class == PRVNG_RATE_LIMITED ? PRVNG_EFFECT_UNKNOWN : otherwise;
+        return class == PRVNG_TRANSIENT || class == PRVNG_RATE_LIMITED ? PRVNG_EFFECT_UNKNOWN
+                                                                       : otherwise;
 }

@@ -12,8 +12,8 @@ static bool add_mark(char *text, size_t n, const char *key, const char *value)
                 return true;
         if (!encoded)
                 return false;
-        return (size_t)snprintf(text + k, n - k, "%clabel=%s%%3D%s", strchr(text, '?') ? '&' : '?', key,
-                                encoded) < n - k;
+        return (size_t)snprintf(text + k, n - k, "%clabel=%s%%3D%s", strchr(text, '?') ? '&' : '?',
+                                key, encoded) < n - k;
 }
 
 static bool carries(const json_t *resource, const char *key, const char *value)
@@ -47,10 +47,10 @@ int32_t find_marked(struct upcloud *u, struct prvng_call *call, const char *kind
         r = api_get(u, call, target, effect, &reply);
         if (r < 0)
                 return r;
-        /* The filter of the API is not relied on: to take another's server for ours would be worse than
-         * a moment's work. */
+        /* The filter of the API is not relied on: to take another's server for ours would be worse
+         * than a moment's work. */
         found = json_array();
-        json_array_foreach(up_inner(reply.body, many, kind), i, one)
+        json_array_foreach (up_inner(reply.body, many, kind), i, one)
                 if (carries(one, MARK_SITE, site) && carries(one, MARK_WORKFLOW, workflow) &&
                     carries(one, MARK_NAME, name) && carries(one, MARK_OP, op_id))
                         json_array_append(found, one);
@@ -58,8 +58,8 @@ int32_t find_marked(struct upcloud *u, struct prvng_call *call, const char *kind
         return PRVNG_DONE;
 }
 
-static int32_t find_one(struct upcloud *u, struct prvng_call *call, const char *kind, const char *id,
-                        uint32_t effect, json_t **ret)
+static int32_t find_one(struct upcloud *u, struct prvng_call *call, const char *kind,
+                        const char *id, uint32_t effect, json_t **ret)
 {
         _cleanup_(cleanup_reply) struct reply reply = REPLY_NULL;
         _cleanup_(cleanup_free) char *encoded = up_encode(id);

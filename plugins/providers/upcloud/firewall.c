@@ -91,7 +91,8 @@ static int32_t bad(struct upcloud *u, struct prvng_call *call, size_t number, co
 
         snprintf(field, sizeof(field), "spec.rules[%zu].%s", number, key);
         return up_fail(u, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, field,
-                       "upcloud: %s = %.200s is not accepted; %s", field, text ? text : "nothing", accepted);
+                       "upcloud: %s = %.200s is not accepted; %s", field, text ? text : "nothing",
+                       accepted);
 }
 
 static bool is_one_of(const char *text, const char *words)
@@ -106,7 +107,8 @@ static bool is_one_of(const char *text, const char *words)
 
 static int32_t check_rule(struct upcloud *u, struct prvng_call *call, size_t i, const json_t *rule)
 {
-        const char *direction = up_string(rule, "direction", ""), *protocol = up_string(rule, "protocol", "");
+        const char *direction = up_string(rule, "direction", ""),
+                   *protocol = up_string(rule, "protocol", "");
         const char *other = streq(direction, "in") ? "destination" : "source", *family;
         const char *own = streq(direction, "in") ? "source" : "destination";
         char first[46], last[46];
@@ -123,15 +125,19 @@ static int32_t check_rule(struct upcloud *u, struct prvng_call *call, size_t i, 
                 return bad(u, call, i, up_present(rule, "ports") ? "ports" : "port", rule,
                            "write a port, or a range such as \"8000-8100\", of tcp or udp");
         if (up_present(rule, other))
-                return bad(u, call, i, other, rule, "what comes in has a source, what goes out a destination");
-        if (up_present(rule, own) && !firewall_range(up_string(rule, own, ""), first, last, &family))
-                return bad(u, call, i, own, rule, "write a network such as \"10.0.0.0/8\" or \"2001:db8::/32\"");
+                return bad(u, call, i, other, rule,
+                           "what comes in has a source, what goes out a destination");
+        if (up_present(rule, own) &&
+            !firewall_range(up_string(rule, own, ""), first, last, &family))
+                return bad(u, call, i, own, rule,
+                           "write a network such as \"10.0.0.0/8\" or \"2001:db8::/32\"");
         return PRVNG_DONE;
 }
 
 /* --- writing rules as the API has them --- */
 
-static void set(json_t *rule, const char *prefix, const char *what, const char *start, const char *end)
+static void set(json_t *rule, const char *prefix, const char *what, const char *start,
+                const char *end)
 {
         char key[64];
 
@@ -141,14 +147,15 @@ static void set(json_t *rule, const char *prefix, const char *what, const char *
         json_object_set_new(rule, key, json_string(end));
 }
 
-/* `ports_of`: the side that the rule's ports belong to; `others`: that of ephemeral ports, or NULL. */
+/* `ports_of`: the side that the rule's ports belong to; `others`: that of ephemeral ports, or NULL.
+ */
 static void add_one(json_t *list, const json_t *rule, const char *family, const char *direction,
                     const char *ports_of, const char *others, const char *addresses_of)
 {
         const char *cidr = up_string(rule, "source", up_string(rule, "destination", NULL)), *same;
         const char *protocol = up_string(rule, "protocol", "any");
-        json_t *one = json_pack("{s:s, s:s, s:s*}", "action", up_string(rule, "action", "accept"), "direction",
-                                direction, "family", family);
+        json_t *one = json_pack("{s:s, s:s, s:s*}", "action", up_string(rule, "action", "accept"),
+                                "direction", direction, "family", family);
         char first[46], last[46];
         int64_t from, to;
 
@@ -201,8 +208,8 @@ static void add_replies(json_t *list, const json_t *rule)
         size_t n = families(rule, family);
 
         for (size_t i = 0; i < n; i++)
-                add_one(list, rule, family[i], in ? "out" : "in", "source", in ? NULL : "destination",
-                        in ? "destination" : "source");
+                add_one(list, rule, family[i], in ? "out" : "in", "source",
+                        in ? NULL : "destination", in ? "destination" : "source");
 }
 
 static bool accepts(const json_t *rule, const char *direction)
@@ -211,15 +218,15 @@ static bool accepts(const json_t *rule, const char *direction)
                streq(up_string(rule, "action", "accept"), "accept");
 }
 
-/* Is everything let in by the first rule that looks, and nothing said of what goes out? Then there is
- * nothing to filter. */
+/* Is everything let in by the first rule that looks, and nothing said of what goes out? Then there
+ * is nothing to filter. */
 static bool lets_all(const json_t *rules)
 {
         const json_t *first = json_array_get(rules, 0);
         json_t *rule;
         size_t i;
 
-        json_array_foreach(rules, i, rule)
+        json_array_foreach (rules, i, rule)
                 if (streq(up_string(rule, "direction", "in"), "out"))
                         return false;
         return json_array_size(rules) == 0 ||
@@ -233,33 +240,37 @@ static void add_all_replies(json_t *list)
         static const char *const protocols[] = {"tcp", "udp"};
 
         for (size_t i = 0; i < N_ELEMENTS(protocols); i++) {
-                _cleanup_(cleanup_json) json_t *all = json_pack("{s:s, s:s, s:s}", "action", "accept", "direction",
-                                                                "out", "protocol", protocols[i]);
+                _cleanup_(cleanup_json) json_t *all =
+                        json_pack("{s:s, s:s, s:s}", "action", "accept", "direction", "out",
+                                  "protocol", protocols[i]);
                 add_replies(list, all);
         }
 }
 
-/* What a system needs to have an address and to hear of errors: answers to its pings and packets, its
- * neighbours and routers, its lease. */
+/* What a system needs to have an address and to hear of errors: answers to its pings and packets,
+ * its neighbours and routers, its lease. */
 static void add_own_traffic(json_t *list)
 {
         static const struct {
                 const char *family, *type;
-        } all[] = {{"IPv4", "0"},   {"IPv4", "3"},   {"IPv4", "11"},  {"IPv6", "1"},   {"IPv6", "2"},
-                   {"IPv6", "3"},   {"IPv6", "129"}, {"IPv6", "134"}, {"IPv6", "135"}, {"IPv6", "136"}};
+        } all[] = {{"IPv4", "0"},   {"IPv4", "3"},  {"IPv4", "11"},  {"IPv6", "1"},
+                   {"IPv6", "2"},   {"IPv6", "3"},  {"IPv6", "129"}, {"IPv6", "134"},
+                   {"IPv6", "135"}, {"IPv6", "136"}};
 
         for (size_t i = 0; i < N_ELEMENTS(all); i++)
-                json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s}", "action", "accept", "direction",
-                                                      "in", "family", all[i].family, "protocol", "icmp",
-                                                      "icmp_type", all[i].type));
-        json_array_append_new(list,
-                              json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "action", "accept", "direction",
-                                        "in", "family", "IPv4", "protocol", "udp", "source_port_start", "67",
-                                        "source_port_end", "67", "destination_port_start", "68",
-                                        "destination_port_end", "68"));
+                json_array_append_new(list,
+                                      json_pack("{s:s, s:s, s:s, s:s, s:s}", "action", "accept",
+                                                "direction", "in", "family", all[i].family,
+                                                "protocol", "icmp", "icmp_type", all[i].type));
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "action",
+                                              "accept", "direction", "in", "family", "IPv4",
+                                              "protocol", "udp", "source_port_start", "67",
+                                              "source_port_end", "67", "destination_port_start",
+                                              "68", "destination_port_end", "68"));
 }
 
-/* `rules`: those of all groups, as definitions have them. A new array; empty: no firewall is needed. */
+/* `rules`: those of all groups, as definitions have them. A new array; empty: no firewall is
+ * needed. */
 static json_t *expand(const json_t *rules)
 {
         json_t *list = json_array(), *rule;
@@ -268,11 +279,11 @@ static json_t *expand(const json_t *rules)
 
         if (lets_all(rules))
                 return list;
-        json_array_foreach(rules, i, rule) {
+        json_array_foreach (rules, i, rule) {
                 add_rule(list, rule);
                 limited = limited || accepts(rule, "out");
         }
-        json_array_foreach(rules, i, rule)
+        json_array_foreach (rules, i, rule)
                 if (limited && streq(up_string(rule, "action", ""), "accept"))
                         add_replies(list, rule);
         if (!limited)
@@ -280,17 +291,19 @@ static json_t *expand(const json_t *rules)
         add_own_traffic(list);
         json_array_append_new(list, json_pack("{s:s, s:s}", "action", "drop", "direction", "in"));
         if (limited)
-                json_array_append_new(list, json_pack("{s:s, s:s}", "action", "drop", "direction", "out"));
+                json_array_append_new(
+                        list, json_pack("{s:s, s:s}", "action", "drop", "direction", "out"));
         return list;
 }
 
 int32_t firewall_prepare(struct upcloud *u, struct prvng_call *call, const json_t *task,
                          json_t *request)
 {
-        json_t *inputs = json_object_get(task, "inputs"), *input, *rules = json_array(), *groups = json_array();
+        json_t *inputs = json_object_get(task, "inputs"), *input, *rules = json_array(),
+               *groups = json_array();
         const char *key;
 
-        json_object_foreach(inputs, key, input) {
+        json_object_foreach (inputs, key, input) {
                 if (strncmp(key, "security_group.", 15) != 0)
                         continue;
                 json_array_extend(rules, json_object_get(input, "rules"));
@@ -312,8 +325,8 @@ int32_t firewall_set(struct upcloud *u, struct prvng_call *call, const char *id,
         int32_t r;
 
         snprintf(target, sizeof(target), "/server/%.64s/firewall_rule", id);
-        r = api_change(u, call, "PUT", target, json_pack("{s:{s:O}}", "firewall_rules", "firewall_rule", rules),
-                       &reply);
+        r = api_change(u, call, "PUT", target,
+                       json_pack("{s:{s:O}}", "firewall_rules", "firewall_rule", rules), &reply);
         if (r == PRVNG_TRANSIENT || r == PRVNG_CANCELLED) /* a second time does no harm */
                 return up_fail(u, call, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN, NULL,
                                "upcloud: the API did not answer PUT %s", target);
@@ -333,12 +346,13 @@ static bool same_rule(const json_t *ours, const json_t *theirs)
         const char *key;
         json_t *value;
 
-        json_object_foreach((json_t *)(uintptr_t)ours, key, value)
+        json_object_foreach ((json_t *)(uintptr_t)ours, key, value)
                 if (!streq(up_string(theirs, key, ""), json_string_value(value)))
                         return false;
-        json_object_foreach((json_t *)(uintptr_t)theirs, key, value)
-                if (!streq(key, "position") && !streq(key, "comment") && !json_object_get(ours, key) &&
-                    json_is_string(value) && *json_string_value(value))
+        json_object_foreach ((json_t *)(uintptr_t)theirs, key, value)
+                if (!streq(key, "position") && !streq(key, "comment") &&
+                    !json_object_get(ours, key) && json_is_string(value) &&
+                    *json_string_value(value))
                         return false;
         return true;
 }
@@ -359,7 +373,7 @@ int32_t firewall_compare(struct upcloud *u, struct prvng_call *call, const char 
                 return r;
         there = up_inner(reply.body, "firewall_rules", "firewall_rule");
         *ret_same = json_array_size(there) == json_array_size(rules);
-        json_array_foreach(rules, i, rule)
+        json_array_foreach (rules, i, rule)
                 *ret_same = *ret_same && same_rule(rule, json_array_get(there, i));
         return PRVNG_DONE;
 }
@@ -379,7 +393,7 @@ static int32_t prepare(struct upcloud *u, struct prvng_call *call, const char *v
         if (json_array_size(rules) > RULES_MAX)
                 return up_fail(u, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, "spec.rules",
                                "upcloud: a security group has at most %d rules", RULES_MAX);
-        json_array_foreach(rules, i, rule) {
+        json_array_foreach (rules, i, rule) {
                 int32_t r = check_rule(u, call, i, rule);
 
                 if (r < 0)
@@ -388,36 +402,40 @@ static int32_t prepare(struct upcloud *u, struct prvng_call *call, const char *v
         return PRVNG_DONE;
 }
 
-static int32_t tell(struct upcloud *u, struct prvng_call *call, const struct request *q, int32_t class,
-                    struct prvng_sink *result)
+static int32_t tell(struct upcloud *u, struct prvng_call *call, const struct request *q,
+                    int32_t class, struct prvng_sink *result)
 {
         _cleanup_(cleanup_free) char *id = up_format("%s/%s", q->workflow, q->name);
-        _cleanup_(cleanup_json) json_t *outputs = json_pack("{s:s, s:s, s:O*}", "id", id ? id : q->name, "name", q->name,
-                                                            "rules", json_object_get(q->spec, "rules"));
+        _cleanup_(cleanup_json) json_t *outputs =
+                json_pack("{s:s, s:s, s:O*}", "id", id ? id : q->name, "name", q->name, "rules",
+                          json_object_get(q->spec, "rules"));
         int32_t r = up_reply(u, call, result, outputs);
 
         return r < 0 ? r : class;
 }
 
-/* Of the servers that carry this group in their marks, those that have no other get the new rules now;
- * the others with their own next update, which knows all their groups. */
+/* Of the servers that carry this group in their marks, those that have no other get the new rules
+ * now; the others with their own next update, which knows all their groups. */
 static int32_t group_update(struct upcloud *u, struct prvng_call *call, const struct request *q,
                             struct prvng_sink *token, struct prvng_sink *result)
 {
-        _cleanup_(cleanup_json) json_t *servers = NULL, *text = NULL, *rules = expand(json_object_get(q->spec, "rules"));
+        _cleanup_(cleanup_json) json_t *servers = NULL, *text = NULL,
+                                       *rules = expand(json_object_get(q->spec, "rules"));
         json_t *server;
         size_t i;
-        int32_t r = find_marked(u, call, "server", q->site, NULL, NULL, NULL, PRVNG_EFFECT_NONE, &servers);
+        int32_t r = find_marked(u, call, "server", q->site, NULL, NULL, NULL, PRVNG_EFFECT_NONE,
+                                &servers);
 
         if (r < 0)
                 return r;
-        json_array_foreach(servers, i, server) {
+        json_array_foreach (servers, i, server) {
                 _cleanup_(cleanup_json) json_t *labels = up_labels(server);
 
                 if (!streq(up_string(labels, MARK_GROUPS, ""), q->name) ||
                     !streq(up_string(labels, MARK_WORKFLOW, ""), q->workflow))
                         continue;
-                r = firewall_set(u, call, up_string(server, "uuid", ""), rules, up_string(labels, MARK_NAME, ""));
+                r = firewall_set(u, call, up_string(server, "uuid", ""), rules,
+                                 up_string(labels, MARK_NAME, ""));
                 if (r == PRVNG_PENDING) {
                         text = json_pack("{s:s}", "verb", "update");
                         return up_pending(u, call, token, text, 1000);

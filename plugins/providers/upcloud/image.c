@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Images: the templates of the account and UpCloud's own, by title, by UUID, or by a short form of the
- * title: "debian-12" and "Debian GNU/Linux 12" mean "Debian GNU/Linux 12 (Bookworm)".
+ * Images: the templates of the account and UpCloud's own, by title, by UUID, or by a short form of
+ * the title: "debian-12" and "Debian GNU/Linux 12" mean "Debian GNU/Linux 12 (Bookworm)".
  */
 #include "upcloud.h"
 
@@ -17,7 +17,8 @@ static const char *next_word(const char *p, size_t *ret_n)
         while (*p && !isalnum((unsigned char)*p))
                 p++;
         if (isdigit((unsigned char)*p))
-                while (isdigit((unsigned char)p[n]) || (p[n] == '.' && isdigit((unsigned char)p[n + 1])))
+                while (isdigit((unsigned char)p[n]) ||
+                       (p[n] == '.' && isdigit((unsigned char)p[n + 1])))
                         n++;
         else
                 while (isalpha((unsigned char)p[n]))
@@ -53,13 +54,13 @@ const json_t *image_match(const json_t *templates, const char *image, size_t *re
         size_t i;
 
         *ret_n = 0;
-        json_array_foreach(templates, i, one)
+        json_array_foreach (templates, i, one)
                 if (strcasecmp(up_string(one, "title", ""), image) == 0 ||
                     streq(up_string(one, "uuid", ""), image)) {
                         *ret_n = 1;
                         return one;
                 }
-        json_array_foreach(templates, i, one)
+        json_array_foreach (templates, i, one)
                 if (has_words(up_string(one, "title", ""), image)) {
                         found = one;
                         ++*ret_n;
@@ -115,12 +116,13 @@ int32_t image_find(struct upcloud *u, struct prvng_call *call, const char *image
                 return r;
         found = image_match(templates, image, &n);
         if (!found)
-                return up_fail(u, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, "spec.image",
-                               n ? "upcloud: the image \"%s\" may be one of %zu templates; write the whole"
-                                   " title, or the UUID" :
-                                   "upcloud: there is no template \"%s\"; `upctl storage list --template`"
-                                   " shows what there is",
-                               image, n);
+                return up_fail(
+                        u, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, "spec.image",
+                        n ? "upcloud: the image \"%s\" may be one of %zu templates; write the whole"
+                            " title, or the UUID"
+                          : "upcloud: there is no template \"%s\"; `upctl storage list --template`"
+                            " shows what there is",
+                        image, n);
         *ret = strdup(up_string(found, "uuid", ""));
         return *ret ? PRVNG_DONE : PRVNG_INTERNAL;
 }

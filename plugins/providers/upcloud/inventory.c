@@ -3,14 +3,14 @@
 #include "upcloud.h"
 
 /* The ids of those that have that name, in one text; *ret_id: the last of them. */
-static size_t by_name(const json_t *list, const char *name, const char *const *keys, char *ids, size_t n_ids,
-                      const char **ret_id)
+static size_t by_name(const json_t *list, const char *name, const char *const *keys, char *ids,
+                      size_t n_ids, const char **ret_id)
 {
         size_t i, n = 0, k = 0;
         json_t *one;
 
         *ids = 0;
-        json_array_foreach(list, i, one) {
+        json_array_foreach (list, i, one) {
                 bool same = false;
 
                 for (const char *const *key = keys; *key; key++)
@@ -26,7 +26,8 @@ static size_t by_name(const json_t *list, const char *name, const char *const *k
 }
 
 /* In full, by id or name. */
-static int32_t look(struct upcloud *u, struct prvng_call *call, const char *kind, const char *name, json_t **ret)
+static int32_t look(struct upcloud *u, struct prvng_call *call, const char *kind, const char *name,
+                    json_t **ret)
 {
         static const char *const keys[] = {"hostname", "title", "name", NULL};
         _cleanup_(cleanup_reply) struct reply reply = REPLY_NULL;
@@ -40,24 +41,30 @@ static int32_t look(struct upcloud *u, struct prvng_call *call, const char *kind
                 r = api_get(u, call, server ? "/server" : "/network/", PRVNG_EFFECT_NONE, &reply);
                 if (r < 0)
                         return r;
-                n = by_name(up_inner(reply.body, server ? "servers" : "networks", kind), name, keys, ids, sizeof(ids), &id);
+                n = by_name(up_inner(reply.body, server ? "servers" : "networks", kind), name, keys,
+                            ids, sizeof(ids), &id);
                 if (n > 1)
                         return up_fail(u, call, PRVNG_CONFLICT, PRVNG_EFFECT_NONE, NULL,
-                                       "upcloud: more than one %s has the name %.100s; say which by its id: %s", kind, name,
-                                       ids);
+                                       "upcloud: more than one %s has the name %.100s; say which "
+                                       "by its id: %s",
+                                       kind, name, ids);
         }
-        r = n == 0 ? PRVNG_NOT_FOUND : server ? find_server(u, call, id, PRVNG_EFFECT_NONE, ret) :
-                                                find_network(u, call, id, PRVNG_EFFECT_NONE, ret);
+        r = n == 0   ? PRVNG_NOT_FOUND
+            : server ? find_server(u, call, id, PRVNG_EFFECT_NONE, ret)
+                     : find_network(u, call, id, PRVNG_EFFECT_NONE, ret);
         if (r == PRVNG_NOT_FOUND)
-                up_fail(u, call, r, PRVNG_EFFECT_NONE, NULL, "upcloud: the account has no %s %.100s", kind, name);
+                up_fail(u, call, r, PRVNG_EFFECT_NONE, NULL,
+                        "upcloud: the account has no %s %.100s", kind, name);
         return r;
 }
 
 /* The template that the first disk is a copy of, as its storage tells; "" if it does not. */
-static int32_t origin(struct upcloud *u, struct prvng_call *call, const json_t *server, char ret[static 64])
+static int32_t origin(struct upcloud *u, struct prvng_call *call, const json_t *server,
+                      char ret[static 64])
 {
         _cleanup_(cleanup_reply) struct reply reply = REPLY_NULL;
-        const json_t *disk = json_array_get(up_inner(server, "storage_devices", "storage_device"), 0);
+        const json_t *disk =
+                json_array_get(up_inner(server, "storage_devices", "storage_device"), 0);
         char target[128];
         int32_t r;
 
@@ -67,7 +74,8 @@ static int32_t origin(struct upcloud *u, struct prvng_call *call, const json_t *
         snprintf(target, sizeof(target), "/storage/%.64s", up_string(disk, "storage", ""));
         r = api_get(u, call, target, PRVNG_EFFECT_NONE, &reply);
         if (r == PRVNG_DONE)
-                snprintf(ret, 64, "%s", up_string(json_object_get(reply.body, "storage"), "origin", ""));
+                snprintf(ret, 64, "%s",
+                         up_string(json_object_get(reply.body, "storage"), "origin", ""));
         return r;
 }
 
@@ -76,9 +84,10 @@ static bool has_nic(const json_t *server, const char *type, const char *family)
         json_t *nic, *address;
         size_t i, k;
 
-        json_array_foreach(json_object_get(up_inner(server, "networking", "interfaces"), "interface"), i, nic)
+        json_array_foreach (
+                json_object_get(up_inner(server, "networking", "interfaces"), "interface"), i, nic)
                 if (streq(up_string(nic, "type", ""), type))
-                        json_array_foreach(up_inner(nic, "ip_addresses", "ip_address"), k, address)
+                        json_array_foreach (up_inner(nic, "ip_addresses", "ip_address"), k, address)
                                 if (streq(up_string(address, "family", ""), family))
                                         return true;
         return false;
@@ -96,7 +105,8 @@ static void set_truth(json_t *to, const char *key, bool value, bool standard)
                 json_object_set_new(to, key, json_boolean(value));
 }
 
-static json_t *block_of(const struct upcloud *u, const json_t *server, const char *name, const json_t *outputs)
+static json_t *block_of(const struct upcloud *u, const json_t *server, const char *name,
+                        const json_t *outputs)
 {
         json_t *block = json_object(), *storages = json_array(), *one;
         size_t i;
@@ -108,22 +118,25 @@ static json_t *block_of(const struct upcloud *u, const json_t *server, const cha
         set_truth(block, "public", has_nic(server, "public", "IPv4"), true);
         set_truth(block, "utility", has_nic(server, "utility", "IPv4"), u->config.utility);
         set_truth(block, "ipv6", has_nic(server, "public", "IPv6"), u->config.ipv6);
-        json_array_foreach(json_object_get(outputs, "storages"), i, one)
+        json_array_foreach (json_object_get(outputs, "storages"), i, one)
                 if (i > 0)
-                        json_array_append_new(storages, json_pack("{s:O, s:O, s:O}", "title", json_object_get(one, "title"),
-                                                                  "size", json_object_get(one, "size"), "tier",
-                                                                  json_object_get(one, "tier")));
+                        json_array_append_new(storages,
+                                              json_pack("{s:O, s:O, s:O}", "title",
+                                                        json_object_get(one, "title"), "size",
+                                                        json_object_get(one, "size"), "tier",
+                                                        json_object_get(one, "tier")));
         if (json_array_size(storages) > 0)
                 json_object_set(block, "storages", storages);
         json_decref(storages);
         return block;
 }
 
-static json_t *spec_of(const struct upcloud *u, const json_t *server, const char *name, const char *image,
-                       const json_t *outputs)
+static json_t *spec_of(const struct upcloud *u, const json_t *server, const char *name,
+                       const char *image, const json_t *outputs)
 {
-        json_t *spec = json_pack("{s:s, s:O, s:O}", "name", name, "disk", json_object_get(outputs, "disk"), "zone",
-                                 json_object_get(outputs, "zone"));
+        json_t *spec =
+                json_pack("{s:s, s:O, s:O}", "name", name, "disk", json_object_get(outputs, "disk"),
+                          "zone", json_object_get(outputs, "zone"));
         json_t *networks = json_array(), *nic, *block = block_of(u, server, name, outputs);
         size_t i;
 
@@ -136,7 +149,7 @@ static json_t *spec_of(const struct upcloud *u, const json_t *server, const char
         set_text(spec, "image", image, "");
         if (json_object_size(json_object_get(outputs, "labels")) > 0)
                 json_object_set(spec, "labels", json_object_get(outputs, "labels"));
-        json_array_foreach(json_object_get(outputs, "networks"), i, nic)
+        json_array_foreach (json_object_get(outputs, "networks"), i, nic)
                 if (streq(up_string(nic, "type", ""), "private"))
                         json_array_append(networks, json_object_get(nic, "id"));
         if (json_array_size(networks) > 0)
@@ -157,7 +170,8 @@ static void name_of(const json_t *server, char ret[static 64])
         snprintf(ret, 64, "%.*s", (int)n, hostname);
 }
 
-static int32_t find_one_server(struct upcloud *u, struct prvng_call *call, const char *id, struct prvng_sink *result)
+static int32_t find_one_server(struct upcloud *u, struct prvng_call *call, const char *id,
+                               struct prvng_sink *result)
 {
         _cleanup_(cleanup_json) json_t *server = NULL, *outputs = NULL, *out = NULL;
         char name[64], image[64];
@@ -175,7 +189,8 @@ static int32_t find_one_server(struct upcloud *u, struct prvng_call *call, const
         return up_reply(u, call, result, out);
 }
 
-static int32_t find_one_network(struct upcloud *u, struct prvng_call *call, const char *id, struct prvng_sink *result)
+static int32_t find_one_network(struct upcloud *u, struct prvng_call *call, const char *id,
+                                struct prvng_sink *result)
 {
         _cleanup_(cleanup_json) json_t *network = NULL, *out = NULL;
         const char *name, *address, *zone, *router;
@@ -187,13 +202,15 @@ static int32_t find_one_network(struct upcloud *u, struct prvng_call *call, cons
         name = up_string(network, "name", "");
         zone = up_string(network, "zone", "");
         router = up_string(network, "router", "");
-        address = up_string(json_array_get(up_inner(network, "ip_networks", "ip_network"), 0), "address", "");
+        address = up_string(json_array_get(up_inner(network, "ip_networks", "ip_network"), 0),
+                            "address", "");
         spec = json_pack("{s:s, s:s, s:s}", "name", name, "address", address, "zone", zone);
         if (*router)
                 json_object_set_new(spec, "upcloud", json_pack("{s:b}", "router", 1));
-        out = json_pack("{s:s, s:s, s:o, s:{s:s, s:s, s:s, s:s, s:s, s:s*}}", "name", name, "kind", "network", "spec", spec,
-                        "outputs", "id", up_string(network, "uuid", ""), "name", name, "state", "running", "zone", zone,
-                        "address", address, "router", *router ? router : NULL);
+        out = json_pack("{s:s, s:s, s:o, s:{s:s, s:s, s:s, s:s, s:s, s:s*}}", "name", name, "kind",
+                        "network", "spec", spec, "outputs", "id", up_string(network, "uuid", ""),
+                        "name", name, "state", "running", "zone", zone, "address", address,
+                        "router", *router ? router : NULL);
         return up_reply(u, call, result, out);
 }
 
@@ -206,8 +223,10 @@ static int32_t find(void *instance, struct prvng_call *call, const char *kind, c
                 return find_one_network(instance, call, id, result);
         if (streq(kind, "security_group"))
                 return up_fail(instance, call, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE, NULL,
-                               "upcloud: the account has no security groups that could be adopted: each server has rules of"
-                               " its own; write a group in the definition, and its rules replace them with the next update");
+                               "upcloud: the account has no security groups that could be adopted: "
+                               "each server has rules of"
+                               " its own; write a group in the definition, and its rules replace "
+                               "them with the next update");
         return up_fail(instance, call, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE, NULL,
                        "upcloud: %.64s cannot be adopted; server and network can", kind);
 }

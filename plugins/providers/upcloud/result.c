@@ -28,16 +28,19 @@ static json_t *keep_interfaces(const json_t *server)
         json_t *list = json_array(), *nic, *address, *kept, *addresses;
         size_t i, k;
 
-        json_array_foreach(json_object_get(up_inner(server, "networking", "interfaces"), "interface"), i, nic) {
+        json_array_foreach (
+                json_object_get(up_inner(server, "networking", "interfaces"), "interface"), i,
+                nic) {
                 kept = json_object();
                 addresses = json_array();
                 copy_all(kept, nic, keys);
-                json_array_foreach(up_inner(nic, "ip_addresses", "ip_address"), k, address)
+                json_array_foreach (up_inner(nic, "ip_addresses", "ip_address"), k, address)
                         json_array_append_new(addresses,
                                               json_pack("{s:s, s:s}", "address",
                                                         up_string(address, "address", ""), "family",
                                                         up_string(address, "family", "")));
-                json_object_set_new(kept, "ip_addresses", json_pack("{s:o}", "ip_address", addresses));
+                json_object_set_new(kept, "ip_addresses",
+                                    json_pack("{s:o}", "ip_address", addresses));
                 json_array_append_new(list, kept);
         }
         return json_pack("{s:{s:o}}", "interfaces", "interface", list);
@@ -45,12 +48,13 @@ static json_t *keep_interfaces(const json_t *server)
 
 static json_t *keep_storages(const json_t *server)
 {
-        static const char *const keys[] = {"address", "storage", "storage_size", "storage_tier",
-                                           "storage_title", "type", NULL};
+        static const char *const keys[] = {
+                "address", "storage", "storage_size", "storage_tier", "storage_title",
+                "type",    NULL};
         json_t *list = json_array(), *storage;
         size_t i;
 
-        json_array_foreach(up_inner(server, "storage_devices", "storage_device"), i, storage) {
+        json_array_foreach (up_inner(server, "storage_devices", "storage_device"), i, storage) {
                 json_t *kept = json_object();
 
                 copy_all(kept, storage, keys);
@@ -61,8 +65,9 @@ static json_t *keep_storages(const json_t *server)
 
 json_t *result_keep(const json_t *server)
 {
-        static const char *const keys[] = {"uuid", "title", "hostname", "zone", "plan", "core_number",
-                                           "memory_amount", "state", "firewall", "labels", NULL};
+        static const char *const keys[] = {
+                "uuid",          "title", "hostname", "zone",   "plan", "core_number",
+                "memory_amount", "state", "firewall", "labels", NULL};
         json_t *kept = json_object();
 
         copy_all(kept, server, keys);
@@ -73,18 +78,19 @@ json_t *result_keep(const json_t *server)
 
 bool result_is_whole(const json_t *server)
 {
-        const json_t *list = json_object_get(up_inner(server, "networking", "interfaces"), "interface");
+        const json_t *list =
+                json_object_get(up_inner(server, "networking", "interfaces"), "interface");
         json_t *nic, *address;
         size_t i, k;
 
         if (!json_is_array(list))
                 return false;
-        json_array_foreach(list, i, nic) {
+        json_array_foreach (list, i, nic) {
                 json_t *all = up_inner(nic, "ip_addresses", "ip_address");
 
                 if (json_array_size(all) == 0)
                         return false;
-                json_array_foreach(all, k, address)
+                json_array_foreach (all, k, address)
                         if (!*up_string(address, "address", ""))
                                 return false;
         }
@@ -97,12 +103,14 @@ static void add_addresses(const json_t *server, const char *type, const char *fa
         json_t *nic, *address;
         size_t i, k;
 
-        json_array_foreach(json_object_get(up_inner(server, "networking", "interfaces"), "interface"), i, nic)
+        json_array_foreach (
+                json_object_get(up_inner(server, "networking", "interfaces"), "interface"), i, nic)
                 if (streq(up_string(nic, "type", ""), type))
-                        json_array_foreach(up_inner(nic, "ip_addresses", "ip_address"), k, address)
+                        json_array_foreach (up_inner(nic, "ip_addresses", "ip_address"), k, address)
                                 if (streq(up_string(address, "family", ""), family) &&
                                     *up_string(address, "address", ""))
-                                        json_array_append(list, json_object_get(address, "address"));
+                                        json_array_append(list,
+                                                          json_object_get(address, "address"));
 }
 
 /* Public ones first: that is where the world finds the server. */
@@ -123,13 +131,16 @@ static json_t *networks_of(const json_t *server)
         json_t *list = json_array(), *nic, *address;
         size_t i, k;
 
-        json_array_foreach(json_object_get(up_inner(server, "networking", "interfaces"), "interface"), i, nic) {
+        json_array_foreach (
+                json_object_get(up_inner(server, "networking", "interfaces"), "interface"), i,
+                nic) {
                 json_t *all = json_array();
 
-                json_array_foreach(up_inner(nic, "ip_addresses", "ip_address"), k, address)
+                json_array_foreach (up_inner(nic, "ip_addresses", "ip_address"), k, address)
                         json_array_append(all, json_object_get(address, "address"));
-                json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "type", up_string(nic, "type", ""),
-                                                      "id", up_string(nic, "network", ""), "addresses", all));
+                json_array_append_new(
+                        list, json_pack("{s:s, s:s, s:o}", "type", up_string(nic, "type", ""), "id",
+                                        up_string(nic, "network", ""), "addresses", all));
         }
         return list;
 }
@@ -140,7 +151,7 @@ static json_t *storages_of(const json_t *server, int64_t *ret_disk)
         size_t i;
 
         *ret_disk = 0;
-        json_array_foreach(up_inner(server, "storage_devices", "storage_device"), i, one) {
+        json_array_foreach (up_inner(server, "storage_devices", "storage_device"), i, one) {
                 int64_t size = up_number(one, "storage_size", 0);
 
                 if (streq(up_string(one, "type", "disk"), "cdrom"))
@@ -166,8 +177,9 @@ static json_t *reach_of(const struct request *q, const json_t *server)
         add_addresses(server, where, "IPv6", list);
         if (json_array_size(list) == 0)
                 return NULL;
-        return json_pack("{s:s, s:O, s:i, s:s, s:s*}", "method", "ssh", "host", json_array_get(list, 0),
-                         "port", 22, "user", up_string(q->spec, "user", "root"), "key",
+        return json_pack("{s:s, s:O, s:i, s:s, s:s*}", "method", "ssh", "host",
+                         json_array_get(list, 0), "port", 22, "user",
+                         up_string(q->spec, "user", "root"), "key",
                          up_string(q->spec, "key", NULL));
 }
 
@@ -178,7 +190,7 @@ static json_t *own_labels(const json_t *server)
         const char *key;
         void *next;
 
-        json_object_foreach_safe(labels, next, key, value)
+        json_object_foreach_safe (labels, next, key, value)
                 if (strncmp(key, MARK_PREFIX, strlen(MARK_PREFIX)) == 0)
                         json_object_del(labels, key);
         return labels;
@@ -193,7 +205,8 @@ static json_t *notices_of(const struct request *q, const json_t *server)
                 text = "is in the state \"error\"; UpCloud mends that by itself, or support does";
         else if (json_is_object(q->spec) && json_object_size(q->spec) > 1 &&
                  json_array_size(json_object_get(q->spec, "ssh_keys")) == 0)
-                text = "has no ssh key, so that nobody can log in; write ssh_keys in its definition";
+                text = "has no ssh key, so that nobody can log in; write ssh_keys in its "
+                       "definition";
         if (text) {
                 _cleanup_(cleanup_free) char *notice = up_format("server %s %s", q->name, text);
 
@@ -207,15 +220,16 @@ json_t *result_of_server(const struct upcloud *u, const struct request *q, const
         int64_t disk;
         json_t *storages = storages_of(server, &disk);
 
-        return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:o, s:o*, s:o, s:o, s:o, s:s, s:o}",
+        return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:o, s:o*, s:o, s:o, "
+                         "s:o, s:s, s:o}",
                          "id", up_string(server, "uuid", ""), "name", q->name, "state",
                          result_state(up_string(server, "state", "")), "zone",
-                         up_string(server, "zone", ""), "plan", up_string(server, "plan", ""), "cpu",
-                         (json_int_t)up_number(server, "core_number", 0), "memory",
-                         (json_int_t)up_number(server, "memory_amount", 0), "disk", (json_int_t)disk,
-                         "hostname", up_string(server, "hostname", ""), "title",
+                         up_string(server, "zone", ""), "plan", up_string(server, "plan", ""),
+                         "cpu", (json_int_t)up_number(server, "core_number", 0), "memory",
+                         (json_int_t)up_number(server, "memory_amount", 0), "disk",
+                         (json_int_t)disk, "hostname", up_string(server, "hostname", ""), "title",
                          up_string(server, "title", ""), "addresses", addresses_of(server), "reach",
                          reach_of(q, server), "storages", storages, "networks", networks_of(server),
-                         "labels", own_labels(server), "firewall", up_string(server, "firewall", "off"),
-                         "notices", notices_of(q, server));
+                         "labels", own_labels(server), "firewall",
+                         up_string(server, "firewall", "off"), "notices", notices_of(q, server));
 }

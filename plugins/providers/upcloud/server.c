@@ -3,8 +3,8 @@
  * Servers: create, delete, and what became of them.
  *
  * A create is one POST. Its reply is all that the result needs, but for the state, which comes from
- * the shared listing; so it costs one request, and one more for the firewall's rules, which can be set
- * only once the server's maintenance is over.
+ * the shared listing; so it costs one request, and one more for the firewall's rules, which can be
+ * set only once the server's maintenance is over.
  *
  * A delete stops first (a started server is not deleted), and takes the storages along.
  */
@@ -34,19 +34,21 @@ static int32_t created(struct upcloud *u, struct prvng_call *call, const json_t 
         return up_pending(u, call, token, text, ASK_MS);
 }
 
-/* Of those that carry the op id, the one that is kept: the oldest; the engine deletes the others. */
+/* Of those that carry the op id, the one that is kept: the oldest; the engine deletes the others.
+ */
 static const json_t *oldest(const json_t *servers)
 {
         const json_t *first = NULL;
         json_t *one;
         size_t i;
 
-        json_array_foreach(servers, i, one) {
+        json_array_foreach (servers, i, one) {
                 int64_t a = up_number(one, "created", INT64_MAX);
                 int64_t b = up_number(first, "created", INT64_MAX);
 
                 if (!first || a < b ||
-                    (a == b && strcmp(up_string(one, "uuid", ""), up_string(first, "uuid", "")) < 0))
+                    (a == b &&
+                     strcmp(up_string(one, "uuid", ""), up_string(first, "uuid", "")) < 0))
                         first = one;
         }
         return first;
@@ -61,22 +63,25 @@ static int32_t resolve_networks(struct upcloud *u, struct prvng_call *call, stru
         size_t i, k;
         int32_t r;
 
-        json_array_foreach(list, i, nic) {
+        json_array_foreach (list, i, nic) {
                 const char *name = up_string(nic, "network", NULL), *found = NULL;
 
                 if (!name || up_is_uuid(name))
                         continue;
-                snprintf(target, sizeof(target), "/network/?zone=%.32s", up_string(q->spec, "zone", ""));
+                snprintf(target, sizeof(target), "/network/?zone=%.32s",
+                         up_string(q->spec, "zone", ""));
                 r = reply.body ? PRVNG_DONE : api_get(u, call, target, PRVNG_EFFECT_NONE, &reply);
                 if (r < 0)
                         return r;
-                json_array_foreach(up_inner(reply.body, "networks", "network"), k, network)
+                json_array_foreach (up_inner(reply.body, "networks", "network"), k, network)
                         if (streq(up_string(network, "name", ""), name))
                                 found = up_string(network, "uuid", NULL);
                 if (!found)
                         return up_fail(u, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, "spec.networks",
-                                       "upcloud: there is no network \"%s\" in the zone %s, and the workflow"
-                                       " defines none", name, up_string(q->spec, "zone", ""));
+                                       "upcloud: there is no network \"%s\" in the zone %s, and "
+                                       "the workflow"
+                                       " defines none",
+                                       name, up_string(q->spec, "zone", ""));
                 json_object_set_new(nic, "network", json_string(found));
         }
         return PRVNG_DONE;
@@ -96,7 +101,8 @@ static int32_t post_server(struct upcloud *u, struct prvng_call *call, struct re
                 return r;
         body = body_of_server(q, call->op_id, image);
         if (!body)
-                return up_fail(u, call, PRVNG_INTERNAL, PRVNG_EFFECT_NONE, NULL, "upcloud: no memory");
+                return up_fail(u, call, PRVNG_INTERNAL, PRVNG_EFFECT_NONE, NULL,
+                               "upcloud: no memory");
         r = api_change(u, call, "POST", "/server", body, &reply);
         if (r < 0)
                 return r;
@@ -106,7 +112,8 @@ static int32_t post_server(struct upcloud *u, struct prvng_call *call, struct re
         server = json_object_get(reply.body, "server");
         if (!up_is_uuid(up_string(server, "uuid", "")))
                 return up_fail(u, call, PRVNG_TRANSIENT, PRVNG_EFFECT_UNKNOWN, NULL,
-                               "upcloud: the reply to the request for server %s names none", q->name);
+                               "upcloud: the reply to the request for server %s names none",
+                               q->name);
         return created(u, call, server, token);
 }
 
@@ -122,8 +129,8 @@ static int32_t create_begin(struct upcloud *u, struct prvng_call *call, struct r
                         return r;
         }
         if (call->attempt > 1) { /* one that left before may have made it */
-                r = find_marked(u, call, "server", NULL, NULL, NULL, call->op_id, PRVNG_EFFECT_UNKNOWN,
-                                &servers);
+                r = find_marked(u, call, "server", NULL, NULL, NULL, call->op_id,
+                                PRVNG_EFFECT_UNKNOWN, &servers);
                 if (r < 0)
                         return r;
                 if (json_array_size(servers) > 0)
@@ -135,8 +142,8 @@ static int32_t create_begin(struct upcloud *u, struct prvng_call *call, struct r
 /* What is known of it in full, with the state and the sizes that the listing told just now. */
 static json_t *merge(const json_t *kept, const json_t *listed)
 {
-        static const char *const keys[] = {"state", "plan", "core_number", "memory_amount", "title",
-                                           "hostname", "labels"};
+        static const char *const keys[] = {"state", "plan",     "core_number", "memory_amount",
+                                           "title", "hostname", "labels"};
         json_t *server = json_copy((json_t *)(uintptr_t)kept);
 
         for (size_t i = 0; i < N_ELEMENTS(keys); i++)
@@ -150,8 +157,9 @@ static int32_t change_state(struct upcloud *u, struct prvng_call *call, const st
 {
         _cleanup_(cleanup_reply) struct reply reply = REPLY_NULL;
         char target[128], what[160];
-        json_t *body = start ? json_pack("{s:{}}", "server") :
-                               json_pack("{s:{s:s, s:s}}", "stop_server", "stop_type", "hard", "timeout", "900");
+        json_t *body = start ? json_pack("{s:{}}", "server")
+                             : json_pack("{s:{s:s, s:s}}", "stop_server", "stop_type", "hard",
+                                         "timeout", "900");
         int32_t r;
 
         snprintf(target, sizeof(target), "/server/%.64s/%s", id, start ? "start" : "stop");
@@ -159,13 +167,15 @@ static int32_t change_state(struct upcloud *u, struct prvng_call *call, const st
         watch_touch(u, id);
         if (r < 0)
                 return r;
-        snprintf(what, sizeof(what), "server %.100s cannot be %s", q->name, start ? "started" : "stopped");
+        snprintf(what, sizeof(what), "server %.100s cannot be %s", q->name,
+                 start ? "started" : "stopped");
         if (reply.status == 404)
                 return PRVNG_NOT_FOUND;
         if (reply.status < 200 || reply.status > 299)
-                return errors_is_state(&reply) ?
-                               PRVNG_PENDING :
-                               api_fail(u, call, &reply, api_effect(&reply, PRVNG_EFFECT_PARTIAL), what);
+                return errors_is_state(&reply)
+                               ? PRVNG_PENDING
+                               : api_fail(u, call, &reply, api_effect(&reply, PRVNG_EFFECT_PARTIAL),
+                                          what);
         return PRVNG_PENDING;
 }
 
@@ -173,7 +183,8 @@ static int32_t change_state(struct upcloud *u, struct prvng_call *call, const st
 static int32_t create_finish(struct upcloud *u, struct prvng_call *call, const struct request *q,
                              const json_t *kept, const json_t *listed, struct prvng_sink *result)
 {
-        const char *wanted = streq(up_string(q->spec, "state", "running"), "stopped") ? "stopped" : "started";
+        const char *wanted =
+                streq(up_string(q->spec, "state", "running"), "stopped") ? "stopped" : "started";
         const char *id = up_string(listed, "uuid", "");
         _cleanup_(cleanup_json) json_t *server = NULL, *full = NULL, *outputs = NULL;
         int32_t r;
@@ -201,7 +212,8 @@ static int32_t create_poll(struct upcloud *u, struct prvng_call *call, const str
                            const json_t *token, struct prvng_sink *result)
 {
         const char *id = up_string(token, "id", ""), *state;
-        const char *wanted = streq(up_string(q->spec, "state", "running"), "stopped") ? "stopped" : "started";
+        const char *wanted =
+                streq(up_string(q->spec, "state", "running"), "stopped") ? "stopped" : "started";
         _cleanup_(cleanup_json) json_t *listed = NULL;
         int64_t after;
         int32_t r = watch_server(u, call, q->site, id, wanted, &listed, &after);
@@ -211,8 +223,10 @@ static int32_t create_poll(struct upcloud *u, struct prvng_call *call, const str
         if (r == WATCH_GONE) { /* a list may lag behind: this one says for certain */
                 r = find_server(u, call, id, PRVNG_EFFECT_UNKNOWN, &listed);
                 if (r == PRVNG_NOT_FOUND)
-                        return up_fail(u, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, NULL,
-                                       "upcloud: server %s was deleted by somebody while it was made", q->name);
+                        return up_fail(
+                                u, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, NULL,
+                                "upcloud: server %s was deleted by somebody while it was made",
+                                q->name);
                 if (r < 0)
                         return r;
         }
@@ -264,7 +278,8 @@ static int32_t deleting(struct upcloud *u, struct prvng_call *call, const char *
         return up_pending(u, call, token, text, ASK_MS);
 }
 
-static int32_t is_gone(struct upcloud *u, struct prvng_call *call, int32_t class, struct prvng_sink *result)
+static int32_t is_gone(struct upcloud *u, struct prvng_call *call, int32_t class,
+                       struct prvng_sink *result)
 {
         _cleanup_(cleanup_json) json_t *nothing = json_object();
         int32_t r = up_reply(u, call, result, nothing);
@@ -320,8 +335,8 @@ static int32_t delete_begin(struct upcloud *u, struct prvng_call *call, const st
         int32_t r;
 
         if (!*id) {
-                r = find_marked(u, call, "server", q->site, q->workflow, q->name, NULL, PRVNG_EFFECT_NONE,
-                                &servers);
+                r = find_marked(u, call, "server", q->site, q->workflow, q->name, NULL,
+                                PRVNG_EFFECT_NONE, &servers);
                 if (r < 0)
                         return r;
                 id = up_string(json_array_get(servers, 0), "uuid", "");
@@ -329,8 +344,10 @@ static int32_t delete_begin(struct upcloud *u, struct prvng_call *call, const st
                         return is_gone(u, call, PRVNG_UNCHANGED, result);
         }
         snprintf(target, sizeof(target), "/server/%.64s/stop", id);
-        r = api_change(u, call, "POST", target,
-                       json_pack("{s:{s:s, s:s}}", "stop_server", "stop_type", "hard", "timeout", "900"), &reply);
+        r = api_change(
+                u, call, "POST", target,
+                json_pack("{s:{s:s, s:s}}", "stop_server", "stop_type", "hard", "timeout", "900"),
+                &reply);
         watch_touch(u, id);
         if (r < 0)
                 return r;
@@ -345,7 +362,8 @@ static int32_t delete_begin(struct upcloud *u, struct prvng_call *call, const st
 }
 
 static int32_t delete_poll(struct upcloud *u, struct prvng_call *call, const struct request *q,
-                           const json_t *token, struct prvng_sink *new_token, struct prvng_sink *result)
+                           const json_t *token, struct prvng_sink *new_token,
+                           struct prvng_sink *result)
 {
         const char *id = up_string(token, "id", ""), *state;
         _cleanup_(cleanup_json) json_t *listed = NULL;
@@ -376,8 +394,8 @@ static int32_t delete_observe(struct upcloud *u, struct prvng_call *call, const 
         int32_t r;
 
         if (!*id) {
-                r = find_marked(u, call, "server", q->site, q->workflow, q->name, NULL, PRVNG_EFFECT_UNKNOWN,
-                                &servers);
+                r = find_marked(u, call, "server", q->site, q->workflow, q->name, NULL,
+                                PRVNG_EFFECT_UNKNOWN, &servers);
                 if (r < 0)
                         return r;
                 if (json_array_size(servers) > 0)
@@ -389,16 +407,16 @@ static int32_t delete_observe(struct upcloud *u, struct prvng_call *call, const 
                 return is_gone(u, call, PRVNG_OBSERVED_DONE, result);
         if (r < 0)
                 return r;
-        return streq(up_string(server, "state", ""), "started") ? PRVNG_OBSERVED_NOT_STARTED :
-                                                                  PRVNG_OBSERVED_PARTIAL;
+        return streq(up_string(server, "state", ""), "started") ? PRVNG_OBSERVED_NOT_STARTED
+                                                                : PRVNG_OBSERVED_PARTIAL;
 }
 
 /* --- check, read, list --- */
 
 static void add_drift(json_t *drift, const char *attribute, const char *wanted, const char *found)
 {
-        json_array_append_new(drift, json_pack("{s:s, s:s, s:s}", "attribute", attribute, "wanted", wanted,
-                                               "found", found));
+        json_array_append_new(drift, json_pack("{s:s, s:s, s:s}", "attribute", attribute, "wanted",
+                                               wanted, "found", found));
 }
 
 /* By its id, else by its marks. */
@@ -410,12 +428,14 @@ static int32_t find_request(struct upcloud *u, struct prvng_call *call, const st
 
         if (*q->id)
                 return find_server(u, call, q->id, PRVNG_EFFECT_NONE, ret);
-        r = find_marked(u, call, "server", q->site, q->workflow, q->name, NULL, PRVNG_EFFECT_NONE, &servers);
+        r = find_marked(u, call, "server", q->site, q->workflow, q->name, NULL, PRVNG_EFFECT_NONE,
+                        &servers);
         if (r < 0)
                 return r;
         if (json_array_size(servers) == 0)
                 return PRVNG_NOT_FOUND;
-        return find_server(u, call, up_string(json_array_get(servers, 0), "uuid", ""), PRVNG_EFFECT_NONE, ret);
+        return find_server(u, call, up_string(json_array_get(servers, 0), "uuid", ""),
+                           PRVNG_EFFECT_NONE, ret);
 }
 
 /* What was adopted has none: no drift, though an update sets them. */
@@ -465,7 +485,8 @@ static int32_t read_server(struct upcloud *u, struct prvng_call *call, const str
         int32_t r = find_request(u, call, q, &server);
 
         if (r == PRVNG_NOT_FOUND)
-                return up_fail(u, call, r, PRVNG_EFFECT_NONE, NULL, "upcloud: there is no server %s", q->name);
+                return up_fail(u, call, r, PRVNG_EFFECT_NONE, NULL,
+                               "upcloud: there is no server %s", q->name);
         if (r < 0)
                 return r;
         outputs = result_of_server(u, q, server);
@@ -479,18 +500,18 @@ static int32_t list_servers(struct upcloud *u, struct prvng_call *call, const js
         json_t *one;
         size_t i;
         int32_t r = find_marked(u, call, "server", up_string(filter, "site", NULL),
-                                up_string(filter, "workflow", NULL), NULL, up_string(filter, "op_id", NULL),
-                                PRVNG_EFFECT_NONE, &servers);
+                                up_string(filter, "workflow", NULL), NULL,
+                                up_string(filter, "op_id", NULL), PRVNG_EFFECT_NONE, &servers);
 
         if (r < 0)
                 return r;
-        json_array_foreach(servers, i, one) {
+        json_array_foreach (servers, i, one) {
                 _cleanup_(cleanup_json) json_t *labels = up_labels(one);
 
                 json_array_append_new(resources,
-                                      json_pack("{s:s, s:s, s:s, s:s, s:s, s:{s:s}}", "kind", "server", "name",
-                                                up_string(labels, MARK_NAME, ""), "op_id",
-                                                up_string(labels, MARK_OP, ""), "workflow",
+                                      json_pack("{s:s, s:s, s:s, s:s, s:s, s:{s:s}}", "kind",
+                                                "server", "name", up_string(labels, MARK_NAME, ""),
+                                                "op_id", up_string(labels, MARK_OP, ""), "workflow",
                                                 up_string(labels, MARK_WORKFLOW, ""), "site",
                                                 up_string(labels, MARK_SITE, ""), "identity", "id",
                                                 up_string(one, "uuid", "")));

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The border to the core: descriptor, instance, and the calls of prvng.op/1, given to their kinds. */
+/* The border to the core: descriptor, instance, and the calls of prvng.op/1, given to their kinds.
+ */
 #include "upcloud.h"
 
-static const struct kind *const kinds[] = {&kind_server, &kind_network, &kind_security_group, &kind_credential};
+static const struct kind *const kinds[] = {&kind_server, &kind_network, &kind_security_group,
+                                           &kind_credential};
 
 static const struct kind *find_kind(const char *name)
 {
@@ -25,17 +27,19 @@ static json_t *parse(struct upcloud *u, struct prvng_call *call, const void *dat
 }
 
 /* Of a request, or of a task; the latter has its identity in an object. */
-static const struct kind *fill(struct upcloud *u, struct prvng_call *call, json_t *j, struct request *ret)
+static const struct kind *fill(struct upcloud *u, struct prvng_call *call, json_t *j,
+                               struct request *ret)
 {
         const struct kind *kind = find_kind(up_string(j, "kind", ""));
 
-        *ret = (struct request){.json = j,
-                                .kind = up_string(j, "kind", ""),
-                                .name = up_string(j, "name", ""),
-                                .workflow = up_string(j, "workflow", ""),
-                                .site = up_string(j, "site", ""),
-                                .id = up_string(j, "id", up_string(json_object_get(j, "identity"), "id", "")),
-                                .spec = json_object_get(j, "spec")};
+        *ret = (struct request){
+                .json = j,
+                .kind = up_string(j, "kind", ""),
+                .name = up_string(j, "name", ""),
+                .workflow = up_string(j, "workflow", ""),
+                .site = up_string(j, "site", ""),
+                .id = up_string(j, "id", up_string(json_object_get(j, "identity"), "id", "")),
+                .spec = json_object_get(j, "spec")};
         if (!kind)
                 up_fail(u, call, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE, "kind",
                         "upcloud: there are no resources of kind %.64s; there are server, network,"
@@ -67,7 +71,8 @@ static void cleanup_request(struct request *q)
 
 static bool is_verb(const char *verb)
 {
-        return streq(verb, "create") || streq(verb, "update") || streq(verb, "delete") || streq(verb, "check");
+        return streq(verb, "create") || streq(verb, "update") || streq(verb, "delete") ||
+               streq(verb, "check");
 }
 
 static int32_t op_prepare(void *instance, struct prvng_call *call, const char *verb,
@@ -84,11 +89,13 @@ static int32_t op_prepare(void *instance, struct prvng_call *call, const char *v
                 return j ? PRVNG_UNSUPPORTED : PRVNG_PERMANENT;
         if (!is_verb(verb) || (kind == &kind_credential && !streq(verb, "update")))
                 return up_fail(u, call, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE, NULL,
-                               "upcloud: resources of kind %s know no verb %.32s", kind->name, verb);
+                               "upcloud: resources of kind %s know no verb %.32s", kind->name,
+                               verb);
         if (!*q.name)
-                return up_fail(u, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, "name", "upcloud: there is no name");
-        out = json_pack("{s:i, s:s, s:s, s:s, s:s}", "format", UPCLOUD_FORMAT, "kind", kind->name, "name", q.name,
-                        "workflow", q.workflow, "site", q.site);
+                return up_fail(u, call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, "name",
+                               "upcloud: there is no name");
+        out = json_pack("{s:i, s:s, s:s, s:s, s:s}", "format", UPCLOUD_FORMAT, "kind", kind->name,
+                        "name", q.name, "workflow", q.workflow, "site", q.site);
         if (!out)
                 return PRVNG_INTERNAL;
         if (*q.id)
@@ -110,9 +117,10 @@ static int32_t op_begin(void *instance, struct prvng_call *call, const char *ver
 /* NULL: not our token. */
 static json_t *read_token(const void *token, uint64_t n, const char *verb)
 {
-        json_t *j = n > 2 && n <= PRVNG_TOKEN_MAX && memcmp(token, "1 ", 2) == 0 ?
-                            json_loadb((const char *)token + 2, (size_t)n - 2, JSON_REJECT_DUPLICATES, NULL) :
-                            NULL;
+        json_t *j = n > 2 && n <= PRVNG_TOKEN_MAX && memcmp(token, "1 ", 2) == 0
+                            ? json_loadb((const char *)token + 2, (size_t)n - 2,
+                                         JSON_REJECT_DUPLICATES, NULL)
+                            : NULL;
 
         if (streq(up_string(j, "verb", ""), verb))
                 return j;
@@ -188,7 +196,8 @@ static int32_t op_list(void *instance, struct prvng_call *call, const void *filt
                        uint64_t n_filter, struct prvng_sink *result)
 {
         struct upcloud *u = instance;
-        _cleanup_(cleanup_json) json_t *j = n_filter ? parse(u, call, filter, n_filter) : json_object();
+        _cleanup_(cleanup_json) json_t *j =
+                n_filter ? parse(u, call, filter, n_filter) : json_object();
         _cleanup_(cleanup_json) json_t *out = NULL;
         json_t *resources = json_array();
         const char *only = up_string(j, "kind", NULL);
@@ -205,7 +214,9 @@ static int32_t op_describe(void *instance, struct prvng_sink *result)
 {
         struct upcloud *u = instance;
 
-        return u->host->sink_write(result, describe_text, strlen(describe_text)) == 0 ? PRVNG_DONE : PRVNG_INTERNAL;
+        return u->host->sink_write(result, describe_text, strlen(describe_text)) == 0
+                       ? PRVNG_DONE
+                       : PRVNG_INTERNAL;
 }
 
 static const struct prvng_op op = {
@@ -241,12 +252,14 @@ static void destroy(void *instance)
 static int32_t create(const struct prvng_host *host, const void *config, uint64_t n_config,
                       void **ret_instance)
 {
-        _cleanup_(cleanup_json) json_t *j = json_loadb(config, (size_t)n_config, JSON_REJECT_DUPLICATES, NULL);
+        _cleanup_(cleanup_json) json_t *j =
+                json_loadb(config, (size_t)n_config, JSON_REJECT_DUPLICATES, NULL);
         struct upcloud *u;
         int32_t r = PRVNG_PERMANENT;
 
         if (!json_is_object(j)) {
-                host->log(host, PRVNG_LOG_ERROR, "config", "upcloud: the configuration is not an object");
+                host->log(host, PRVNG_LOG_ERROR, "config",
+                          "upcloud: the configuration is not an object");
                 return PRVNG_PERMANENT;
         }
         u = calloc(1, sizeof(*u));
@@ -258,7 +271,8 @@ static int32_t create(const struct prvng_host *host, const void *config, uint64_
         watch_init(&u->watch);
         u->http = host->get_interface(host, PRVNG_HOST_HTTP);
         if (!u->http)
-                host->log(host, PRVNG_LOG_ERROR, "config", "upcloud: needs " PRVNG_HOST_HTTP " of the core");
+                host->log(host, PRVNG_LOG_ERROR, "config",
+                          "upcloud: needs " PRVNG_HOST_HTTP " of the core");
         else
                 r = config_read(u, j);
         if (r < 0) {

@@ -9,7 +9,8 @@
  * Nothing here waits: what takes long is PENDING, with a token "1 " and a JSON object:
  *
  *      {"verb": "create", "id": UUID, "server": {...}}   what the reply to the POST said, without
- *                                                        its secrets, so that it need not be asked again
+ *                                                        its secrets, so that it need not be asked
+ * again
  *
  * The state of all servers of a site comes from one listing that all operations share (watch.c).
  */
@@ -39,8 +40,8 @@
 #define UPCLOUD_VERSION "/1.3"
 #define UPCLOUD_RATE 10 /* requests a second, see kcl/dependencies.k */
 
-#ifndef UPCLOUD_SETTLE_MS /* tests against a fake need not wait as long */
-#define UPCLOUD_SETTLE_MS 10000 /* the last second is WATCH_OLD_MS */
+#ifndef UPCLOUD_SETTLE_MS               /* tests against a fake need not wait as long */
+#        define UPCLOUD_SETTLE_MS 10000 /* the last second is WATCH_OLD_MS */
 #endif
 
 /* Marks, as labels: of everything that is made here. Keys have 2 to 32 characters. */
@@ -67,12 +68,12 @@ struct config {
 /* The listing that waiting operations share, see watch.c. */
 struct watch {
         pthread_mutex_t lock;
-        json_t *sites;     /* site -> {"servers": {uuid: {...}}, "started": ms} */
-        json_t *touched;   /* uuid -> ms: what a listing begun before says of it is out of date */
-        json_t *asking;    /* site -> true while somebody asks */
-        int64_t pause_ms;  /* between listings, while nothing changes */
-        unsigned n_busy;   /* changes under way, or waiting for the rate limit */
-        unsigned n_since;  /* changes since the last listing */
+        json_t *sites;    /* site -> {"servers": {uuid: {...}}, "started": ms} */
+        json_t *touched;  /* uuid -> ms: what a listing begun before says of it is out of date */
+        json_t *asking;   /* site -> true while somebody asks */
+        int64_t pause_ms; /* between listings, while nothing changes */
+        unsigned n_busy;  /* changes under way, or waiting for the rate limit */
+        unsigned n_since; /* changes since the last listing */
 };
 
 struct upcloud {
@@ -205,8 +206,8 @@ static inline void cleanup_reply(struct reply *r)
         json_decref(r->body);
 }
 
-/* A request that changes something. `body` is taken over, may be NULL. DONE with any status; else the
- * host's class, and its error record stands. */
+/* A request that changes something. `body` is taken over, may be NULL. DONE with any status; else
+ * the host's class, and its error record stands. */
 int32_t api_change(struct upcloud *u, struct prvng_call *call, const char *method,
                    const char *target, json_t *body, struct reply *ret);
 
@@ -214,13 +215,14 @@ int32_t api_change(struct upcloud *u, struct prvng_call *call, const char *metho
 int32_t api_get(struct upcloud *u, struct prvng_call *call, const char *target, uint32_t effect,
                 struct reply *ret);
 
-/* The error of a reply as class and record. `what` says what was tried: "server web-0 cannot be made".
- * An effect of NONE becomes UNKNOWN where the reply does not say that nothing was done (5xx). */
+/* The error of a reply as class and record. `what` says what was tried: "server web-0 cannot be
+ * made". An effect of NONE becomes UNKNOWN where the reply does not say that nothing was done
+ * (5xx). */
 int32_t api_fail(struct upcloud *u, struct prvng_call *call, const struct reply *reply,
                  uint32_t effect, const char *what);
 
-/* For api_fail() where a later poll may ask for the same again: UNKNOWN, if the reply says that it may
- * work later, which leaves the operation under way. */
+/* For api_fail() where a later poll may ask for the same again: UNKNOWN, if the reply says that it
+ * may work later, which leaves the operation under way. */
 uint32_t api_effect(const struct reply *reply, uint32_t otherwise);
 
 /* The code of an error: "SERVER_STATE_ILLEGAL"; "" if there is none. Valid as long as the reply. */
@@ -252,16 +254,16 @@ int32_t watch_server(struct upcloud *u, struct prvng_call *call, const char *sit
 /* How old a listing may be that says that nothing was made; part of the settling time. */
 #define WATCH_OLD_MS 1000
 
-/* Which servers of the site carry this op id? WATCH_THERE with a new array of their entries, empty if
- * there are none; WATCH_UNKNOWN: somebody is asking, ask again (the host was told when). After a crash
- * many want to know at once, and one listing answers them all. */
-int32_t watch_made_by(struct upcloud *u, struct prvng_call *call, const char *site, const char *op_id,
-                      json_t **ret_servers);
+/* Which servers of the site carry this op id? WATCH_THERE with a new array of their entries, empty
+ * if there are none; WATCH_UNKNOWN: somebody is asking, ask again (the host was told when). After a
+ * crash many want to know at once, and one listing answers them all. */
+int32_t watch_made_by(struct upcloud *u, struct prvng_call *call, const char *site,
+                      const char *op_id, json_t **ret_servers);
 
 /* --- find.c --- */
 
-/* All servers or networks that carry these marks, NULL members do not count: a new array. DONE, or an
- * error record with that effect is set. */
+/* All servers or networks that carry these marks, NULL members do not count: a new array. DONE, or
+ * an error record with that effect is set. */
 int32_t find_marked(struct upcloud *u, struct prvng_call *call, const char *kind, const char *site,
                     const char *workflow, const char *name, const char *op_id, uint32_t effect,
                     json_t **ret);
@@ -304,14 +306,14 @@ bool result_is_whole(const json_t *server);
 
 /* --- diff.c --- */
 
-/* How a server differs from its request: an array of {"attribute", "wanted", "found"}, "how": "live" |
- * "restart" | "replace". */
+/* How a server differs from its request: an array of {"attribute", "wanted", "found"}, "how":
+ * "live" | "restart" | "replace". */
 json_t *diff_server(const struct request *q, const json_t *server);
 
 /* --- firewall.c --- */
 
-/* Rules of the API for the groups that a server's inputs hold, checked by prepare: into request["rules"],
- * and the groups' names into ["groups"]. */
+/* Rules of the API for the groups that a server's inputs hold, checked by prepare: into
+ * request["rules"], and the groups' names into ["groups"]. */
 int32_t firewall_prepare(struct upcloud *u, struct prvng_call *call, const json_t *task,
                          json_t *request);
 /* Sets them. DONE; PENDING: not yet (the server is under maintenance); or an error. */
@@ -326,8 +328,8 @@ bool firewall_range(const char *cidr, char first[static 46], char last[static 46
 
 /* --- change.c --- */
 
-/* Makes it what the request says. `unchanged` is answered if nothing had to be done. NOT_FOUND without
- * an error record. */
+/* Makes it what the request says. `unchanged` is answered if nothing had to be done. NOT_FOUND
+ * without an error record. */
 int32_t change_go(struct upcloud *u, struct prvng_call *call, const struct request *q,
                   const char *id, const char *verb, int32_t unchanged, struct prvng_sink *token,
                   struct prvng_sink *result);

@@ -63,7 +63,8 @@ json_t *up_inner(const json_t *object, const char *a, const char *b)
 
 char *up_encode(const char *text)
 {
-        static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+        static const char plain[] =
+                "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
         char *out = malloc(strlen(text) * 3 + 1), *p = out;
 
         for (; out && *text; text++) {
@@ -157,7 +158,7 @@ json_t *up_labels(const json_t *resource)
 
         if (json_is_object(labels))
                 labels = json_object_get(labels, "label");
-        json_array_foreach(labels, i, label)
+        json_array_foreach (labels, i, label)
                 json_object_set(all, up_string(label, "key", ""), json_object_get(label, "value"));
         return all;
 }
@@ -172,7 +173,7 @@ json_t *up_marks(const struct request *q, const char *op_id, const json_t *own)
         json_t *labels = json_array(), *value;
         const char *key;
 
-        json_object_foreach((json_t *)(uintptr_t)own, key, value)
+        json_object_foreach ((json_t *)(uintptr_t)own, key, value)
                 add_label(labels, key, json_string_value(value));
         add_label(labels, MARK_SITE, q->site);
         add_label(labels, MARK_WORKFLOW, q->workflow);

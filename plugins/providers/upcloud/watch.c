@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One listing for all who wait. Operations under way want to know the state of their server; asking for
- * each would cost many requests of the few that the rate limit allows. So one of them asks for the list
- * of all servers of the site, now and then, and the others read what it brought.
+ * One listing for all who wait. Operations under way want to know the state of their server; asking
+ * for each would cost many requests of the few that the rate limit allows. So one of them asks for
+ * the list of all servers of the site, now and then, and the others read what it brought.
  *
  * How often: every half a second at first, more seldom while nothing changes (up to 5 s); and while
  * changes wait for the rate limit, at most one listing for each 50 of them or each 10 s, so that a
  * listing never takes what a create needs.
  *
- * What we change ourselves (stop, start) makes what an older listing says of that server worthless: it
- * is remembered when that was (watch_touch).
+ * What we change ourselves (stop, start) makes what an older listing says of that server worthless:
+ * it is remembered when that was (watch_touch).
  */
 #include "upcloud.h"
 
@@ -18,8 +18,8 @@
 #define BUSY_CHANGES 50
 #define BUSY_MS 10000
 #define FORGET_MS 3600000 /* no operation waits that long */
-#define ASK_BUSY_MS 500 /* when a poll comes again that may not ask now */
-#define ASK_SOON_MS 100 /* while somebody else is asking */
+#define ASK_BUSY_MS 500   /* when a poll comes again that may not ask now */
+#define ASK_SOON_MS 100   /* while somebody else is asking */
 
 void watch_init(struct watch *w)
 {
@@ -80,7 +80,7 @@ static bool has_changed(const json_t *before, const json_t *after)
 
         if (json_object_size(before) != json_object_size(after))
                 return true;
-        json_object_foreach((json_t *)(uintptr_t)after, id, server)
+        json_object_foreach ((json_t *)(uintptr_t)after, id, server)
                 if (!json_equal(json_object_get(json_object_get(before, id), "state"),
                                 json_object_get(server, "state")))
                         return true;
@@ -94,7 +94,7 @@ static void forget_touched(struct watch *w, int64_t begun)
         json_t *ms;
         void *next;
 
-        json_object_foreach_safe(w->touched, next, id, ms)
+        json_object_foreach_safe (w->touched, next, id, ms)
                 if (json_integer_value(ms) + FORGET_MS < begun)
                         json_object_del(w->touched, id);
 }
@@ -105,13 +105,14 @@ static void keep(struct upcloud *u, const char *site, const json_t *list, int64_
         json_t *servers = json_object(), *server;
         size_t i;
 
-        json_array_foreach(list, i, server)
+        json_array_foreach (list, i, server)
                 json_object_set(servers, up_string(server, "uuid", ""), server);
         pthread_mutex_lock(&w->lock);
         if (has_changed(up_inner(w->sites, site, "servers"), servers))
                 w->pause_ms = PAUSE_LEAST_MS;
         else
-                w->pause_ms = w->pause_ms * 3 / 2 < PAUSE_MOST_MS ? w->pause_ms * 3 / 2 : PAUSE_MOST_MS;
+                w->pause_ms =
+                        w->pause_ms * 3 / 2 < PAUSE_MOST_MS ? w->pause_ms * 3 / 2 : PAUSE_MOST_MS;
         json_object_set_new(w->sites, site,
                             json_pack("{s:o, s:I, s:I}", "servers", servers, "begun",
                                       (json_int_t)begun, "ended",
@@ -125,7 +126,8 @@ static int32_t ask(struct upcloud *u, struct prvng_call *call, const char *site)
 {
         _cleanup_(cleanup_json) json_t *list = NULL;
         int64_t begun = u->host->monotonic_ms();
-        int32_t r = find_marked(u, call, "server", site, NULL, NULL, NULL, PRVNG_EFFECT_UNKNOWN, &list);
+        int32_t r =
+                find_marked(u, call, "server", site, NULL, NULL, NULL, PRVNG_EFFECT_UNKNOWN, &list);
 
         if (r == PRVNG_DONE)
                 keep(u, site, list, begun);
@@ -135,8 +137,8 @@ static int32_t ask(struct upcloud *u, struct prvng_call *call, const char *site)
         return r;
 }
 
-/* What the newest listing says of it, if that counts. With the lock. One that does not name it may be
- * of before it was made, unless it was just asked for. */
+/* What the newest listing says of it, if that counts. With the lock. One that does not name it may
+ * be of before it was made, unless it was just asked for. */
 static int look(const struct watch *w, const json_t *listed, const char *id, bool asked,
                 json_t **ret_server)
 {
@@ -192,7 +194,7 @@ static json_t *made_by(struct watch *w, const char *site, const char *op_id, int
         if (!listed || up_number(listed, "begun", 0) < now - WATCH_OLD_MS)
                 return NULL;
         found = json_array();
-        json_object_foreach(json_object_get(listed, "servers"), id, server) {
+        json_object_foreach (json_object_get(listed, "servers"), id, server) {
                 _cleanup_(cleanup_json) json_t *labels = up_labels(server);
 
                 if (streq(up_string(labels, MARK_OP, ""), op_id))
@@ -201,8 +203,8 @@ static json_t *made_by(struct watch *w, const char *site, const char *op_id, int
         return found;
 }
 
-int32_t watch_made_by(struct upcloud *u, struct prvng_call *call, const char *site, const char *op_id,
-                      json_t **ret_servers)
+int32_t watch_made_by(struct upcloud *u, struct prvng_call *call, const char *site,
+                      const char *op_id, json_t **ret_servers)
 {
         struct watch *w = &u->watch;
 

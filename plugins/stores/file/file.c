@@ -256,17 +256,19 @@ static int measure(int folder, uint32_t *ret_first, uint32_t *ret_last, uint64_t
 
 static int open_segment(struct store *s, struct stream *st, const char *name, uint32_t number)
 {
-        char file[SEGMENT_NAME];
-        struct stat info;
+        uint32_t first, last;
+        uint64_t bytes;
         int folder, r;
 
-        folder = open_folder(s, name, true);
+        folder = open_folder(s, name, number == 1); /* only the first one makes a stream */
         if (folder < 0)
                 return folder;
-        segment_name(number, file);
-        if (fstatat(folder, file, &info, 0) == 0) /* closed for want of places */
+        r = measure(folder, &first, &last, &bytes);
+        if (r == 0 && (number == 0 || (number != last && number != last + 1)))
+                r = -EINVAL;
+        if (r == 0 && number == last) /* closed for want of places */
                 r = segment_reopen(&st->segment, folder, number);
-        else
+        else if (r == 0)
                 r = segment_create(&st->segment, folder, number);
         if (r < 0) {
                 close(folder);

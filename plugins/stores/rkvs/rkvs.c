@@ -122,8 +122,10 @@ static int apply_append(struct tree t, const struct change *c)
         uint64_t end = 0;
         int r = tree_last(t, c->stream, &last, &end);
 
-        if (r == MDB_NOTFOUND || (r == 0 && c->segment == last + 1))
-                end = r = 0;
+        if (r == MDB_NOTFOUND)
+                last = r = 0;
+        if (r == 0 && c->segment == last + 1)
+                end = 0;
         else if (r == 0 && c->segment != last)
                 r = EINVAL;
         if (r == 0 && c->segment == 0)

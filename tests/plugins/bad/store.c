@@ -91,7 +91,7 @@ static uint64_t read_epoch(const struct store *s)
 
 static int32_t take_lock(struct store *s, struct prvng_call *call, uint64_t *ret_epoch)
 {
-        char text[64] = "", message[128], name[64] = "";
+        char text[64] = "", message[192], name[64] = "";
         int fd;
 
         s->lock = openat(s->folder, "lock", O_RDWR | O_CREAT | (IS(INHERITED) ? 0 : O_CLOEXEC), 0600);
