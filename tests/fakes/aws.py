@@ -200,7 +200,7 @@ class AWS:
     def instances(self, gone=False, **tags):
         """All instances as moto has them, asked past the proxy's faults: [{id, state, tags, zone, type}]."""
         found = []
-        for item in self.direct("DescribeInstances").xml().findall(".//instancesSet/item"):
+        for item in self.direct("DescribeInstances", MaxResults=1000).xml().findall(".//instancesSet/item"):
             one = {"id": item.findtext("instanceId"), "state": item.findtext("instanceState/name"),
                    "zone": item.findtext("placement/availabilityZone"), "type": item.findtext("instanceType"),
                    "tags": {t.findtext("key"): t.findtext("value") for t in item.findall("tagSet/item")}}

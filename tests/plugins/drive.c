@@ -70,7 +70,7 @@ static void act(struct plugin *p, struct op_call *c, const json_t *line, struct 
         const char *what = text_of(line, "do"), *verb = text_of(line, "verb");
         const char *request = text_of(line, "request"), *token = text_of(line, "token");
         const json_t *input = json_object_get(line, streq(what, "list") ? "filter" : "task");
-        _cleanup_(cleanup_free) char *task = json_dumps(input ?: json_object(), JSON_COMPACT | JSON_SORT_KEYS);
+        _cleanup_(cleanup_free) char *task = input ? json_dumps(input, JSON_COMPACT | JSON_SORT_KEYS) : strdup("{}");
 
         if (streq(what, "prepare"))
                 op_prepare(c, verb, task, strlen(task), r);

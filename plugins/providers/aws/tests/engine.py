@@ -20,22 +20,22 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKSVnRUyJPUeDXtXKwvTrBHWJIHHOQFMvqWXN
 
 
 class Cloud(Site):
-    """A site whose provider is aws, and a moto."""
+    """A site whose provider is aws, and the moto of all tests, empty."""
 
-    def __init__(self, more="api_rate_limit = 0;", config="settle_ms = 300; poll_ms = 20;", **flags):
+    moto = None
+
+    def __init__(self, more="api_rate_limit = 0;", config="settle_ms = 300; poll_ms = 20;"):
         if why := aws.missing():
             raise Skip(why)
-        self.cloud = aws.AWS(**flags)
+        if Cloud.moto:
+            Cloud.moto.reset()
+        else:
+            Cloud.moto = aws.AWS(seed=1)
+        self.cloud = Cloud.moto
         super().__init__(conf='provider = "aws";\n')
         self.dropin("aws", os.path.join(BUILD, "plugins", "aws.so"), config, more)
         self.env = {k: v for k, v in self.env.items() if not k.startswith("AWS_")}
         self.env.update(self.cloud.env(), HOME=self.folder, AWS_EC2_METADATA_DISABLED="true")
-
-    def close(self):
-        try:
-            super().close()
-        finally:
-            self.cloud.close()
 
     def define(self, servers, operations=None, name="shop", **more):
         operations = operations or [{"id": "make", "type": "create", "target": "server", "items": [s["name"] for s in servers]}]
@@ -146,14 +146,14 @@ def kills():
     seed = int(os.environ.get("PRVNG_TEST_SEED") or secrets.randbits(31))
     print(f"# seed {seed} (PRVNG_TEST_SEED={seed} plans the same)", flush=True)
     rng = random.Random(seed)
-    with Cloud(more="api_rate_limit = 0; batch_size = 12;", state_ms=100, seed=seed) as site:
+    with Cloud("api_rate_limit = 0; batch_size = 12;", "settle_ms = 4000; poll_ms = 50;") as site:
         n = 150
         servers = [{"name": f"s{i}"} for i in range(n)]
         path = site.define(servers, type="parallel",
                            retry_policy={"max_attempts": 100, "backoff": "linear", "initial_delay": 0, "max_delay": 0})
         with open(path, encoding="utf-8") as f:
             definition = json.load(f)
-        site.cloud.set(consistency={"calls": 2, "ms": 100, "mode": "notfound"}, full_zones=["eu-west-1a"])
+        site.cloud.set(consistency={"calls": 2, "ms": 100, "mode": "notfound"}, full_zones=["eu-west-1a"], state_ms=100)
         site.cloud.faults("throttle=0.04,500=0.03,500-html=0.01,reset-after=0.05,reset-before=0.02,truncated=0.02,slow-reply=0.01",
                           seed=rng.randrange(1 << 31))
         killer = Killer(site, rng, 12)
@@ -199,4 +199,8 @@ def ended(site, run):
 
 
 if __name__ == "__main__":
-    main([life, rollback, no_credentials, kills])
+    try:
+        main([life, rollback, no_credentials, kills])
+    finally:
+        if Cloud.moto:
+            Cloud.moto.close()
