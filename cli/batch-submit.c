@@ -142,16 +142,26 @@ int batch_submit(struct cli *cli)
         _cleanup_(cleanup_source) struct source source = {0};
         int r;
 
+        if (option_given(cli, "online") && !option_given(cli, "validate") && !option_given(cli, "dry-run")) {
+                complain(cli, "--online goes with --validate or --dry-run");
+                return EXIT_USAGE;
+        }
         r = look_open(&look, cli, "loader provider taskserv template");
         r = r ?: source_load(&source, cli, cli->args[0], &look.context);
         r = r ?: source_plan(&source, &look);
         if (r)
                 return r;
-        if (option_given(cli, "validate"))
-                return validated(cli, &source);
+        if (option_given(cli, "validate")) {
+                r = option_given(cli, "online") ? source_ask(&source, &look) : 0;
+                return r ?: validated(cli, &source);
+        }
         if (option_given(cli, "dry-run")) {
-                print_plan(cli, source.plan);
-                return 0;
+                if (cli->format == FORMAT_TABLE || !option_given(cli, "online"))
+                        print_plan(cli, source.plan);
+                r = option_given(cli, "online") ? source_ask(&source, &look) : 0;
+                if (r == 0 && cli->format != FORMAT_TABLE && option_given(cli, "online"))
+                        print_plan(cli, source.plan);
+                return r;
         }
         print_differences(cli, source.plan);
         if (option_given(cli, "foreground"))

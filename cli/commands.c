@@ -15,11 +15,13 @@ const struct command commands[] = {
          "end, the run goes on.",
          "batch submit workflows.k --watch\n"
          "batch submit workflows.k --dry-run\n"
+         "batch submit workflows.k --validate --online\n"
          "batch submit workflows.yaml --only create-servers,install-base\n"
          "batch submit workflows.k -D size=3 --env staging --watch",
          OPTIONS({"watch", 'w', NULL, "follow the run to its end and exit with its code"},
                  {"foreground", 0, NULL, "run the engine inside this command (CI, containers)"},
                  {"validate", 0, NULL, "check definition and plan, and stop there"},
+                 {"online", 0, NULL, "with --validate or --dry-run: ask the providers too"},
                  {"dry-run", 'n', NULL, "show the plan, and stop there"},
                  {"only", 0, "OP,...", "only these operations and what they need"},
                  {"replace", 0, "SERVER,...", "make these anew where a change cannot be made on what runs"},
@@ -106,6 +108,16 @@ const struct command commands[] = {
         {"resource show", "NAME", 1, 1, "Shows a resource", NULL,
          "resource show server.wuji-cp-0", NULL, resource_show},
 
+        {"resource adopt", "PROVIDER KIND ID", 3, 3, "Takes what a provider has into the inventory",
+         "KIND is server, network or security_group; ID is the provider's own id, or a name that only one\n"
+         "has. It shows what the definition has to say for the next run to find no difference. What is\n"
+         "adopted is never undone; `batch destroy` of its workflow deletes it.",
+         "resource adopt upcloud server 00798b85-efdc-41ca-8021-f6ef457b8531 --workflow shop\n"
+         "resource adopt aws network vpc-0a1b --as private --dry-run",
+         OPTIONS({"workflow", 0, "NAME", "whose it is from then on; default: adopted"},
+                 {"as", 0, "NAME", "its name here; default: the one that it has"},
+                 {"dry-run", 'n', NULL, "show what would be adopted, and stop there"}),
+         resource_adopt},
         {"resource orphans", "", 0, 0, "Finds what carries this site's marks, and no journal knows",
          "Asks every provider, then reads the journal; works beside a running engine. --adopt takes\n"
          "them into the inventory, for the workflow whose name they carry; --delete deletes them by a\n"
@@ -187,6 +199,11 @@ const struct command commands[] = {
          "Submitted, paused, resumed, rolled back, retried, resolved, cancelled, adopted, compacted,\n"
          "restored, migrated: of the site, or of one run. All of it is sealed like everything else.",
          "audit log\naudit log shop --format json", NULL, audit_log},
+
+        {"secret rotate", "PROVIDER", 1, 1, "Renews the credential that a provider works with",
+         "A run of its own: a new one is made, stored where the old one stood, proven to work, and only\n"
+         "then is the old one revoked. The secret itself is shown nowhere.",
+         "secret rotate upcloud", NULL, secret_rotate},
 
         {"config check", "", 0, 0, "Checks the site's configuration and shows what holds", NULL,
          "config check\nconfig check --config ./prvng.conf", NULL, config_check},

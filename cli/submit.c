@@ -21,7 +21,7 @@ void source_deinit(struct source *s)
         *s = (struct source){0};
 }
 
-static int print_problems(const struct cli *cli, const struct problems *problems)
+int print_problems(const struct cli *cli, const struct problems *problems)
 {
         fflush(stdout);
         if (cli->format == FORMAT_TABLE) {

@@ -29,6 +29,13 @@ int source_plan(struct source *s, struct look *look);
 
 void print_plan(const struct cli *cli, const struct plan *plan);
 
+/* Prints what is wrong with a definition; the exit code for that. */
+int print_problems(const struct cli *cli, const struct problems *problems);
+
+/* Asks the providers about the plan (submit-online.c): 0, or an exit code after it was printed what they have
+ * against it. */
+int source_ask(struct source *s, struct look *look);
+
 /* What the plan would change of what is there; nothing if it changes nothing. To stderr. */
 void print_differences(const struct cli *cli, const struct plan *plan);
 

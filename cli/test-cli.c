@@ -19,7 +19,7 @@ STUB(batch_submit) STUB(batch_attach) STUB(batch_list) STUB(batch_status) STUB(b
 STUB(batch_events) STUB(batch_graph) STUB(batch_destroy) STUB(batch_check) STUB(batch_cancel)
 STUB(batch_pause) STUB(batch_resume) STUB(batch_rollback) STUB(batch_retry) STUB(batch_resolve)
 STUB(resource_list) STUB(resource_show) STUB(resource_orphans) STUB(plugin_list) STUB(plugin_info)
-STUB(plugin_trust)
+STUB(plugin_trust) STUB(resource_adopt) STUB(secret_rotate)
 STUB(server_list) STUB(server_exec) STUB(server_shell) STUB(server_logs) STUB(store_cat)
 STUB(store_check) STUB(store_compact) STUB(store_export) STUB(store_import) STUB(store_migrate)
  STUB(audit_verify) STUB(audit_log) STUB(config_check)

@@ -11,33 +11,45 @@
 #include <ctype.h>
 #include <openssl/evp.h>
 
-enum { OP_ID = 26, SHORTEST = 4 };
+enum { SHORTEST = 4 };
 
-int http_ops_init(struct http_ops *o)
+int http_ids_init(struct http_ids *i)
 {
-        *o = (struct http_ops){json_object(), json_object()};
-        return o->by_id && o->by_name ? 0 : error_origin(-ENOMEM);
+        *i = (struct http_ids){json_object(), json_object()};
+        return i->by_id && i->by_name ? 0 : error_origin(-ENOMEM);
 }
 
-void http_ops_deinit(struct http_ops *o)
+void http_ids_deinit(struct http_ids *i)
 {
-        json_decref(o->by_id);
-        json_decref(o->by_name);
-        *o = (struct http_ops){0};
+        json_decref(i->by_id);
+        json_decref(i->by_name);
+        *i = (struct http_ids){0};
 }
 
-const char *http_ops_name(struct http_ops *o, const char *op_id)
+bool http_is_id(const char *text, size_t n)
 {
-        const char *name = op_id && op_id[0] ? json_get_string(o->by_id, op_id, NULL) : NULL;
+        static const char letters[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+        if (n < HTTP_ID)
+                return false;
+        for (size_t i = 0; i < HTTP_ID; i++)
+                if (!text[i] || !strchr(letters, text[i]))
+                        return false;
+        return true;
+}
+
+const char *http_ids_name(struct http_ids *i, const char *id)
+{
+        const char *name = id ? json_get_string(i->by_id, id, NULL) : NULL;
         char text[32];
 
-        if (name || !op_id || strlen(op_id) != OP_ID)
+        if (name || !id || strlen(id) != HTTP_ID || !http_is_id(id, HTTP_ID))
                 return name;
-        snprintf(text, sizeof(text), "op_%zu", json_object_size(o->by_id) + 1);
-        if (json_object_set_new(o->by_id, op_id, json_string(text)) < 0 ||
-            json_object_set_new(o->by_name, text, json_string(op_id)) < 0)
+        snprintf(text, sizeof(text), "id_%zu", json_object_size(i->by_id) + 1);
+        if (json_object_set_new(i->by_id, id, json_string(text)) < 0 ||
+            json_object_set_new(i->by_name, text, json_string(id)) < 0)
                 return NULL;
-        return json_get_string(o->by_id, op_id, NULL);
+        return json_get_string(i->by_id, id, NULL);
 }
 
 /* "SecretAccessKey", "secret_access_key" and "secret-access-key" are one name. */
@@ -83,35 +95,36 @@ static size_t secret_at(const struct http_blank *b, const char *text, size_t n)
         return 0;
 }
 
-/* The name of the op id that text begins with, or NULL. */
-static const char *op_at(const struct http_blank *b, const char *text, size_t n)
+/* The name of the id that stands at text[at], or NULL. One that is to be learned stands alone, if need be
+ * behind an escape (%3D), and begins as 128 bits do. */
+static const char *id_at(const struct http_blank *b, const char *text, size_t at, size_t n)
 {
-        static const char letters[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-        char id[OP_ID + 1];
+        char id[HTTP_ID + 1];
+        bool alone;
 
-        if (!b->ops || n < OP_ID)
+        if (!b->ids || !http_is_id(text + at, n - at))
                 return NULL;
-        for (size_t i = 0; i < OP_ID; i++)
-                if (!text[i] || !strchr(letters, text[i]))
-                        return NULL;
-        memcpy(id, text, OP_ID);
-        id[OP_ID] = 0;
-        return json_get_string(b->ops->by_id, id, NULL);
+        memcpy(id, text + at, HTTP_ID);
+        id[HTTP_ID] = 0;
+        alone = (at == 0 || !isalnum((uint8_t)text[at - 1]) || (at >= 3 && text[at - 3] == '%')) &&
+                (at + HTTP_ID == n || !isalnum((uint8_t)text[at + HTTP_ID]));
+        return b->learn && alone && text[at] <= '7' ? http_ids_name(b->ids, id)
+                                                    : json_get_string(b->ids->by_id, id, NULL);
 }
 
 static void blank(const struct http_blank *b, struct buf *to, const char *text, size_t n)
 {
         for (size_t i = 0, k; i < n; i += k) {
-                const char *op = op_at(b, text + i, n - i);
+                const char *id = id_at(b, text, i, n);
 
                 k = secret_at(b, text + i, n - i);
                 if (k)
                         BUF_LIT(to, HTTP_BLANK);
-                else if (op)
-                        buf_printf(to, "${%s}", op);
+                else if (id)
+                        buf_printf(to, "${%s}", id);
                 else
                         buf_append(to, text + i, 1);
-                k = k ?: op ? OP_ID : 1;
+                k = k ?: id ? HTTP_ID : 1;
         }
 }
 

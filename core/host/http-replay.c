@@ -4,7 +4,7 @@
  * the order "strict" it must be the next one that was recorded, with "any" the first that was not asked for
  * yet. One that is not there fails, and says what differs from the one that was expected.
  *
- * Each head line begins a section, with op ids of its own: an engine that was started anew.
+ * Each head line begins a section, with ids of its own: an engine that was started anew.
  */
 #include "host/http-tape.h"
 
@@ -13,7 +13,7 @@
 enum { FILE_MAX = 256 << 20, DIFFERENCES = 6 };
 
 struct section {
-        struct http_ops ops; /* bound as requests come */
+        struct http_ids ids; /* bound as requests come */
         bool strict;
         struct section *next;
 };
@@ -48,7 +48,7 @@ struct http_replay *http_replay_free(struct http_replay *r, struct buf *left)
                 struct section *s = r->sections;
 
                 r->sections = s->next;
-                http_ops_deinit(&s->ops);
+                http_ids_deinit(&s->ids);
                 free(s);
         }
         free(r->list);
@@ -76,7 +76,7 @@ static int add_section(struct http_replay *r, const json_t *head, size_t line, s
         s->strict = streq(order, "strict");
         s->next = r->sections;
         r->sections = s;
-        return error_fold(http_ops_init(&s->ops));
+        return error_fold(http_ids_init(&s->ids));
 }
 
 static int add_line(struct http_replay *r, json_t *json, size_t line, struct buf *why)
@@ -224,43 +224,124 @@ static bool equal(const json_t *is, const json_t *was)
 
 /* --- answers --- */
 
-/* Is this the request that was recorded there? An op id that is new takes the name that it had then. */
+/* What a comparison bound, to be taken back if it fails. */
+struct binding {
+        struct http_ids *ids;
+        json_t *names; /* array */
+};
+
+static void bind_id(struct binding *b, const char *name, const char *id)
+{
+        json_object_set_new(b->ids->by_name, name, json_string(id));
+        json_object_set_new(b->ids->by_id, id, json_string(name));
+        json_array_append_new(b->names, json_string(name));
+}
+
+static void unbind(struct binding *b)
+{
+        const json_t *name;
+        size_t i;
+
+        json_array_foreach (b->names, i, name) {
+                const char *id = json_get_string(b->ids->by_name, json_string_value(name), "");
+
+                json_object_del(b->ids->by_id, id);
+                json_object_del(b->ids->by_name, json_string_value(name));
+        }
+}
+
+/* "${id_1}" with its length, or 0. */
+static size_t name_at(const char *text, char ret_name[16])
+{
+        const char *close = startswith(text, "${id_") ? strchr(text, '}') : NULL;
+        size_t n = close ? (size_t)(close - text - 2) : 16;
+
+        if (n >= 16)
+                return 0;
+        memcpy(ret_name, text + 2, n);
+        ret_name[n] = 0;
+        return n + 3;
+}
+
+/* Where a name was recorded that nobody has yet, an id that has none takes it. */
+static void bind_text(struct binding *b, const char *is, const char *was)
+{
+        char name[16], id[HTTP_ID + 1];
+        size_t n;
+
+        while (*is && *was) {
+                const char *bound;
+
+                n = name_at(was, name);
+                bound = n ? json_get_string(b->ids->by_name, name, NULL) : NULL;
+                if (n && strncmp(is, was, n) == 0) {
+                        is += n;
+                } else if (n && http_is_id(is, strlen(is))) {
+                        snprintf(id, sizeof(id), "%s", is);
+                        if (!bound && !json_object_get(b->ids->by_id, id))
+                                bind_id(b, name, id);
+                        else if (!bound || !streq(bound, id))
+                                return;
+                        is += HTTP_ID;
+                } else if (*is++ != *was) {
+                        return;
+                }
+                was += n ? n : 1;
+        }
+}
+
+static void bind_json(struct binding *b, const json_t *is, const json_t *was)
+{
+        const char *key;
+        json_t *v;
+
+        if (json_is_string(is) && json_is_string(was))
+                bind_text(b, json_string_value(is), json_string_value(was));
+        else if (json_is_object(is) && json_is_object(was))
+                json_object_foreach ((json_t *)(uintptr_t)was, key, v)
+                        bind_json(b, json_object_get(is, key), v);
+        else if (json_is_array(is) && json_is_array(was))
+                for (size_t i = 0; i < json_array_size(was); i++)
+                        bind_json(b, json_array_get(is, i), json_array_get(was, i));
+}
+
+/* Is this the request that was recorded there? Ids that are new take the names that they had then. */
 static bool fits(const struct http_event *e, struct recorded *x, json_t **ret_is)
 {
-        struct http_ops *ops = &x->section->ops;
+        struct binding b = {&x->section->ids, json_array()};
         const char *op = json_get_string(x->json, "op", NULL), *id = e->call->pub.op_id;
-        bool bind = op && id && id[0] && !json_object_get(ops->by_name, op) &&
-                    !json_object_get(ops->by_id, id);
+        const json_t *was = json_object_get(x->json, "request");
         json_t *is;
         bool fit;
 
-        if (bind) {
-                json_object_set_new(ops->by_name, op, json_string(id));
-                json_object_set_new(ops->by_id, id, json_string(op));
-        }
-        is = http_event_request(e, ops);
-        fit = is && equal(is, json_object_get(x->json, "request"));
-        if (bind && !fit) {
-                json_object_del(ops->by_name, op);
-                json_object_del(ops->by_id, id);
-        }
+        if (op && id && id[0] && !json_object_get(b.ids->by_name, op) &&
+            !json_object_get(b.ids->by_id, id))
+                bind_id(&b, op, id);
+        is = http_event_request(e, b.ids);
+        bind_json(&b, is, was);
+        json_decref(is);
+        is = http_event_request(e, b.ids);
+        fit = is && equal(is, was);
+        if (!fit)
+                unbind(&b);
+        json_decref(b.names);
         *ret_is = is;
         return fit;
 }
 
-/* Puts the op ids of today in place of "${op_1}". */
-static void with_ids(struct buf *to, const char *text, size_t n, const struct http_ops *ops)
+/* Puts the ids of today in place of "${id_1}". */
+static void with_ids(struct buf *to, const char *text, size_t n, const struct http_ids *ids)
 {
         for (const char *p = text, *end = text + n, *open; p < end;) {
                 const char *close = NULL, *id = NULL;
                 char name[16];
 
-                open = memmem(p, (size_t)(end - p), "${op_", 5);
+                open = memmem(p, (size_t)(end - p), "${id_", 5);
                 close = open ? memchr(open, '}', (size_t)(end - open)) : NULL;
                 if (close && (size_t)(close - open - 2) < sizeof(name)) {
                         memcpy(name, open + 2, (size_t)(close - open - 2));
                         name[close - open - 2] = 0;
-                        id = json_get_string(ops->by_name, name, NULL);
+                        id = json_get_string(ids->by_name, name, NULL);
                 }
                 buf_append(to, p, (size_t)((open ? open : end) - p));
                 if (id)
@@ -284,7 +365,7 @@ static void from_base64(struct buf *to, const char *text)
         buf_advance(to, (size_t)k);
 }
 
-static void make_body(struct buf *to, const json_t *body, const struct http_ops *ops)
+static void make_body(struct buf *to, const json_t *body, const struct http_ids *ids)
 {
         const json_t *json = json_object_get(body, "json"), *text = json_object_get(body, "text");
         _cleanup_(cleanup_buf) struct buf plain = BUF_NULL;
@@ -293,13 +374,13 @@ static void make_body(struct buf *to, const json_t *body, const struct http_ops 
                 return;
         if (text)
                 buf_append(&plain, json_string_value(text), json_string_length(text));
-        with_ids(to, buf_str(&plain), plain.n, ops);
+        with_ids(to, buf_str(&plain), plain.n, ids);
         from_base64(to, json_get_string(body, "base64", ""));
 }
 
 static int32_t answer_with(const struct recorded *x, struct http_event *e)
 {
-        const struct http_ops *ops = &x->section->ops;
+        const struct http_ids *ids = &x->section->ids;
         const json_t *reply = json_object_get(x->json, "reply"),
                      *error = json_object_get(x->json, "error");
         struct http_reply *r = e->reply;
@@ -316,10 +397,10 @@ static int32_t answer_with(const struct recorded *x, struct http_event *e)
         r->status = (int32_t)json_get_int(reply, "status", 0);
         json_object_foreach (json_object_get(reply, "headers"), name, value) {
                 buf_printf(&r->headers, "%s: ", name);
-                with_ids(&r->headers, json_string_value(value) ?: "", json_string_length(value), ops);
+                with_ids(&r->headers, json_string_value(value) ?: "", json_string_length(value), ids);
                 BUF_LIT(&r->headers, "\n");
         }
-        make_body(&r->body, json_object_get(reply, "body"), ops);
+        make_body(&r->body, json_object_get(reply, "body"), ids);
         return PRVNG_DONE;
 }
 

@@ -14,7 +14,7 @@ struct http_tape {
         struct http_replay *replay; /* this, or the file that is written */
         int fd;
         pthread_mutex_t lock;
-        struct http_ops ops;
+        struct http_ids ids;
         bool failed; /* said once */
 };
 
@@ -31,7 +31,7 @@ static struct http_tape *tape_free(struct http_tape *t)
 {
         if (t->fd >= 0)
                 close(t->fd);
-        http_ops_deinit(&t->ops);
+        http_ids_deinit(&t->ids);
         pthread_mutex_destroy(&t->lock);
         free(t);
         return NULL;
@@ -52,7 +52,7 @@ static int open_to_write(struct http_tape *t, const char *path, struct buf *why)
         _cleanup_(cleanup_json_decref) json_t *head = json_pack("{s:i, s:s}", "prvng_http_recording",
                                                                 HTTP_TAPE_FORMAT, "order", "strict");
 
-        if (!head || http_ops_init(&t->ops) < 0)
+        if (!head || http_ids_init(&t->ids) < 0)
                 return error_origin(-ENOMEM);
         t->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (t->fd >= 0 && put_line(t, head))
@@ -166,9 +166,9 @@ static json_t *request_of(const struct http_event *e, const struct http_blank *b
         return o;
 }
 
-json_t *http_event_request(const struct http_event *e, const struct http_ops *ops)
+json_t *http_event_request(const struct http_event *e, struct http_ids *ids)
 {
-        const struct http_blank b = {e->session, e->credentials, ops};
+        const struct http_blank b = {e->session, e->credentials, ids, false};
         json_t *o;
 
         pthread_mutex_lock(&e->session->lock);
@@ -205,8 +205,8 @@ static json_t *error_of(const struct http_event *e, const struct http_blank *b, 
 
 static json_t *line_of(struct http_tape *t, const struct http_event *e, int32_t answer)
 {
-        const struct http_blank b = {e->session, e->credentials, &t->ops};
-        const char *op = http_ops_name(&t->ops, e->call->pub.op_id);
+        struct http_blank b = {e->session, e->credentials, &t->ids, true};
+        const char *op = http_ids_name(&t->ids, e->call->pub.op_id);
         char now[CLOCK_TEXT];
         json_t *line;
 
@@ -219,9 +219,9 @@ static json_t *line_of(struct http_tape *t, const struct http_event *e, int32_t 
         if (op)
                 json_object_set_new(line, "op", json_string(op));
         if (e->call->run && e->call->run[0])
-                json_object_set_new(line, "task", json_sprintf("%s %s", e->call->run,
-                                                               e->call->task ? e->call->task : ""));
+                json_object_set_new(line, "task", json_string(e->call->task ? e->call->task : ""));
         json_object_set_new(line, "attempt", json_integer(e->call->pub.attempt));
+        b.learn = false; /* what only the other side knows are its own */
         if (json_object_set_new(line, answer == PRVNG_DONE ? "reply" : "error",
                                 answer == PRVNG_DONE ? reply_of(e, &b)
                                                      : error_of(e, &b, answer)) < 0)

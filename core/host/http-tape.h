@@ -15,23 +15,27 @@
 #define HTTP_TAPE_FORMAT 1
 #define HTTP_BLANK "***"
 
-/* Op ids come from a random number generator and differ at each run; in a recording they are numbered:
- * "${op_1}". */
-struct http_ops {
-        json_t *by_id;   /* id -> "op_1" */
-        json_t *by_name; /* "op_1" -> id */
+/* Ids of ours (of operations, runs and sites: 26 letters and digits) differ at each run; in a recording
+ * they are numbered: "${id_1}". */
+struct http_ids {
+        json_t *by_id;   /* id -> "id_1" */
+        json_t *by_name; /* "id_1" -> id */
 };
 
-int http_ops_init(struct http_ops *o);
-void http_ops_deinit(struct http_ops *o);
-/* The name of that op id, given to it if it has none; NULL: "" has none, or memory is short. */
-const char *http_ops_name(struct http_ops *o, const char *op_id);
+#define HTTP_ID 26
+
+int http_ids_init(struct http_ids *i);
+void http_ids_deinit(struct http_ids *i);
+/* The name of that id, given to it if it has none; NULL: it is no id, or memory is short. */
+const char *http_ids_name(struct http_ids *i, const char *id);
+bool http_is_id(const char *text, size_t n); /* does the text begin with one? */
 
 /* What must not be seen. `session` is locked meanwhile; both may be NULL. */
 struct http_blank {
         struct prvng_http_session *session;
         const struct http_credentials *credentials;
-        const struct http_ops *ops;
+        struct http_ids *ids;
+        bool learn; /* ids that have no name get one */
 };
 
 /* New references, NULL if memory is short. */
@@ -55,7 +59,7 @@ struct http_event {
 };
 
 /* {"method", "target", "body"}: what a request is recognised by. */
-json_t *http_event_request(const struct http_event *e, const struct http_ops *ops);
+json_t *http_event_request(const struct http_event *e, struct http_ids *ids);
 
 struct http_tape;
 

@@ -317,7 +317,7 @@ static void make_bomb(struct big *b, unsigned int megabytes)
         char command[100];
         FILE *gzip;
 
-        snprintf(command, sizeof(command), "head -c %uM /dev/zero | gzip -9", megabytes);
+        snprintf(command, sizeof(command), "head -c %uM /dev/zero | gzip -6", megabytes);
         gzip = popen(command, "re");
         b->zipped = malloc(1 << 20);
         b->n_zipped = fread(b->zipped, 1, 1 << 20, gzip);
@@ -364,9 +364,9 @@ Test(host_http_failures, compressed_replies_count_as_they_unfold)
         cr_assert_eq(ask(&f, "GET", "/", NULL), PRVNG_PERMANENT);
         ENDS(&f, PRVNG_PERMANENT, PRVNG_EFFECT_UNKNOWN);
         free(big.zipped);
-        make_bomb(&big, 800);
+        make_bomb(&big, 64); /* four times what is accepted by default */
         open_session(&f, "");
-        cr_assert_eq(ask(&f, "GET", "/", NULL), PRVNG_PERMANENT, "a bomb");
+        cr_assert_eq(ask(&f, "GET", "/", NULL), PRVNG_PERMANENT);
         free(big.zipped);
         end(&f);
 }

@@ -176,7 +176,7 @@ Test(host_http_tape, any_order_if_the_head_says_so)
         static const char text[] =
                 "{\"prvng_http_recording\":1,\"order\":\"any\"}\n"
                 "{\"request\":{\"method\":\"GET\",\"target\":\"/a\"},\"reply\":{\"status\":200,\"body\":"
-                "{\"text\":\"first ${op_1}\"}}}\n\n"
+                "{\"text\":\"first ${id_1}\"}}}\n\n"
                 "{\"request\":{\"method\":\"GET\",\"target\":\"/a\"},\"reply\":{\"status\":200,\"body\":"
                 "{\"text\":\"second\"}}}\n"
                 "{\"request\":{\"method\":\"GET\",\"target\":\"/b\"},\"reply\":{\"status\":404,"
@@ -190,7 +190,7 @@ Test(host_http_tape, any_order_if_the_head_says_so)
         cr_assert_eq(f.response.status, 404);
         cr_assert_eq(f.response.retry_after_ms, 3000);
         cr_assert_eq(ask(&f, "GET", "/a", NULL), PRVNG_DONE);
-        cr_assert_str_eq(body(&f), "first ${op_1}", "an id that nobody bound");
+        cr_assert_str_eq(body(&f), "first ${id_1}", "an id that nobody bound");
         cr_assert_eq(ask(&f, "GET", "/a", NULL), PRVNG_DONE);
         cr_assert_str_eq(body(&f), "second");
         end(&f);
@@ -284,18 +284,18 @@ Test(host_http_tape, blanks_whatever_comes)
 {
         static const char *const pieces[] = {"<", ">", "</", "/>", "<token>", "</token>", "token", "=", "&",
                                              "%", "%4", "%41", "+", "{", "}", "[", "\"", ":", ",", "\\",
-                                             "\n", "\xff", "\xc3", "s3cret", "s3cre", "${op_1}", TEST_OP,
+                                             "\n", "\xff", "\xc3", "s3cret", "s3cre", "${id_1}", TEST_OP,
                                              "01JDABCDEFGH", "\"password\":", "a", " ", "<a:token x='1'>"},
                           *const types[] = {"", "application/json", "text/xml",
                                             "application/x-www-form-urlencoded"};
         struct http_credentials have = {0};
-        struct http_ops ops;
-        struct http_blank b = {.credentials = &have, .ops = &ops};
+        struct http_ids ids;
+        struct http_blank b = {.credentials = &have, .ids = &ids, .learn = true};
         uint32_t random = 1;
 
         cr_assert_eq(http_secret_init(&have.secret[1], "s3cret", 6), 0);
-        cr_assert_eq(http_ops_init(&ops), 0);
-        cr_assert_str_eq(http_ops_name(&ops, TEST_OP), "op_1");
+        cr_assert_eq(http_ids_init(&ids), 0);
+        cr_assert_str_eq(http_ids_name(&ids, TEST_OP), "id_1");
         for (int i = 0; i < 20000; i++) {
                 _cleanup_(cleanup_buf) struct buf text = BUF_NULL, shown = BUF_NULL;
                 _cleanup_(cleanup_json_decref) json_t *o = NULL, *t = NULL, *h = NULL;
@@ -319,6 +319,39 @@ Test(host_http_tape, blanks_whatever_comes)
                         json_append(&shown, t);
                 cr_assert_null(strstr(buf_str(&shown), "s3cret"), "%s", buf_str(&shown));
         }
-        http_ops_deinit(&ops);
+        http_ids_deinit(&ids);
         http_credentials_deinit(&have);
+}
+
+/* Ids that are no op ids of the call: of the site, of the run, of another operation. */
+Test(host_http_tape, knows_ids_again_by_their_place)
+{
+        static const char *const sites[] = {"01M828V7KAX505Q6T022S2ZX4W", "01M828V4MA54SFBW22N2BFC6D2"};
+        _cleanup_(cleanup_free) char *tape = NULL;
+        char target[128], text[256];
+        struct fixture f;
+
+        setup_tape(&f, "PRVNG_HTTP_RECORD");
+        for (int i = 0; i < 2; i++) {
+                open_session(&f, session);
+                snprintf(target, sizeof(target), "/bytes?label=site%%3D%s", sites[i]);
+                cr_assert_eq(ask(&f, "GET", target, NULL), PRVNG_DONE, "%s", f.reply.message);
+                snprintf(text, sizeof(text), "{\"a\":[\"%s\",\"x-%s\"],\"b\":\"%s\"}", sites[i], sites[i],
+                         i ? OTHER_OP : TEST_OP);
+                cr_assert_eq(ask(&f, "POST", "/server", text), PRVNG_DONE, "%s", f.reply.message);
+                if (i == 0) {
+                        tape = read_tape(&f);
+                        cr_assert_null(strstr(tape, sites[0]), "%s", tape);
+                        replay(&f);
+                }
+        }
+        restart(&f); /* an id must stay what it is */
+        f.call.pub.op_id = OTHER_OP;
+        open_session(&f, session);
+        cr_assert_eq(ask(&f, "GET", target, NULL), PRVNG_DONE);
+        snprintf(text, sizeof(text), "{\"a\":[\"%s\",\"x-%s\"],\"b\":\"%s\"}", sites[1], sites[0],
+                 OTHER_OP);
+        cr_assert_eq(ask(&f, "POST", "/server", text), PRVNG_PERMANENT);
+        SAYS(&f, "json.a[1]: \"x-01M828V7KAX505Q6T022S2ZX4W\" where was \"x-${id_2}\"");
+        end(&f);
 }

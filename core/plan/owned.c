@@ -46,7 +46,7 @@ static int collect(struct maker *m, struct owned *d)
                 const char *owner = r->workflow ? r->workflow : r->claim_workflow;
                 struct strmap_entry *e;
 
-                if (!owner || !streq(owner, m->plan->name))
+                if (!owner || !streq(owner, m->plan->name) || startswith(r->key, "credential."))
                         continue;
                 if (r->claim) {
                         if (maker_room(m, RULE_CLAIM))

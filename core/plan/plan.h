@@ -118,6 +118,11 @@ int plan_destroy(const struct plan_request *request, const char *workflow, struc
 int plan_check(const struct plan_request *request, const char *workflow, struct problems *problems,
                struct plan **ret_plan);
 
+/* The plan of `prvng secret rotate PROVIDER`: one task, update of credential.PROVIDER, of the workflow
+ * "rotate-PROVIDER". */
+int plan_rotate(const struct plan_request *request, const char *provider, struct problems *problems,
+                struct plan **ret_plan);
+
 struct plan *plan_free(struct plan *p);
 
 /* The document of --dry-run --format json: {"name", "type", "operations": [...], "tasks": [{"id",

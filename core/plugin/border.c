@@ -412,6 +412,22 @@ void op_list(struct op_call *c, const void *filter, size_t n_filter, struct op_r
                 leave(&x, OP(c)->list(INSTANCE(c), &c->pub, filter, n_filter, &x.result));
 }
 
+void op_precheck(struct op_call *c, const void *tasks, size_t n_tasks, struct op_reply *reply)
+{
+        struct crossing x = {c, reply, "precheck", MUST_WRITE};
+
+        if (enter(&x, c->plugin->precheck.check))
+                leave(&x, c->plugin->precheck.check(INSTANCE(c), &c->pub, tasks, n_tasks, &x.result));
+}
+
+void op_find(struct op_call *c, const char *kind, const char *id, struct op_reply *reply)
+{
+        struct crossing x = {c, reply, "find", MUST_WRITE};
+
+        if (enter(&x, c->plugin->inventory.find))
+                leave(&x, c->plugin->inventory.find(INSTANCE(c), &c->pub, kind, id, &x.result));
+}
+
 #define TEMPLATE(c) (&(c)->plugin->template_)
 
 void op_evaluate(struct op_call *c, const char *expression, const void *variables,

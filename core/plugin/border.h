@@ -33,6 +33,10 @@ void op_observe(struct op_call *c, const char *verb, const void *request, size_t
 void op_read(struct op_call *c, const void *task, size_t n_task, struct op_reply *reply);
 void op_list(struct op_call *c, const void *filter, size_t n_filter, struct op_reply *reply);
 
+/* prvng.provider.precheck/1 and prvng.provider.inventory/1 (prvng/ext/). */
+void op_precheck(struct op_call *c, const void *tasks, size_t n_tasks, struct op_reply *reply);
+void op_find(struct op_call *c, const char *kind, const char *id, struct op_reply *reply);
+
 /* prvng.template/1. Evaluates an expression over variables, a JSON object: reply->result is
  * {"value": VALUE, "seen": {...}} (prvng/kind/template.h). */
 void op_evaluate(struct op_call *c, const char *expression, const void *variables,

@@ -65,6 +65,16 @@ static const struct wanted wanted[] = {
         WANT("template", PRVNG_TEMPLATE, template_, PRVNG_TEMPLATE_BASELINE, template_members),
 };
 
+/* Those that a kind may answer to. */
+static const struct member precheck_members[] = {MUST(struct prvng_provider_precheck, check), {NULL}};
+static const struct member inventory_members[] = {MUST(struct prvng_provider_inventory, find), {NULL}};
+static const struct wanted optional[] = {
+        WANT("provider", PRVNG_PROVIDER_PRECHECK, precheck, PRVNG_PROVIDER_PRECHECK_BASELINE,
+             precheck_members),
+        WANT("provider", PRVNG_PROVIDER_INVENTORY, inventory, PRVNG_PROVIDER_INVENTORY_BASELINE,
+             inventory_members),
+};
+
 bool plugin_kind_known(const char *kind)
 {
         for (size_t i = 0; i < N_ELEMENTS(wanted); i++)
@@ -249,6 +259,8 @@ static void give_back(struct plugin *p)
         p->store = (struct prvng_store){0};
         p->loader = (struct prvng_loader){0};
         p->template_ = (struct prvng_template){0};
+        p->precheck = (struct prvng_provider_precheck){0};
+        p->inventory = (struct prvng_provider_inventory){0};
         p->lock = plugin_lock_free(p->lock);
 }
 
@@ -269,6 +281,11 @@ static int make_instance(struct plugin *p, const struct prvng_host *table)
         }
         for (size_t i = 0; i < N_ELEMENTS(wanted); i++)
                 if (streq(wanted[i].kind, p->kind) && !fetch_table(p, &wanted[i]))
+                        return 0;
+        for (size_t i = 0; i < N_ELEMENTS(optional); i++)
+                if (streq(optional[i].kind, p->kind) &&
+                    p->descriptor.get_interface(p->instance, optional[i].id) &&
+                    !fetch_table(p, &optional[i]))
                         return 0;
         return error_fold(ask_describe(p));
 }

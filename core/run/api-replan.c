@@ -81,6 +81,9 @@ static bool may_change(struct request *q, const struct run *run)
         else if (run->kind && (streq(run->kind, "destroy") || streq(run->kind, "check")))
                 api_refuse(q, 409, "run %s is a %s of what workflow \"%s\" owns: it has no definition "
                                    "that could be changed", id, run->kind, run->name);
+        else if (run->kind && streq(run->kind, "rotate"))
+                api_refuse(q, 409, "run %s rotates a credential: it has no definition that could be "
+                                   "changed", id);
         else if (run->rollback)
                 api_refuse(q, 409, "run %s is being rolled back: its plan cannot be changed any more",
                            id);

@@ -122,8 +122,9 @@ static void submit(struct engine_process *p, struct request *q)
 typedef int (*plan_owned_f)(const struct plan_request *request, const char *workflow,
                             struct problems *problems, struct plan **ret_plan);
 
+/* `member` of the body names what the plan is about. */
 static void submit_owned(struct engine_process *p, struct request *q, const char *kind,
-                         plan_owned_f make)
+                         const char *member, plan_owned_f make)
 {
         _cleanup_(cleanup_problems) struct problems problems = PROBLEMS_NULL;
         _cleanup_(cleanup_json_decref) json_t *body = NULL;
@@ -138,9 +139,10 @@ static void submit_owned(struct engine_process *p, struct request *q, const char
                 api_problems(q, 422, "the body is not a JSON object", NULL);
                 return;
         }
-        name = json_get_string(body, "name", NULL);
+        name = json_get_string(body, member, NULL);
         if (!name) {
-                api_problems(q, 422, "\"name\" is missing: the workflow's name", NULL);
+                api_refuse(q, 422, "\"%s\" is missing: the name of the %s", member,
+                           streq(member, "name") ? "workflow" : member);
                 return;
         }
         if (known_id(p, q, json_get_string(body, "id", NULL), &s.run))
@@ -166,9 +168,13 @@ static void post(struct engine_process *p, struct request *q)
         if (streq(q->path, "/workflows/batch"))
                 submit(p, q);
         else if (streq(q->path, "/workflows/destroy"))
-                submit_owned(p, q, "destroy", plan_destroy);
+                submit_owned(p, q, "destroy", "name", plan_destroy);
         else if (streq(q->path, "/workflows/check"))
-                submit_owned(p, q, "check", plan_check);
+                submit_owned(p, q, "check", "name", plan_check);
+        else if (streq(q->path, "/secrets/rotate"))
+                submit_owned(p, q, "rotate", "provider", plan_rotate);
+        else if (streq(q->path, "/resources/adopt"))
+                api_adopt(p, q);
         else if (streq(q->path, "/store/compact"))
                 api_compact(p, q);
         else if (streq(q->path, "/resources/orphans"))

@@ -57,6 +57,9 @@ static inline void cleanup_api_definition(struct api_definition *a)
 /* compact.c: POST /store/compact */
 void api_compact(struct engine_process *p, struct request *q);
 
+/* api-adopt.c: POST /resources/adopt */
+void api_adopt(struct engine_process *p, struct request *q);
+
 /* api-orphans.c: POST /resources/orphans */
 void api_orphans(struct engine_process *p, struct request *q);
 

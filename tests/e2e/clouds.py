@@ -13,7 +13,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from commands import run_until, status, statuses, submit  # noqa: E402
 from live import Site as AnySite  # noqa: E402
-from live import check, main, wait_for  # noqa: E402
+from live import Skip, check, main, wait_for  # noqa: E402
 
 NETWORK, GROUP = "network.private@testnet", "security_group.default@testnet"
 IMPLIED = ("(implied)/" + NETWORK, "(implied)/" + GROUP)
@@ -106,6 +106,49 @@ def shared_defined():
         bad = cloud(networks=[{"name": "private", "address": "10.8.0.1/22"}])
         site.write("bad.json", bad)
         site.prvng("batch", "submit", "bad.json", "--validate").expect(3, "networks[0].address", "10.8.0.0/22")
+
+
+KCL = """import workflows
+
+shop = workflows.WorkflowDef {
+    name = "shop"
+    networks = [
+        workflows.NetworkDef {name = "private", address = "10.8.0.0/22"}
+        workflows.NetworkDef {name = "db", provider = "testnet", testnet = {router = True}}
+    ]
+    security_groups = [
+        workflows.SecurityGroupDef {name = "default", rules = [
+            workflows.RuleDef {port = 22, source = "192.0.2.0/24"}
+            workflows.RuleDef {ports = "8000-8100", protocol = "udp"}
+        ]}
+        workflows.SecurityGroupDef {name = "inner", rules = []}
+    ]
+    servers = [
+        workflows.ServerDef {name = "db-0", networks = ["db"], security_groups = ["inner"]}
+    ]
+    operations = [
+        workflows.OperationDef {id = "make", type = "create", target = "server", items = ["db-0"]}
+    ]
+}
+"""
+
+
+def shared_in_kcl():
+    """The schemas of the KCL module say the same."""
+    with Site() as site:
+        if "PRVNG_KCL_PYTHON" not in site.env:
+            raise Skip("PRVNG_KCL_PYTHON names no Python that has kcl_lib; scripts/test sets it")
+        site.write("shop.k", KCL)
+        p = site.prvng("batch", "submit", "shop.k", "--dry-run", "--format", "json").expect(0).json()
+        check([t["id"] for t in p["tasks"]] == [*IMPLIED, "(implied)/network.db@testnet",
+                                                "(implied)/security_group.inner@testnet", "make/db-0"], "tasks", p)
+        site.prvng("batch", "submit", "shop.k", "--watch").expect(0)
+        spec = {k: r["spec"] for k, r in resources(site).items()}
+        check(spec["network.db@testnet"] == {"name": "db", "testnet": {"router": True}}, "a network", spec)
+        check(spec[GROUP]["rules"] == [
+            {"direction": "in", "protocol": "tcp", "port": 22, "source": "192.0.2.0/24", "action": "accept"},
+            {"direction": "in", "protocol": "udp", "ports": "8000-8100", "action": "accept"}], "the rules", spec)
+        check(spec["security_group.inner@testnet"]["rules"] == [], "no rules", spec)
 
 
 def shared_undone():
@@ -236,5 +279,119 @@ def fewer():
         site.prvng("batch", "submit", site.path("w.json"), "--prune", "--only", "make").expect(3, "--prune")
 
 
+# Adoption
+
+
+def by_hand(site, kind, name, spec, **outputs):
+    """Something that nobody made with prvng."""
+    os.makedirs(os.path.join(site.world, "resources"), exist_ok=True)
+    with open(os.path.join(site.world, "resources", f"{kind}.{name}"), "w", encoding="utf-8") as f:
+        json.dump({"kind": kind, "name": name, "op_id": "", "workflow": "", "site": "", "spec": spec,
+                   "result": {"name": name, "state": "running", "id": "id-" + name, **outputs}}, f)
+
+
+def adopt():
+    """What is there becomes a workflow's: shown, then in the inventory; the next run finds no difference."""
+    with Site() as site:
+        size = {"cpu": 1, "memory": 1024, "disk": 10}
+        by_hand(site, "server", "web-0", {"name": "web-0", **size, "zone": "here"})
+        by_hand(site, "network", "private", {"name": "private", "address": "10.3.0.0/24", "zone": "here"})
+        by_hand(site, "server", "Herr Weber", {"name": "Herr Weber", **size})
+        r = site.prvng("resource", "adopt", "testnet", "server", "id-web-0", "--dry-run").expect(0, "zone: here")
+        check(resources(site) == {}, "a dry run adopted it", r)
+        site.prvng("resource", "adopt", "testnet", "server", "id-web-0", "--workflow", "shop").expect(
+            0, "server.web-0", "belongs to workflow shop now")
+        site.prvng("resource", "adopt", "testnet", "network", "private", "--workflow", "shop").expect(0, NETWORK)
+        for id_ in ("web-0", "id-web-0"):
+            site.prvng("resource", "adopt", "testnet", "server", id_).expect(1, "belongs to workflow \"shop\" (adopted)")
+        site.prvng("resource", "adopt", "testnet", "server", "web-0", "--as", "other").expect(1, "as server.web-0")
+        site.prvng("resource", "adopt", "testnet", "server", "nobody").expect(1, "has no server \"nobody\"")
+        site.prvng("resource", "adopt", "testnet", "server", "twins").expect(1, "two have that name: id-a, id-b")
+        site.prvng("resource", "adopt", "testcloud", "server", "web-0").expect(1, "prvng.provider.inventory/1")
+        site.prvng("resource", "adopt", "nimbus", "server", "web-0").expect(1, "no provider \"nimbus\"")
+        site.prvng("resource", "adopt", "testnet", "server", "Herr Weber").expect(1, "--as NAME")
+        site.prvng("resource", "adopt", "testnet", "server", "Herr Weber", "--as", "weber").expect(0, "workflow adopted")
+        r = site.prvng("batch", "submit", site.write("w.json", cloud()), "--dry-run", "--format", "json").expect(0).json()
+        check([t["verb"] for t in r["tasks"]] == ["create"] * 3 and not any(t["difference"] for t in r["tasks"]),
+              "differences", r["tasks"])
+        submit(site, cloud())
+        s = statuses(site, "shop")
+        check(s["make/web-0"] == s[IMPLIED[0]] == "unchanged", "it was made again", s)
+        rollback = site.prvng("batch", "rollback", "shop", "--watch").expect(4)
+        check("server.web-0" in resources(site) and site.servers() == ["server.Herr Weber", "server.web-0"],
+              "what was adopted was undone", rollback)
+        site.prvng("audit", "verify").expect(0)
+        log = site.prvng("store", "cat", "site").expect(0).out
+        check(any(r["type"] == "resource" and r.get("who", {}).get("user") for r in map(json.loads, log.splitlines())),
+              "nobody knows who adopted it", log)
+        status_, answer = site.get("/resources/adopt", "POST", {"key": "server.x", "plugin": "testnet", "spec": {}})
+        check(status_ == 422 and "provider/PROVIDER" in answer["error"]["message"], "the API", answer)
+
+
+# Prechecks
+
+
+def online():
+    """--online asks the providers: what they have against a plan stands at its place; exit code 3."""
+    with Site() as site:
+        w = cloud(servers=("web-0", "web-1"), specs={"web-1": {"zone": "nowhere"}}, scripts={"web-0": {"quota": 1}})
+        w["shop"]["servers"].append({"name": "old-0", "provider": "testcloud"})
+        w["shop"]["operations"][0]["items"].append("old-0")
+        file = site.write("w.json", w)
+        site.prvng("batch", "submit", file, "--validate").expect(0)
+        r = site.prvng("batch", "submit", file, "--validate", "--online").expect(3)
+        line = next((n for n, text in enumerate(open(file, encoding="utf-8"), 1) if "nowhere" in text), 0)
+        check(f"w.json:{line}:" in r.err and "servers[1].zone" in r.err and "there are here, there" in r.err, "the place", r)
+        check("the quota is used up" in r.err, "what concerns all", r)
+        check("provider testcloud was not asked" in r.err and "prices are not looked at" in r.err, "notices", r)
+        r = site.prvng("batch", "submit", file, "--dry-run", "--online").expect(3)
+        check("create servers" in r.out and "no zone nowhere" in r.err, "the plan beside it", r)
+        p = site.prvng("batch", "submit", file, "--validate", "--online", "--format", "json").expect(3).json()["problems"]
+        check(any(q["line"] == line and q["path"] == "servers[1].zone" for q in p), "the document", p)
+        site.write("good.json", cloud())
+        site.prvng("batch", "submit", "good.json", "--validate", "--online").expect(0, "is valid")
+        with open(os.path.join(site.world, "offline"), "w", encoding="utf-8"):
+            pass
+        site.prvng("batch", "submit", "good.json", "--validate", "--online").expect(7, "could not be asked", "does not answer")
+        site.prvng("batch", "submit", "good.json", "--online").expect(2, "--validate")
+        check(not site.engine() and not made(site), "something was started", made(site))
+
+
+# Credentials
+
+
+def rotate():
+    """A run of its own renews the credential; it shows id and end of validity."""
+    with Site() as site:
+        r = site.prvng("secret", "rotate", "testnet").expect(0)
+        check("key-2" in r.out and "2027-01-31T00:00:00Z" in r.out, "what it is", r)
+        check(made(site) == ["credential.testnet"], "effects", made(site))
+        check(statuses(site, "rotate-testnet") == {"rotate/testnet": "succeeded"}, "tasks", statuses(site, "rotate-testnet"))
+        site.prvng("secret", "rotate", "testnet").expect(0)
+        check(resources(site)["credential.testnet"]["workflow"] == "rotate-testnet", "the inventory", resources(site))
+        site.prvng("batch", "destroy", "rotate-testnet").expect(3, "owns nothing")
+        site.prvng("secret", "rotate", "nimbus").expect(3, "no provider \"nimbus\"")
+        site.prvng("secret", "rotate", "noop").expect(3, "no credential")
+        site.prvng("batch", "rollback", "rotate-testnet", "--watch").expect(5, "could not be undone")
+
+
+def rotate_after_a_crash():
+    """An engine that was killed in the middle of it goes on with the same op id."""
+    with Site() as site:
+        submit(site, cloud())
+        gate = os.path.join(site.world, "gates")
+        os.makedirs(gate, exist_ok=True)
+        site.write("world/gates/credential", "")
+        p = site.popen("secret", "rotate", "testnet")
+        wait_for("the begin", lambda: "begin update credential testnet" in
+                 open(os.path.join(site.world, "calls.log"), encoding="utf-8").read())
+        site.kill_engine()
+        os.unlink(os.path.join(gate, "credential"))
+        site.finish(p).expect(0, "key-2")
+        ids = {e["op_id"] for e in site.effects() if e["kind"] == "credential"}
+        check(len(ids) == 1 and not site.violations(), "op ids", ids)
+
+
 if __name__ == "__main__":
-    main([shared_once, shared_found_by_marks, shared_defined, shared_undone, shared_in_use, drift, changes, fewer])
+    main([shared_once, shared_found_by_marks, shared_defined, shared_in_kcl, shared_undone, shared_in_use, drift, changes, fewer, adopt, online,
+          rotate, rotate_after_a_crash])

@@ -289,7 +289,9 @@ static int32_t already(struct act *a)
                                          json_object_get(a->request, "spec"));
         int32_t answer = 0;
 
-        if (strcmp(a->verb, "delete") == 0) {
+        if (strcmp(text(a->request, "kind", ""), "credential") == 0) {
+                answer = 0; /* always another one */
+        } else if (strcmp(a->verb, "delete") == 0) {
                 answer = there ? 0 : PRVNG_UNCHANGED;
         } else if (equal) {
                 answer = write_json(a, a->result, json_object_get(there, "result")) == PRVNG_DONE
@@ -297,8 +299,7 @@ static int32_t already(struct act *a)
         } else if (strcmp(a->verb, "create") == 0 && there) {
                 answer = fail(a, PRVNG_CONFLICT, PRVNG_EFFECT_NONE, -1,
                               "something else of this name is there already");
-        } else if (strcmp(a->verb, "update") == 0 && !there &&
-                   strcmp(text(a->request, "kind", ""), "credential") != 0) {
+        } else if (strcmp(a->verb, "update") == 0 && !there) {
                 answer = fail(a, PRVNG_NOT_FOUND, PRVNG_EFFECT_NONE, -1,
                               "there is nothing to update");
         }
@@ -374,6 +375,15 @@ static int32_t fail_begin(struct act *a, const json_t *failure)
         return fail_as(a, failure);
 }
 
+/* A file gates/KIND holds all begin() of that kind while it is there. */
+static bool is_shut(const struct act *a)
+{
+        char path[128];
+
+        snprintf(path, sizeof(path), "gates/%s", text(a->request, "kind", ""));
+        return faccessat(a->w->folder, path, F_OK, 0) == 0;
+}
+
 /* False if begin() has nothing more to do than to return *ret_answer. */
 static bool may_act(struct act *a, int32_t *ret_answer)
 {
@@ -396,7 +406,7 @@ static bool may_act(struct act *a, int32_t *ret_answer)
                 *ret_answer = fail(a, PRVNG_CANCELLED, PRVNG_EFFECT_NONE, -1, "cancelled");
                 return false;
         }
-        while (world_applies(a->w, json_object_get(a->script, "gate"), a->verb))
+        while (world_applies(a->w, json_object_get(a->script, "gate"), a->verb) || is_shut(a))
                 if (!wait_ms(a, 10)) {
                         *ret_answer = fail(a, PRVNG_CANCELLED, PRVNG_EFFECT_NONE, -1, "cancelled");
                         return false;

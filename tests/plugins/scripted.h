@@ -11,6 +11,7 @@
  *                              "spec", "result"}
  *      violations/OPID.N       a begin() for an op id that had acted and was not observed to be
  *                              PARTIAL: a correct engine leaves none
+ *      gates/KIND              begin() of that kind waits while it is there (tests make it)
  *      once/OPID.WHAT          what a script does once only has been done
  *      calls.log               a line for each call: FUNCTION VERB KIND NAME OPID ATTEMPT
  *

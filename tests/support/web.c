@@ -2,6 +2,7 @@
 #include "support/web.h"
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -241,6 +242,7 @@ static void *listen_on(void *userdata)
                 c->fd = accept4(w->listener, NULL, NULL, SOCK_CLOEXEC);
                 if (c->fd < 0)
                         die("accept");
+                setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
                 pthread_mutex_lock(&w->lock);
                 c->number = ++w->connections;
                 pthread_mutex_unlock(&w->lock);

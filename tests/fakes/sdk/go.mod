@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 module prvng/tests/fakes/sdk
 
 go 1.23
