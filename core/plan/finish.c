@@ -120,6 +120,18 @@ static int owned_uses(struct maker *m, const struct task *t, struct plan_task *o
         return error_fold(r);
 }
 
+/* A security group is told of the provider's networks: it may have to stand in one. */
+static int shared_uses(struct maker *m, const struct task *t, struct plan_task *out, uint32_t *cap)
+{
+        const struct provider *p = &m->providers[t->server];
+        int r = 0;
+
+        for (uint32_t j = 0; !r && !p->shared[t->taskserv].network && j < p->n_shared; j++)
+                if (p->shared[j].network && (p->shared[j].task != NONE || p->shared[j].there))
+                        r = use_add(m, out, cap, p->shared[j].key);
+        return error_fold(r);
+}
+
 /* Keys of what the task's inputs are made of. */
 static int task_uses(struct maker *m, const struct task *t, struct plan_task *out, uint32_t *cap)
 {
@@ -138,6 +150,8 @@ static int task_uses(struct maker *m, const struct task *t, struct plan_task *ou
                         s->key = maker_format(m->text, "server.%s", s->name);
                 r = use_add(m, out, cap, s->key);
         }
+        if (t->kind == KIND_SHARED)
+                r = shared_uses(m, t, out, cap);
         provider = t->kind == KIND_SERVER ? &m->providers[m->servers[t->server].provider] : NULL;
         for (uint32_t j = 0; !r && provider && j < provider->n_shared; j++) {
                 const struct shared *s = &provider->shared[j];

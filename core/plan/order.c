@@ -286,6 +286,19 @@ static int same_resource(struct maker *m, uint32_t i)
         return 0;
 }
 
+/* A provider may make security groups inside of a network: its networks come before them. */
+static int shared_edges(struct maker *m, uint32_t i)
+{
+        const struct task *t = &m->tasks[i];
+        const struct provider *p = &m->providers[t->server];
+        int r = 0;
+
+        for (uint32_t j = 0; !r && !p->shared[t->taskserv].network && j < p->n_shared; j++)
+                if (p->shared[j].network && p->shared[j].task != NONE)
+                        r = edge_add(m, p->shared[j].task, i);
+        return error_fold(r);
+}
+
 static int task_edges(struct maker *m, uint32_t n)
 {
         int r = 0;
@@ -297,6 +310,8 @@ static int task_edges(struct maker *m, uint32_t n)
                         r = same_resource(m, i);
                 if (!r && t->kind == KIND_TASKSERV)
                         r = server_edges(m, i);
+                if (!r && t->kind == KIND_SHARED)
+                        r = shared_edges(m, i);
                 if (!r && t->kind == KIND_SERVER && (verb_makes(t->verb) || t->old)) {
                         const struct provider *p = &m->providers[m->servers[t->server].provider];
 

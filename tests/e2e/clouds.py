@@ -161,7 +161,8 @@ def shared_undone():
         first = status(site, "shop")["id"]
         submit(site, cloud("other", servers=("db-0",)))
         r = site.prvng("batch", "rollback", first, "--watch").expect(4)
-        check(f"{NETWORK} stays: server.db-0 of workflow \"other\" stands on it" in r.out, "why it stays", r)
+        check(f"{GROUP} stays: server.db-0 of workflow \"other\" stands on it" in r.out, "why it stays", r)
+        check(f"{NETWORK} stays: {GROUP}" in r.out, "what stays, and stands on it", r)
         check(set(resources(site)) == {NETWORK, GROUP, "server.db-0"}, "what is left", resources(site))
         s = {t["id"]: t for t in status(site, first)["tasks"]}
         check(s[IMPLIED[0]]["status"] == "succeeded" and "stays" in s[IMPLIED[0]]["message"], "the task", s)

@@ -86,6 +86,22 @@ def life():
         site.nothing_left()
 
 
+def own_network():
+    """A network of the workflow's own comes first: security group and servers stand in it, and all goes again"""
+    with Cloud() as site:
+        rule = {"direction": "in", "protocol": "tcp", "port": 22}
+        site.submit(site.define([{"name": "a", "networks": ["private"]}, {"name": "b", "networks": ["private"], "zone": "eu-west-1b"}],
+                                networks=[{"name": "private", "address": "10.20.0.0/20"}],
+                                security_groups=[{"name": "default", "rules": [rule]}]))
+        found = site.inventory()
+        vpc = found["network.private@aws"]["id"]
+        check(found["network.private@aws"]["address"] == "10.20.0.0/20", "its address", found)
+        check({found[k]["network"] for k in ("security_group.default@aws", "server.a", "server.b")} == {vpc}, "where they stand",
+              found)
+        site.prvng("batch", "destroy", "shop", "--watch").expect(0)
+        site.nothing_left()
+
+
 def rollback():
     """A server that cannot be had takes all others back, those that the run had changed too"""
     with Cloud() as site:
@@ -200,7 +216,7 @@ def ended(site, run):
 
 if __name__ == "__main__":
     try:
-        main([life, rollback, no_credentials, kills])
+        main([life, own_network, rollback, no_credentials, kills])
     finally:
         if Cloud.moto:
             Cloud.moto.close()

@@ -257,7 +257,7 @@ def errors():
         ("InvalidParameterValue", 400, "PERMANENT", "NONE"), ("InvalidAMIID.NotFound", 400, "TRANSIENT", "UNKNOWN"),
         ("IdempotentParameterMismatch", 400, "PENDING", None), ("InternalError", 500, "TRANSIENT", "UNKNOWN"),
         ("Unavailable", 503, "TRANSIENT", "UNKNOWN"), ("NobodyKnows", 502, "TRANSIENT", "UNKNOWN"))
-    with Bench() as (cloud, d):
+    with Bench(CONFIG.replace("200", "600000")) as (cloud, d):
         for code, status, name, effect in cases:
             op = op_id()
             request = d.prepare("create", server(d, "error"))
