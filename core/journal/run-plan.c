@@ -189,19 +189,26 @@ static int apply_task(struct run *run, const struct record *r)
         return 0;
 }
 
-/* The tasks, in memory that begins a cache line with each. Many of them in huge pages: tasks are reached in
- * the order of the graph, and looking up where a page is would take longer than what is done there. */
+/* Tasks are reached in the order of the graph: in small pages, looking up where one is would take longer than
+ * what is done there. */
+static void ask_for_huge_pages(void *memory, size_t n)
+{
+        uintptr_t from = ((uintptr_t)memory + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1);
+        uintptr_t end = ((uintptr_t)memory + n) & ~(uintptr_t)(HUGE_PAGE - 1);
+
+        if (from < end)
+                (void)madvise((void *)from, end - from, MADV_HUGEPAGE); /* a mere hint */
+}
+
+/* The tasks, in memory that begins a cache line with each. */
 static int align_tasks(struct run *run)
 {
-        size_t n = MAX(run->n_tasks, 1u) * sizeof(struct task), page = n < HUGE_PAGE ? 64 : HUGE_PAGE;
-        struct task *tasks;
+        size_t n = MAX(run->n_tasks, 1u) * sizeof(struct task);
+        struct task *tasks = aligned_alloc(64, n);
 
-        n = (n + page - 1) & ~(page - 1);
-        tasks = aligned_alloc(page, n);
         if (!tasks)
                 return error_origin(-ENOMEM);
-        if (n >= HUGE_PAGE)
-                (void)madvise(tasks, n, MADV_HUGEPAGE);
+        ask_for_huge_pages(tasks, n);
         if (run->n_tasks)
                 memcpy(tasks, run->tasks, run->n_tasks * sizeof(*tasks));
         free(run->tasks);
