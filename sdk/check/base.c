@@ -4,6 +4,7 @@
 
 #include "inside.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -69,11 +70,14 @@ void check_skip(struct check *c, const char *format, ...)
 
 void check_step(struct check *c, const char *format, ...)
 {
+        static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* plugins are called from many threads */
         va_list ap;
 
+        pthread_mutex_lock(&lock);
         va_start(ap, format);
         vsnprintf(c->shared->step, sizeof(c->shared->step), format, ap);
         va_end(ap);
+        pthread_mutex_unlock(&lock);
 }
 
 /* splitmix64: any seed is good. */

@@ -584,7 +584,7 @@ static void test_two_workers(struct check *c)
 struct job {
         struct subject *s;
         const json_t *entry;
-        char suffix[16];
+        char suffix[24];
         struct ledger *l;
 };
 
