@@ -618,7 +618,7 @@ static void test_parallel(struct check *c)
                                 "plugin with -Dsanitize=thread");
         for (size_t i = 0; i < n; i++) {
                 jobs[i] = (struct job){&s, e, "", ledger_new(c)};
-                snprintf(jobs[i].suffix, sizeof(jobs[i].suffix), "-p%zu", i);
+                snprintf(jobs[i].suffix, sizeof(jobs[i].suffix), "-p%u", (unsigned)i & 0xffff);
         }
         for (int round = 0; round < 2; round++) {
                 for (size_t i = 0; i < n; i++)

@@ -4,7 +4,7 @@
 
 Usage: plugin.py DEPENDENCIES.k [TEST...]
 
-PRVNG_TEST_UPCLOUD_RECORDINGS: a folder with exchanges that the API's own Go client recorded
+PRVNG_TEST_RECORDINGS: a folder with exchanges that the API's own Go client recorded
 (github.com/UpCloudLtd/upcloud-go-api, upcloud/service/fixtures); where it is set, our bodies are compared with
 those that the live API accepted.
 """
@@ -20,11 +20,12 @@ import time
 
 SOURCE = os.environ["PRVNG_TEST_SOURCE"]
 sys.path[:0] = [os.path.join(SOURCE, "tests", "support"), os.path.join(SOURCE, "tests", "fakes")]
+import aws  # noqa: E402
 import fakes  # noqa: E402
-from live import BUILD, check, main  # noqa: E402
+from live import BUILD, Skip, check, main  # noqa: E402
 
 DEPENDENCIES = sys.argv.pop(1)
-RECORDINGS = os.environ.get("PRVNG_TEST_UPCLOUD_RECORDINGS", "")
+RECORDINGS = os.environ.get("PRVNG_TEST_RECORDINGS") or os.path.join(SOURCE, "..", "shared", "data", "upcloud")
 PLUGIN = os.path.join(BUILD, "plugins", "upcloud.so")
 CALL = os.path.join(BUILD, "tests", "support", "call")
 OP = "0123456789ABCDEFGHJKMNPQRS"
@@ -604,19 +605,27 @@ def rotation_unwritable():
 # Recorded bodies
 
 
+def exchanges(name):
+    path = os.path.join(RECORDINGS, name + ".yaml")
+    if not os.path.exists(path):
+        raise Skip(f"no recordings: {path} is not there (PRVNG_TEST_RECORDINGS names their folder)")
+    if why := aws.missing():
+        raise Skip(f"nothing reads YAML here: {why}")
+    with open(path, "rb") as f:
+        done = subprocess.run([aws.python(), "-I", "-c", "import json, sys, yaml; "
+                               "json.dump(yaml.safe_load(sys.stdin), sys.stdout)"], stdin=f, capture_output=True,
+                              timeout=120, check=True)
+    return json.loads(done.stdout)["interactions"]
+
+
 def recorded():
     """Our bodies hold what the live API accepted from its own client"""
-    import yaml
-    folder = RECORDINGS
-    with open(os.path.join(folder, "createnetworkandserver.yaml"), encoding="utf-8") as f:
-        pairs = yaml.safe_load(f)["interactions"]
+    pairs = exchanges("createnetworkandserver")
     network, server = (json.loads(i["request"]["body"]) for i in pairs[:2])
     compare_server(server["server"])
     compare_network(network["network"])
-    with open(os.path.join(folder, "firewallrules.yaml"), encoding="utf-8") as f:
-        compare_rules([i["request"] for i in yaml.safe_load(f)["interactions"]])
-    with open(os.path.join(folder, "createdeleteserverandstorage.yaml"), encoding="utf-8") as f:
-        compare_life([i["request"] for i in yaml.safe_load(f)["interactions"]])
+    compare_rules([i["request"] for i in exchanges("firewallrules")])
+    compare_life([i["request"] for i in exchanges("createdeleteserverandstorage")])
 
 
 def sent(fake, method, path):
@@ -688,4 +697,4 @@ if __name__ == "__main__":
     main([dependencies, description, no_credentials, two_kinds, basic, elsewhere, create, again, never_left, surplus, states, cheap,
           delete, delete_stopped, delete_observed, update, update_refused, drift, bad_specs, tokens, errors, illegal_state, network,
           network_again, router, firewall, open_firewall, bad_rules, precheck, self_test, adopt, rotation, rotation_interrupted,
-          rotation_unwritable] + ([recorded] if RECORDINGS else []))
+          rotation_unwritable] + [recorded])
