@@ -28,7 +28,7 @@ const struct group groups[] = {
         {"batch", "workflows and their runs"}, {"resource", "the inventory of the site"},
         {"server", "looking into servers"},    {"plugin", "what can be used here"},
         {"store", "the journal"},              {"audit", "who did what, and proof of it"},
-        {"config", "the site's configuration"}, {0},
+        {"secret", "credentials of providers"}, {"config", "the site's configuration"}, {0},
 };
 
 /* Help */

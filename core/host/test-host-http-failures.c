@@ -388,15 +388,18 @@ Test(host_http_failures, sinks_have_a_limit)
         end(&f);
 }
 
+/* The server ends each connection behind its reply; who does not say so may be asked once more on it. */
 static const struct raw {
         const char *text;
         int32_t answer;
 } raws[] = {
         {"HTTP/1.1 103 Early Hints\r\nLink: early\r\n\r\nHTTP/1.1 200 OK\r\nX: final\r\n"
-         "Content-Length: 2\r\n\r\nok", PRVNG_DONE},
-        {"HTTP/1.1 200 OK\r\nX: final\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n"
+         "Connection: close\r\nContent-Length: 2\r\n\r\nok", PRVNG_DONE},
+        {"HTTP/1.1 200 OK\r\nX: final\r\nConnection: close\r\n"
+         "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n"
          "X-Trailer: early\r\n\r\n", PRVNG_DONE},
-        {"HTTP/1.1 200 OK\r\nX: fi\x1b[31mnal\r\nContent-Length: 2\r\n\r\nok", PRVNG_DONE},
+        {"HTTP/1.1 200 OK\r\nX: fi\x1b[31mnal\r\nConnection: close\r\n"
+         "Content-Length: 2\r\n\r\nok", PRVNG_DONE},
         {"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nok", PRVNG_TRANSIENT},
         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nok", PRVNG_TRANSIENT},
         {"HTTP/1.1 200 OK\r\nContent-Len", PRVNG_TRANSIENT},
