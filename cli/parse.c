@@ -16,9 +16,7 @@ const struct option_def global_options[] = {
 
 /* Not there yet, but known: a clear word instead of "unknown". */
 static const char *const later[] = {
-        "batch render", "resource adopt", "plugin check",
-        "plugin new", "secret get", "secret set", "secret rotate",
-        "top",
+        "batch render", "secret get", "secret set", "top",
 };
 
 static const char heading[] =
