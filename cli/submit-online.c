@@ -48,6 +48,7 @@ static void add_problem(struct problems *problems, const struct source *s, const
 {
         const char *resource = json_get_string(problem, "resource", "");
         const char *field = json_get_string(problem, "field", ""), *subject = resource;
+        const char *message = json_get_string(problem, "message", ""), *rest;
         uint32_t node = *resource ? find_node(s->definition, resource) : DOC_NONE;
         _cleanup_(cleanup_free) char *path = NULL;
         struct position at = {0};
@@ -59,9 +60,12 @@ static void add_problem(struct problems *problems, const struct source *s, const
         }
         if (!*subject)
                 subject = json_get_string(problem, "provider", "");
+        rest = startswith(message, subject); /* plugins begin their sentences with their name */
+        if (rest && startswith(rest, ": "))
+                message = rest + strlen(": ");
         problems_add(problems, &at, path ? path : NULL, "%s%s%s: %s", subject,
                      node == DOC_NONE && *field ? ", " : "", node == DOC_NONE ? field : "",
-                     json_get_string(problem, "message", ""));
+                     message);
 }
 
 int source_ask(struct source *s, struct look *look)
