@@ -140,7 +140,8 @@ def shared_in_kcl():
             raise Skip("PRVNG_KCL_PYTHON names no Python that has kcl_lib; scripts/test sets it")
         site.write("shop.k", KCL)
         p = site.prvng("batch", "submit", "shop.k", "--dry-run", "--format", "json").expect(0).json()
-        check([t["id"] for t in p["tasks"]] == [*IMPLIED, "(implied)/network.db@testnet",
+        # Networks first: groups stand in them.
+        check([t["id"] for t in p["tasks"]] == [IMPLIED[0], "(implied)/network.db@testnet", IMPLIED[1],
                                                 "(implied)/security_group.inner@testnet", "make/db-0"], "tasks", p)
         site.prvng("batch", "submit", "shop.k", "--watch").expect(0)
         spec = {k: r["spec"] for k, r in resources(site).items()}
