@@ -109,6 +109,12 @@ static void page_name(char *name, size_t size, const struct command *c)
                         *p = '-';
 }
 
+/* prvng-plugin-check(1) comes with that program, which is installed without prvng, too. */
+static bool page_is_elsewhere(const struct command *c)
+{
+        return strcmp(c->words, "plugin check") == 0;
+}
+
 static FILE *page_open(const char *folder, const char *name)
 {
         _cleanup_(cleanup_free) char *path = NULL;
@@ -190,7 +196,7 @@ static int page_all(const char *folder)
               "the first\n", f);
         r = fclose(f) ? 1 : 0;
         for (const struct command *c = commands; c->words && r == 0; c++)
-                r = page_command(folder, c);
+                r = page_is_elsewhere(c) ? 0 : page_command(folder, c);
         return r;
 }
 
