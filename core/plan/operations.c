@@ -12,11 +12,12 @@ static int op_deps(struct maker *m, uint32_t i)
 {
         struct op *op = &m->ops[i];
         const struct strings *names = &op->def->depends_on;
+        bool last = op->def == &prune_operation; /* when all else is done */
 
-        op->deps = arena_alloc(&m->scratch, MAX(names->n, i) * sizeof(*op->deps));
+        op->deps = arena_alloc(&m->scratch, (last ? i : names->n) * sizeof(*op->deps));
         if (!op->deps)
                 return error_origin(-ENOMEM);
-        if (op->def == &prune_operation) { /* when all else is done */
+        if (last) {
                 while (op->n_deps < i) {
                         op->deps[op->n_deps] = op->n_deps;
                         op->n_deps++;
