@@ -52,7 +52,8 @@ bool isolate_state(const struct plugin *p, struct isolate_state *ret_state);
 
 /* Called after each start, each end and each quarantine, on the owning thread, without locks: whoever writes
  * quarantines down does it here. One function for the process, set in [main] before plugins_load. */
-typedef void (*isolate_changed_f)(void *userdata, const struct plugin *p, const struct isolate_state *s);
+typedef void (*isolate_changed_f)(void *userdata, const char *kind, const char *name,
+                                  const struct isolate_state *s);
 void isolate_on_change(isolate_changed_f changed, void *userdata);
 
 /* Ends a quarantine and forgets the crashes: the next call starts the plugin again. [any] */
@@ -60,14 +61,14 @@ void isolate_release(struct plugin *p);
 
 /*
  * Hooks for the sandbox. What the helper shall enter before it opens the plugin is one JSON object that
- * isolate_sandbox() makes on this side before each start (caller frees; NULL: only what every helper gets:
- * no new privileges, limits, an empty environment, no descriptors), and that the helper hands to
- * plugin_host_sandbox() (core/plugin/prvng-plugin-host.h). If that gives a descriptor of seccomp
- * notifications, it is sent to this side, where the owning thread calls isolate_notified() whenever it is
- * readable. Both stand in isolate-sandbox.c.
+ * isolate_sandbox() makes on this side, once, before the first start ([main]; caller frees; NULL: only what
+ * every helper gets: no new privileges, limits, an empty environment, no descriptors), and that the helper
+ * hands to plugin_host_sandbox() (core/plugin/prvng-plugin-host.h) at each start. If that gives a descriptor
+ * of seccomp notifications, it is sent to this side, where the owning thread calls isolate_notified()
+ * whenever it is readable. Both stand in isolate-sandbox.c.
  */
 int isolate_sandbox(const struct plugin *p, json_t **ret_sandbox);
-void isolate_notified(const struct plugin *p, int listener);
+void isolate_notified(const char *name, const json_t *sandbox, int listener);
 
 /* --- inside core/plugin --- */
 
@@ -80,7 +81,7 @@ int isolate_start(struct plugin *p, const struct prvng_host *table,
 /* As the descriptor's create(): makes the instance in the helper. [main] */
 int32_t isolate_create(struct isolated *i, const void *config, uint64_t n_config, void **ret_instance);
 
-/* Ends helper and thread; after destroy(), no call under way. */
+/* Ends helper and thread; after destroy(), no call under way. [main] */
 struct isolated *isolate_free(struct isolated *i);
 
 /* op_call_cancel() of a call that is inside of the helper. [any] */
