@@ -46,7 +46,7 @@ static const int refused[] = {
 /* Besides, where nobody is asked: other processes, what processes share by number or name alone, and ways
  * round a filter of names or calls. */
 static const int refused_alone[] = {
-        SCMP_SYS(process_vm_readv), SCMP_SYS(pidfd_open),     SCMP_SYS(pidfd_getfd),
+        SCMP_SYS(process_vm_readv), SCMP_SYS(pidfd_getfd),
         SCMP_SYS(pidfd_send_signal), SCMP_SYS(kcmp),          SCMP_SYS(process_madvise),
         SCMP_SYS(process_mrelease), SCMP_SYS(migrate_pages),  SCMP_SYS(move_pages),
         SCMP_SYS(tkill),            SCMP_SYS(rt_sigqueueinfo), SCMP_SYS(setpriority),

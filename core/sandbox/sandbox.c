@@ -8,6 +8,7 @@
 #include "base/util.h"
 
 #include <fcntl.h>
+#include <glob.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
@@ -71,6 +72,9 @@ static int drop_capabilities(void)
 
 static int become_user(const struct sandbox *s)
 {
+        int end_with_parent = 0;
+
+        prctl(PR_GET_PDEATHSIG, &end_with_parent, 0, 0, 0);
         if (s->uid && geteuid() == 0 &&
             (setgroups(0, NULL) < 0 || setresgid(s->gid, s->gid, s->gid) < 0 ||
              setresuid(s->uid, s->uid, s->uid) < 0))
@@ -78,7 +82,8 @@ static int become_user(const struct sandbox *s)
         if (s->flags & SANDBOX_ASKS)
                 return 0;
         /* Nobody of the same user looks into it. */
-        if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+        if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
+            prctl(PR_SET_PDEATHSIG, end_with_parent, 0, 0, 0) < 0) /* another user forgets it */
                 return error_origin(-errno);
         return error_fold(drop_capabilities());
 }
@@ -132,6 +137,16 @@ static void allow_each(int rules, const json_t *paths, uint64_t what)
                 allow(rules, json_string_value(e), what);
 }
 
+static void allow_pattern(int rules, const char *pattern)
+{
+        glob_t found = {0};
+
+        if (glob(pattern, 0, NULL, &found) == 0)
+                for (size_t i = 0; i < found.gl_pathc; i++)
+                        allow(rules, found.gl_pathv[i], READS);
+        globfree(&found);
+}
+
 /* What programs, the C library and language run times read in order to run at all. No secret is among it. */
 static const char *const readable[] = {
         "/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/ld.so.conf",
@@ -152,8 +167,11 @@ static void add_paths(const struct sandbox *s, int rules, uint64_t writes)
                 allow(rules, "/", READS);
         for (size_t i = 0; s->read && i < N_ELEMENTS(readable); i++)
                 allow(rules, readable[i], READS);
-        if (s->read && s->flags & SANDBOX_PROGRAMS)
+        if (s->read && s->flags & SANDBOX_PROGRAMS) {
                 allow(rules, "/proc", READS); /* its children are there under numbers to come */
+                allow_pattern(rules, "/etc/python3*");
+                allow_pattern(rules, "/etc/perl*");
+        }
         for (size_t i = 0; i < N_ELEMENTS(devices); i++)
                 allow(rules, devices[i], ON_FILES & all);
         allow(rules, "/proc/self", s->read ? READS | (ON_FILES & all) : ON_FILES & all);
