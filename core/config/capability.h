@@ -17,8 +17,8 @@
 
 #include <jansson.h>
 
-/* Is it such an object? 0 with *ret_reason NULL, or a sentence that goes on after "capabilities", such as
- * ".hosts: ..." (caller frees); -ENOMEM. */
+/* Is it such an object? 0 with *ret_reason NULL, or a sentence that goes on after "capabilities", as
+ * ".hosts: ..." or ": ..." (caller frees); -ENOMEM. */
 int capability_check(const json_t *capabilities, char **ret_reason);
 
 /* Both together, each NULL or checked, with every member that there is. Caller frees; NULL: out of memory. */

@@ -150,7 +150,7 @@ static int apply_capabilities(struct reader *r, const struct key *key, const con
         if (k < 0)
                 return error_fold(k);
         if (reason) {
-                setting_problem(r, s, "%s", reason + (*reason == '.'));
+                setting_problem(r, s, "%s", reason + (*reason == ':' ? 2 : 1));
                 return 0;
         }
         json_decref(p->capabilities);

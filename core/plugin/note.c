@@ -163,8 +163,7 @@ static int parse(const char *text, uint64_t n, json_t **ret_note, const char **r
                 r = capability_check(json_object_get(note, "capabilities"), &wrong);
                 if (r < 0)
                         return error_fold(r);
-                if (wrong && asprintf(ret_wrong, "has a prvng note whose capabilities%s%s", *wrong == '.' ? "" : ": ",
-                                      wrong) < 0) {
+                if (wrong && asprintf(ret_wrong, "has a prvng note whose capabilities%s", wrong) < 0) {
                         *ret_wrong = NULL;
                         return error_origin(-ENOMEM);
                 }
