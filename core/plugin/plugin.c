@@ -6,6 +6,7 @@
 #include "plugin/plugin.h"
 
 #include "base/json.h"
+#include "config/capability.h"
 #include "host/host.h"
 #include "plugin/isolate.h"
 #include "plugin/load.h"
@@ -115,9 +116,12 @@ static int look_inside(struct plugin *p, const struct config *config)
         r = r ?: note_read(fd, &p->note, &reason);
         if (r < 0)
                 return error_fold(r);
-        if (!p->note)
+        if (!p->note) {
                 plugin_refuse(p, "%s %s", p->path, reason);
-        return 0;
+                return 0;
+        }
+        p->capabilities = capability_merge(json_object_get(p->note, "capabilities"), p->config->capabilities);
+        return p->capabilities ? 0 : error_origin(-ENOMEM);
 }
 
 static int take(char **member, const char *value)
@@ -314,6 +318,7 @@ struct plugins *plugins_free(struct plugins *all)
                 isolate_free(p->isolated);
                 plugin_lock_free(p->lock);
                 json_decref(p->note);
+                json_decref(p->capabilities);
                 json_decref(p->dependencies);
                 json_decref(p->describe);
                 free(p->reason);

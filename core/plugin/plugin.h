@@ -34,6 +34,8 @@ struct plugin {
         char *build_id;  /* that the linker wrote into it, hex, or NULL */
         char *signer;    /* key of the keyring that signed it, or NULL */
         json_t *note;    /* the ELF note's object, or NULL */
+        json_t *capabilities; /* that it may use if isolated: the note's and the drop-in's, with every member
+                          * (config/capability.h); NULL where there is no note */
         struct prvng_plugin descriptor; /* private copy; zero unless READY */
         json_t *dependencies;           /* descriptor.dependencies parsed, or NULL */
         json_t *describe;               /* what describe() wrote, or NULL */
