@@ -41,6 +41,7 @@ struct plugin {
         struct prvng_store store;   /* it has none */
         struct prvng_loader loader;
         struct prvng_template template_;
+        struct prvng_secret secret;
         struct prvng_provider_precheck precheck;   /* optional */
         struct prvng_provider_inventory inventory;
         struct plugin_lock *lock;   /* by descriptor.threads */
