@@ -90,6 +90,8 @@ static void put_info(json_t *o, const struct plugin *p)
                 json_object_set(o, "dependencies", p->dependencies);
         if (p->describe)
                 json_object_set(o, "describe", p->describe);
+        if (p->secret.struct_size)
+                json_object_set_new(o, "references", json_sprintf("secret://%s/PATH#KEY", p->name));
         if (p->loader.struct_size && p->loader.extensions)
                 json_object_set_new(o, "extensions", json_string(p->loader.extensions));
 }

@@ -12,6 +12,7 @@
 #include "plugin/load.h"
 #include "plugin/lock.h"
 #include "plugin/note.h"
+#include "plugin/secret.h"
 #include "plugin/signature.h"
 #include "plugin/trust.h"
 
@@ -207,6 +208,12 @@ static bool has_kind(const char *kinds, const char *kind)
         return !kinds;
 }
 
+/* The credentials of providers may stand in a secret backend. */
+static bool is_asked_for(const struct plugin *p, const char *kinds)
+{
+        return has_kind(kinds, p->kind) || (streq(p->kind, "secret") && has_kind(kinds, "provider"));
+}
+
 /* A name that several drop-ins give to enabled plugins names none of them: which one a definition
  * means must not hang on the order of files. */
 static void check_unique(struct plugin *p, const struct config *config)
@@ -277,7 +284,7 @@ static int load_one(struct plugin *p, const struct config *config, const char *k
                                       ? "remove isolation = \"process\" from its drop-in"
                                       : "its note asks for a process of its own, which isolation = \"none\" in "
                                         "its drop-in overrides");
-        if (p->state != PLUGIN_READY || flags & PLUGINS_NOTES_ONLY || !has_kind(kinds, p->kind))
+        if (p->state != PLUGIN_READY || flags & PLUGINS_NOTES_ONLY || !is_asked_for(p, kinds))
                 return 0;
         return error_fold(plugin_open(p));
 }
@@ -322,6 +329,7 @@ int plugins_load(const struct config *config, struct host *host, const char *kin
                         return error_fold(r);
         }
         qsort(all->list, all->n, sizeof(*all->list), by_kind);
+        host_set_secrets(host, plugins_resolve, all);
         *ret_plugins = steal(&all);
         return 0;
 }
@@ -330,6 +338,7 @@ struct plugins *plugins_free(struct plugins *all)
 {
         if (!all)
                 return NULL;
+        host_set_secrets(all->host, NULL, NULL);
         for (size_t i = 0; i < all->n; i++) {
                 struct plugin *p = &all->list[i];
 

@@ -44,6 +44,7 @@ struct plugin {
         struct prvng_store store;   /* it has none */
         struct prvng_loader loader;
         struct prvng_template template_;
+        struct prvng_secret secret;
         struct prvng_provider_precheck precheck;   /* optional */
         struct prvng_provider_inventory inventory;
         struct isolated *isolated;  /* its process, NULL if it runs in this one */
