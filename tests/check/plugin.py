@@ -5,19 +5,37 @@
     plugin.py CHECKER PLUGIN.so [OPTION OF THE CHECKER...]
 
 Helper programs lie in many folders of a build tree and in one of an installation: they are linked into one
-here. A scenario may need a base image: PRVNG_TEST_CACHE is the folder that @CACHE@ stands for.
+here. Where a scenario names @MOTO_PYTHON@, the Python that has moto stands for it; without one the test is skipped.
 """
 import os
 import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.environ["PRVNG_TEST_SOURCE"], "tests", "fakes"))
+import aws  # noqa: E402
+
+SKIPPED = 77
 BUILD = os.environ["PRVNG_TEST_BUILD"]
 HELPERS = ["core/host", "plugins/loaders/kcl", "plugins/providers/local", "plugins/templates/jinja2"]
 
 
+def words(options):
+    """Options of the checker for what the scenario wants to know of this machine."""
+    if "--scenario" not in options:
+        return []
+    with open(options[options.index("--scenario") + 1], encoding="utf-8") as f:
+        if "@MOTO_PYTHON@" not in f.read():
+            return []
+    if why := aws.missing():
+        print("skipped: " + why)
+        sys.exit(SKIPPED)
+    return ["--word", "MOTO_PYTHON=" + aws.python()]
+
+
 def main():
     checker, plugin, *options = sys.argv[1:]
+    options += words(options)
     with tempfile.TemporaryDirectory(prefix="prvng-libexec-") as libexec:
         os.chmod(libexec, 0o755)
         for folder in HELPERS:
