@@ -5,7 +5,8 @@
     plugin.py CHECKER PLUGIN.so [OPTION OF THE CHECKER...]
 
 Helper programs lie in many folders of a build tree and in one of an installation: they are linked into one
-here. Where a scenario names @MOTO_PYTHON@, the Python that has moto stands for it; without one the test is skipped.
+here. What a scenario names of this machine is told to it: @MOTO_PYTHON@, the Python that has moto (without one
+the test is skipped), and @CACHE@, the folder with base images (PRVNG_TEST_CACHE names another).
 """
 import os
 import subprocess
@@ -17,6 +18,7 @@ import aws  # noqa: E402
 
 SKIPPED = 77
 BUILD = os.environ["PRVNG_TEST_BUILD"]
+CACHE = os.path.join(BUILD, "plugins", "providers", "local", "test-cache")  # made by the tests of that provider
 HELPERS = ["core/host", "plugins/loaders/kcl", "plugins/providers/local", "plugins/templates/jinja2"]
 
 
@@ -25,12 +27,16 @@ def words(options):
     if "--scenario" not in options:
         return []
     with open(options[options.index("--scenario") + 1], encoding="utf-8") as f:
-        if "@MOTO_PYTHON@" not in f.read():
-            return []
-    if why := aws.missing():
-        print("skipped: " + why)
-        sys.exit(SKIPPED)
-    return ["--word", "MOTO_PYTHON=" + aws.python()]
+        text = f.read()
+    said = []
+    if "@CACHE@" in text:
+        said += ["--word", "CACHE=" + (os.environ.get("PRVNG_TEST_CACHE") or CACHE)]
+    if "@MOTO_PYTHON@" in text:
+        if why := aws.missing():
+            print("skipped: " + why)
+            sys.exit(SKIPPED)
+        said += ["--word", "MOTO_PYTHON=" + aws.python()]
+    return said
 
 
 def main():
