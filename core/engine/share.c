@@ -16,8 +16,8 @@ static void tell(struct flight *f, const struct resource *r, const struct run *h
         _cleanup_(cleanup_buf) struct buf message = BUF_NULL;
         bool over = maker && task_status_ended(maker->status) && !maker->attempt;
 
-        buf_printf(&message, over ? "waits for the end of run %2$s of workflow \"%3$s\", which did not make %1$s"
-                                  : "waits for %1$s, which run %2$s of workflow \"%3$s\" is making",
+        buf_printf(&message, over ? "the end of run %2$s of workflow \"%3$s\", which did not make %1$s"
+                                  : "%1$s, which run %2$s of workflow \"%3$s\" is making",
                    r->key, r->claim, holder ? holder->name : "?");
         if (!note || !streq(note->message, buf_str(&message)))
                 engine_append(f->engine, f->run, &(struct record){.type = RECORD_WAIT,

@@ -205,7 +205,7 @@ Test(share, the_second_waits_and_uses_it)
                         if (step == 0) {
                                 STATUS(&m, 1, 0, TASK_READY);
                                 cr_assert(!asked(&m, 1, "op/net"), "it is made once");
-                                cr_assert(strstr(message(&m, 1, 0), "waits for " NET ", which run"), "%s",
+                                cr_assert(strstr(message(&m, 1, 0), NET ", which run"), "%s",
                                           message(&m, 1, 0));
                                 cr_assert(strstr(message(&m, 1, 0), m.ids[0]));
                                 tick(&m.f, 1000);
