@@ -25,7 +25,8 @@ struct config_plugin {
         char *name;      /* short name of the plugin */
         char *file;      /* absolute, or relative to plugin_path */
         bool enabled;    /* default true */
-        bool process;    /* isolation = "process"; default false */
+        bool process;    /* isolation = "process" */
+        bool isolation_given; /* else as the plugin's note recommends */
         json_t *capabilities; /* what an isolated plugin may do besides what it declares, checked
                           * (config/capability.h), or NULL */
         uint32_t memory; /* of an isolated plugin's process, MiB; default 512 */

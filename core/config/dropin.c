@@ -80,6 +80,7 @@ static int apply_isolation(struct reader *r, const struct key *key, const config
                                 setting_type(s));
         } else if (streq(text, "none") || streq(text, "process")) {
                 p->process = streq(text, "process");
+                p->isolation_given = true;
         } else if ((meant = did_you_mean(text, known, N_ELEMENTS(known)))) {
                 setting_problem(r, s, "\"%s\"; did you mean \"%s\"?", text, meant);
         } else {

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "config/capability.h"
 #include "host/host.h"
+#include "plugin/isolate.h"
 #include "plugin/load.h"
 #include "plugin/lock.h"
 #include "plugin/note.h"
@@ -216,6 +217,13 @@ static int guess_kind(struct plugin *p)
         return plugin_kind_known(kind) ? take(&p->kind, kind) : 0;
 }
 
+bool plugin_isolation(const struct plugin *p)
+{
+        if (p->config->isolation_given)
+                return p->config->process;
+        return p->note && streq(json_get_string(p->note, "isolation", ""), "process");
+}
+
 static int load_one(struct plugin *p, const struct config *config, const char *kinds,
                     uint32_t flags)
 {
@@ -243,10 +251,12 @@ static int load_one(struct plugin *p, const struct config *config, const char *k
                 p->state = PLUGIN_DISABLED;
                 return 0;
         }
-        if (p->state == PLUGIN_READY && p->config->process)
-                plugin_refuse(p, "%s asks for isolation = \"process\", which this version does not "
-                              "have yet: remove it to run the plugin inside the engine",
-                              p->config->from);
+        if (p->state == PLUGIN_READY && streq(p->kind, "store") && plugin_isolation(p))
+                plugin_refuse(p, "%s is a store, and stores run inside the engine by contract: %s", p->path,
+                              p->config->process
+                                      ? "remove isolation = \"process\" from its drop-in"
+                                      : "its note asks for a process of its own, which isolation = \"none\" in "
+                                        "its drop-in overrides");
         if (p->state != PLUGIN_READY || flags & PLUGINS_NOTES_ONLY || !has_kind(kinds, p->kind))
                 return 0;
         return error_fold(plugin_open(p));
@@ -305,6 +315,7 @@ struct plugins *plugins_free(struct plugins *all)
 
                 if (p->instance)
                         p->descriptor.destroy(p->instance);
+                isolate_free(p->isolated);
                 plugin_lock_free(p->lock);
                 json_decref(p->note);
                 json_decref(p->capabilities);
