@@ -60,8 +60,13 @@ static json_t *describe_all(const struct cli *cli, const struct context *c)
                         break;
                 }
         for (size_t i = 0; i < c->plugins->n; i++) {
-                json_t *o = plugin_describe(&c->plugins->list[i]);
+                struct plugin *p = &c->plugins->list[i];
+                json_t *o;
 
+                /* Whole files are read for those who want to know, and to tell whether it is the engine's. */
+                if (cli->format != FORMAT_TABLE || (engine && streq(plugin_state_text(p), "isolated")))
+                        plugin_digest(p);
+                o = plugin_describe(p);
                 if (o)
                         add_engine(o, engine);
                 json_array_append_new(list, o);
@@ -137,6 +142,8 @@ static void put_info(json_t *o, const struct plugin *p)
                 json_object_set(o, "dependencies", p->dependencies);
         if (p->describe)
                 json_object_set(o, "describe", p->describe);
+        if (p->secret.struct_size)
+                json_object_set_new(o, "references", json_sprintf("secret://%s/PATH#KEY", p->name));
         if (p->loader.struct_size && p->loader.extensions)
                 json_object_set_new(o, "extensions", json_string(p->loader.extensions));
 }
@@ -210,6 +217,7 @@ int plugin_info(struct cli *cli)
                         return r;
                 p = find(c.plugins, cli->args[0]);
         }
+        plugin_digest(p);
         o = plugin_describe(p);
         engine = ask_engine(cli, c.config);
         add_engine(o, engine);

@@ -28,7 +28,7 @@ struct config_plugin {
         bool process;    /* isolation = "process" */
         bool isolation_given; /* else as the plugin's note recommends */
         json_t *capabilities; /* what an isolated plugin may do besides what it declares, checked
-                          * (config/capability.h), or NULL */
+                           * (config/capability.h), or NULL */
         uint32_t memory; /* of an isolated plugin's process, MiB; default 512 */
         bool critical;   /* the engine does not start without it; default false */
         char *sha256;    /* pin, 64 hex digits, or NULL */

@@ -23,6 +23,8 @@ struct op_call {
         const char *run;            /* ids for logs and workdir; "" if none */
         const char *task;
         int cancelled;              /* atomic */
+        struct op_call *within;     /* what it is made for, in the same thread: with that it is cancelled,
+                                     * too. NULL: none */
         int cancel_fd;              /* eventfd, made when first asked for; -1 */
         struct op_reply *reply;     /* where error(), ask_again() write */
         bool said;                  /* error() was called, with this class */
@@ -55,6 +57,14 @@ struct op_reply {
 static inline struct op_call *op_call_of(struct prvng_call *pub)
 {
         return (struct op_call *)pub;
+}
+
+static inline bool op_call_is_cancelled(const struct op_call *call)
+{
+        for (; call; call = call->within)
+                if (__atomic_load_n(&call->cancelled, __ATOMIC_ACQUIRE))
+                        return true;
+        return false;
 }
 
 /* The call that this thread is inside of, for the log; set by the border, NULL outside of calls. */

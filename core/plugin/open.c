@@ -47,6 +47,9 @@ static const struct member loader_members[] = {
 
 static const struct member template_members[] = {MUST(struct prvng_template, evaluate), {NULL}};
 
+static const struct member secret_members[] = {
+        MUST(struct prvng_secret, resolve), MUST(struct prvng_secret, check), {NULL}};
+
 #define WANT(kind, id, member, baseline, members)                                                  \
         {                                                                                          \
                 kind, id, offsetof(struct plugin, member), sizeof(((struct plugin *)0)->member),   \
@@ -61,6 +64,7 @@ static const struct wanted wanted[] = {
         WANT("store", PRVNG_STORE, store, PRVNG_STORE_BASELINE, store_members),
         WANT("loader", PRVNG_LOADER, loader, PRVNG_LOADER_BASELINE, loader_members),
         WANT("template", PRVNG_TEMPLATE, template_, PRVNG_TEMPLATE_BASELINE, template_members),
+        WANT("secret", PRVNG_SECRET, secret, PRVNG_SECRET_BASELINE, secret_members),
 };
 
 /* Those that a kind may answer to. */
@@ -71,6 +75,7 @@ static const struct wanted optional[] = {
              precheck_members),
         WANT("provider", PRVNG_PROVIDER_INVENTORY, inventory, PRVNG_PROVIDER_INVENTORY_BASELINE,
              inventory_members),
+        WANT("secret", PRVNG_OP, op, PRVNG_OP_BASELINE, op_members), /* those that can also make them */
 };
 
 bool plugin_kind_known(const char *kind)
@@ -232,6 +237,7 @@ static void give_back(struct plugin *p)
         p->store = (struct prvng_store){0};
         p->loader = (struct prvng_loader){0};
         p->template_ = (struct prvng_template){0};
+        p->secret = (struct prvng_secret){0};
         p->precheck = (struct prvng_provider_precheck){0};
         p->inventory = (struct prvng_provider_inventory){0};
         p->lock = plugin_lock_free(p->lock);
