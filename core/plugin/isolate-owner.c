@@ -100,7 +100,7 @@ static int spawn(const struct isolated *i, const struct ends *e, pid_t *ret_pid)
                 r = posix_spawn_file_actions_adddup2(&actions, e->fds[k], k);
         r = r ?: posix_spawn_file_actions_addclosefrom_np(&actions, (int)N_ELEMENTS(e->fds));
         r = r ?: posix_spawn_file_actions_addchdir_np(&actions, "/");
-        r = r ?: posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
+        r = r ?: posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
                                                                POSIX_SPAWN_SETSIGDEF);
         r = r ?: posix_spawnattr_setsigmask(&attributes, &none);
         r = r ?: posix_spawnattr_setsigdefault(&attributes, &all);
