@@ -151,7 +151,6 @@ static bool open_message(struct wire_message *m)
                        "version", PRVNG_VERSION, version);
                 return true;
         }
-        prctl(PR_SET_NAME, name);
         table_set(core_version, interfaces);
         if (enter_sandbox(sandbox))
                 open_plugin(path);

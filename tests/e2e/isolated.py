@@ -8,16 +8,15 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from live import BUILD, Site, check, main, wait_for  # noqa: E402
+from live import BUILD, Site, alive, check, main, wait_for  # noqa: E402
 
-ISOLATION = 'isolation = "process"; '
 
 
 def site_with_isolated():
     """testcloud outside of the engine, with the folder that is its cloud."""
-    site = Site(conf="workers = 8;\n")
+    site = Site()
     site.dropin("testcloud", os.path.join(BUILD, "tests", "plugins", "testcloud.so"), f'folder = "{site.world}";',
-                ISOLATION + f'capabilities = {{ paths = {{ write = ["{site.world}"]; }}; }};')
+                f'isolation = "process"; capabilities = {{ paths = {{ write = ["{site.world}"]; }}; }};')
     os.makedirs(site.world, exist_ok=True)
     return site
 
@@ -47,6 +46,7 @@ def workflow(servers, script):
 
 
 def runs_and_undoes():
+    """A run and its rollback, with the provider outside of the engine."""
     servers = [f"web-{i}" for i in range(6)]
     with site_with_isolated() as site:
         engine = site.start_engine()
@@ -54,11 +54,12 @@ def runs_and_undoes():
         site.prvng("batch", "submit", site.write("w.json", workflow(servers, {"polls": 2, "poll_ms": 50})),
                    "--watch").expect(0, "succeeded")
         check(sorted(site.servers()) == sorted("server." + s for s in servers), "servers", site.existing())
-        site.prvng("batch", "rollback", "shop", "--yes", "--watch").expect(0)
+        site.prvng("batch", "rollback", "shop", "--watch").expect(4)
         check(site.servers() == [], "what the run made is undone", site.existing())
 
 
 def killed_again_and_again():
+    """Its process is killed in the middle of calls: each is in doubt, is observed, and nothing is made twice."""
     servers = [f"web-{i}" for i in range(12)]
     with site_with_isolated() as site:
         engine = site.start_engine()
@@ -81,13 +82,14 @@ def killed_again_and_again():
 
 
 def leaves_no_process():
+    """An engine that is killed takes its helpers along."""
     with site_with_isolated() as site:
         engine = site.start_engine()
         pids = helpers(engine.pid)
         check(len(pids) == 1, "one helper", pids)
         os.kill(engine.pid, signal.SIGKILL)
         engine.wait()
-        wait_for("the helper's end", lambda: not os.path.exists(f"/proc/{pids[0]}"))
+        wait_for("the helper's end", lambda: not alive(pids[0]))
 
 
 
