@@ -9,8 +9,9 @@
 
 #define MAX_SUBMISSIONS 16
 #define MAX_PARKED 64
+#define MAX_REPLANS 12 /* questions and pauses with it */
 
-enum command { SUBMIT, CANCEL, PAUSE, RESUME, ROLLBACK, RETRY, RESOLVE };
+enum command { SUBMIT, CANCEL, PAUSE, RESUME, ROLLBACK, RETRY, REPLAN, RESOLVE };
 
 static const struct {
         const char *name;
@@ -18,16 +19,16 @@ static const struct {
 } commands[] = {
         [CANCEL] = {"cancel", RECORD_CANCEL},       [PAUSE] = {"pause", RECORD_PAUSE},
         [RESUME] = {"resume", N_RECORD_TYPES},      [ROLLBACK] = {"rollback", RECORD_ROLLBACK},
-        [RETRY] = {"retry", RECORD_RERUN},
+        [RETRY] = {"retry", RECORD_RERUN},          [REPLAN] = {"replan", RECORD_REPLAN},
 };
 
 struct submission_of_client {
         char id[UID_TEXT];
         const char *kind;
         uint32_t size;      /* tasks, about */
-        struct buf body;
+        struct buf body, changed; /* what it is, and what it shall be after a replan */
         bool due, posted, finished;
-        uint32_t n_refused;
+        uint32_t n_refused, n_replans;
         uint32_t n_before[RESOLVE]; /* records of a command's type, when it was posted */
 };
 
@@ -62,9 +63,10 @@ static void draw_commands(uint32_t number)
         static const enum command by_fault[] = {[FAULT_CANCEL - FAULT_CANCEL] = CANCEL,
                                                 [FAULT_PAUSE - FAULT_CANCEL] = PAUSE,
                                                 [FAULT_ROLLBACK - FAULT_CANCEL] = ROLLBACK,
-                                                [FAULT_RETRY - FAULT_CANCEL] = RETRY};
+                                                [FAULT_RETRY - FAULT_CANCEL] = RETRY,
+                                                [FAULT_REPLAN - FAULT_CANCEL] = REPLAN};
 
-        for (unsigned f = FAULT_CANCEL; f <= FAULT_RETRY; f++)
+        for (unsigned f = FAULT_CANCEL; f <= FAULT_REPLAN; f++)
                 while (fault((enum fault)f))
                         event_add(random_between(&sim->random, 1, random_chance(&sim->random, 500) ? 5000
                                                                                                 : 300000),
@@ -92,8 +94,10 @@ struct clients *clients_new(void)
 
 struct clients *clients_free(struct clients *c)
 {
-        for (uint32_t i = 0; c && i < c->n; i++)
+        for (uint32_t i = 0; c && i < c->n; i++) {
                 buf_deinit(&c->list[i].body);
+                buf_deinit(&c->list[i].changed);
+        }
         free(c);
         return NULL;
 }
@@ -135,6 +139,25 @@ static void command(enum command kind, uint32_t number, const struct buf *body)
         post(cookie(kind, number), path, body);
 }
 
+/* It is paused for that, and asked for again while something of it is in flight, or what was asked for is
+ * refused. */
+static void replan(uint32_t number)
+{
+        struct submission_of_client *s = &sim->clients->list[number];
+        bool dry = random_chance(&sim->random, 200);
+
+        if (s->n_replans++ >= MAX_REPLANS || !streq(s->kind, "batch") || witness_ended(s->id))
+                return;
+        if (!witness_paused(s->id)) {
+                command(PAUSE, number, NULL);
+        } else {
+                buf_clear(&s->changed);
+                if (replan_body(&s->body, dry, &s->changed))
+                        command(REPLAN, number, &s->changed);
+        }
+        event_add(random_between(&sim->random, 1, 8000), EVENT_COMMAND, (uint32_t)REPLAN << 16 | number);
+}
+
 void clients_command(uint32_t what)
 {
         _cleanup_(cleanup_buf) struct buf body = BUF_NULL;
@@ -145,6 +168,10 @@ void clients_command(uint32_t what)
                 return;
         if (sim->quiet && kind != RESUME)
                 return;
+        if (kind == REPLAN) {
+                replan(number);
+                return;
+        }
         if (kind == ROLLBACK && random_chance(&sim->random, 300))
                 buf_printf(&body, "{\"to\":%u}", (unsigned)random_below(&sim->random, 4));
         if (kind == RETRY && random_chance(&sim->random, 300))
@@ -225,10 +252,16 @@ static void submitted(uint32_t number, int status, const char *body, size_t n_bo
 /* What was answered is durable (promise 8). */
 static void commanded(enum command kind, uint32_t number, int status, const char *body)
 {
-        const struct submission_of_client *s = &sim->clients->list[number];
+        struct submission_of_client *s = &sim->clients->list[number];
 
+        if (kind == REPLAN && status == 202) {
+                struct buf was = s->body;
+
+                s->body = s->changed;
+                s->changed = was;
+        }
         if (status == 202 && commands[kind].record < N_RECORD_TYPES &&
-            strstr(body, "\"changed\":true") &&
+            (kind == REPLAN || strstr(body, "\"changed\":true")) &&
             witness_records(s->id, commands[kind].record) <= s->n_before[kind])
                 violated("answered-early", "the %s of run %s was answered before it is durable",
                          commands[kind].name, s->id);

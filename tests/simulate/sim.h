@@ -46,7 +46,8 @@
         X(CANCEL, "cancel")       /* a client cancels a run */                                     \
         X(PAUSE, "pause")         /* ... pauses one, and lets it go on later */                    \
         X(ROLLBACK, "rollback")   /* ... has one undone */                                         \
-        X(RETRY, "retry")         /* ... has what failed done again */
+        X(RETRY, "retry")         /* ... has what failed done again */                             \
+        X(REPLAN, "replan")       /* ... gives a paused one a changed definition */
 
 enum fault {
 #define X(name, text) FAULT_##name,
@@ -197,6 +198,9 @@ void clients_answer(void *userdata, void *cookie, int status, const char *body, 
 void clients_engine_gone(void);
 void clients_started(void); /* an engine runs again: what was not answered is asked once more */
 bool clients_done(void);    /* everything that was to be submitted is */
+
+/* replan.c: the body of a submission, changed at random: for a replan of its run. */
+bool replan_body(const struct buf *body, bool dry, struct buf *ret);
 
 /* generate.c */
 void generate_site(void); /* services and their limits */

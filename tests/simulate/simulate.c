@@ -89,7 +89,7 @@ static void draw_rates(void)
                 [FAULT_TOKEN] = 30000,    [FAULT_POLL] = 50000,      [FAULT_OBSERVE] = 100000,
                 [FAULT_UNCERTAIN] = 100000, [FAULT_READ] = 50000,    [FAULT_CANCEL] = 150000,
                 [FAULT_CONDITION] = 400000, [FAULT_PAUSE] = 200000,  [FAULT_ROLLBACK] = 300000,
-                [FAULT_RETRY] = 400000,
+                [FAULT_RETRY] = 400000,   [FAULT_REPLAN] = 250000,
         };
 
         for (unsigned i = 0; i < N_FAULTS; i++) {

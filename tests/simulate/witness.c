@@ -7,7 +7,7 @@ struct witness *witness_new(void)
         return calloc(1, sizeof(struct witness));
 }
 
-static void task_free(struct witness_task *t)
+void w_task_free(struct witness_task *t)
 {
         free(t->id);
         free(t->key);
@@ -16,22 +16,36 @@ static void task_free(struct witness_task *t)
         free(t);
 }
 
+void w_plan_forget(struct w_run *run)
+{
+        for (uint32_t i = 0; i < run->n_operations; i++)
+                free(run->operation_ids[i]);
+        free(steal(&run->tasks));
+        free(steal(&run->lanes));
+        free(steal(&run->operation_ids));
+        free(steal(&run->operations));
+        strmap_deinit(&run->by_id);
+        run->n_tasks = run->n_lanes = run->n_operations = 0;
+}
+
 static void run_forget(struct w_run *run)
 {
         for (uint32_t i = 0; i < run->n_tasks; i++) { /* of a run that was never accepted */
+                w_leaves(run->tasks[i], NULL);
                 w_status(run->tasks[i], W_WAITING);
                 if (run->tasks[i]->request)
                         run->tasks[i]->request->task = NULL;
         }
         for (uint32_t i = 0; i < run->n_tasks; i++)
-                task_free(run->tasks[i]);
-        free(run->tasks);
-        free(run->lanes);
-        for (uint32_t i = 0; i < run->n_operations; i++)
-                free(run->operation_ids[i]);
-        free(run->operation_ids);
-        free(run->operations);
-        strmap_deinit(&run->by_id);
+                w_task_free(run->tasks[i]);
+        w_plan_forget(run);
+        for (uint32_t i = 0; i < run->n_replaced; i++)
+                w_task_free(run->replaced[i]);
+        free(run->replaced);
+        for (uint32_t i = 0; i < run->n_dropped; i++)
+                free(run->dropped_ids[i]);
+        free(run->dropped_ids);
+        strmap_deinit(&run->dropped);
         free(run);
 }
 
@@ -225,7 +239,7 @@ void witness_committed(void)
 
 /* The inventory */
 
-static struct w_resource *resource_get(const char *key, size_t n_key)
+struct w_resource *w_resource_get(const char *key, size_t n_key)
 {
         struct strmap_entry *e = strmap_find(&sim->witness->owned, key, n_key);
         struct w_resource *r;
@@ -254,7 +268,7 @@ static bool stands_on(const struct w_resource *r, const char *key)
 
 void w_gone(const char *key)
 {
-        resource_get(key, strlen(key))->there = false;
+        w_resource_get(key, strlen(key))->there = false;
         strmap_foreach (e, &sim->witness->owned) {
                 struct w_resource *r = e->value.pointer;
 
@@ -294,14 +308,14 @@ void w_changed(struct witness_task *t, struct span outputs)
                 w_gone(t->key);
                 return;
         }
-        r = resource_get(t->key, strlen(t->key));
+        r = w_resource_get(t->key, strlen(t->key));
         r->object = id_in(outputs);
         r->there = true;
 }
 
 void w_restored(const struct witness_task *t, struct span outputs)
 {
-        struct w_resource *r = resource_get(t->key, strlen(t->key));
+        struct w_resource *r = w_resource_get(t->key, strlen(t->key));
 
         r->object = id_in(outputs);
         r->there = true;
@@ -360,15 +374,20 @@ static void site_record(const struct record *r)
                 struct w_run *run = run_get(id);
 
                 run->accepted = true;
+                w_claims(run, r->claims);
                 if (!run->planned)
                         violated("accepted-unplanned", "run %s was accepted before its plan is durable",
                                  id);
         } else if (r->type == RECORD_ENDED) {
                 run_get(id)->ended = true;
+                w_releases(run_get(id));
                 if (!run_get(id)->finished)
                         violated("end-too-early", "run %s ended in the site's stream only", id);
         } else if (r->type == RECORD_REOPENED) {
                 run_get(id)->ended = false;
+                w_claims(run_get(id), r->claims);
+        } else if (r->type == RECORD_CLAIM) {
+                w_claims(run_get(id), r->claims);
         }
 }
 
@@ -392,6 +411,7 @@ static void plan_record(struct w_run *run, const struct record *r)
                 break;
         case RECORD_PLANNED:
                 run->planned = true;
+                w_replanned(run);
                 break;
         default:
                 break;
