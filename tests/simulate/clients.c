@@ -11,7 +11,7 @@
 #define MAX_PARKED 64
 #define MAX_REPLANS 12 /* questions and pauses with it */
 
-enum command { SUBMIT, CANCEL, PAUSE, RESUME, ROLLBACK, RETRY, REPLAN, RESOLVE };
+enum command { SUBMIT, CANCEL, PAUSE, RESUME, ROLLBACK, RETRY, REPLAN, RESOLVE, COMPACT };
 
 static const struct {
         const char *name;
@@ -35,7 +35,8 @@ struct submission_of_client {
 struct clients {
         struct submission_of_client list[MAX_SUBMISSIONS];
         uint32_t n;
-        bool operator_comes;
+        bool compacting;    /* asked for, and not answered */
+        int64_t older_than; /* days; -1: none said */
 };
 
 static void *cookie(enum command kind, uint32_t number)
@@ -89,7 +90,14 @@ struct clients *clients_new(void)
                 event_add(random_between(&sim->random, 0, i ? 120000 : 100), EVENT_SUBMIT, i);
                 draw_commands(i);
         }
+        while (fault(FAULT_COMPACT))
+                event_add(random_between(&sim->random, 1, 400000), EVENT_COMMAND, (uint32_t)COMPACT << 16);
         return c;
+}
+
+int64_t clients_retention(void)
+{
+        return sim->clients->compacting ? sim->clients->older_than : 0;
 }
 
 struct clients *clients_free(struct clients *c)
@@ -158,12 +166,50 @@ static void replan(uint32_t number)
         event_add(random_between(&sim->random, 1, 8000), EVENT_COMMAND, (uint32_t)REPLAN << 16 | number);
 }
 
+/* The journals of runs that ended are removed. */
+static void compact(void)
+{
+        _cleanup_(cleanup_buf) struct buf body = BUF_NULL;
+        struct clients *c = sim->clients;
+
+        if (c->compacting || !sim->process || sim->dead)
+                return;
+        c->older_than = random_chance(&sim->random, 300) ? -1 : random_chance(&sim->random, 800) ? 0 : 1;
+        buf_printf(&body, "{\"dry_run\":%s", random_chance(&sim->random, 100) ? "true" : "false");
+        if (c->older_than >= 0)
+                buf_printf(&body, ",\"older_than\":%d", (int)c->older_than);
+        buf_putc(&body, '}');
+        c->compacting = true;
+        HISTORY("compact", c->older_than, 0, "%s", buf_str(&body));
+        post(cookie(COMPACT, 0), "/store/compact", &body);
+}
+
+/* What was answered is so, unless it was a question. */
+static void compacted(int status, const char *body)
+{
+        sim->clients->compacting = false;
+        for (uint32_t i = 0; status == 200 && i < sim->clients->n; i++) {
+                bool removed, is = witness_compacted(sim->clients->list[i].id, &removed);
+
+                if (is && !removed && strstr(body, sim->clients->list[i].id))
+                        violated("compacted-left", "run %s was compacted, that was answered, and its stream is "
+                                 "still there", sim->clients->list[i].id);
+        }
+        if (status >= 500)
+                sim->failing = true;
+}
+
 void clients_command(uint32_t what)
 {
         _cleanup_(cleanup_buf) struct buf body = BUF_NULL;
         enum command kind = what >> 16;
         uint32_t number = what & 0xffff;
 
+        if (kind == COMPACT) {
+                if (!sim->quiet)
+                        compact();
+                return;
+        }
         if (!sim->process || sim->dead || !witness_accepted(sim->clients->list[number].id))
                 return;
         if (sim->quiet && kind != RESUME)
@@ -243,6 +289,8 @@ static void submitted(uint32_t number, int status, const char *body, size_t n_bo
                 violated("answered-early", "run %s was answered before it is durable", s->id);
         if (status == 422 && ++s->n_refused > 3)
                 s->finished = true; /* somebody else has what it wants */
+        if (status >= 500) /* its store cannot be opened */
+                event_add(random_between(&sim->random, 1000, 60000), EVENT_SUBMIT, number);
         if (status == 422 && !s->finished) {
                 buf_clear(&s->body); /* the world may look different by then */
                 event_add(random_between(&sim->random, 1000, 120000), EVENT_SUBMIT, number);
@@ -280,12 +328,15 @@ void clients_answer(void *userdata, void *with, int status, const char *body, si
         HISTORY("reply", (uintptr_t)with, status, "%d %.*s", status, (int)MIN(n_body, (size_t)400), body);
         if (kind == SUBMIT)
                 submitted(number, status, body, n_body);
+        else if (kind == COMPACT)
+                compacted(status, body);
         else if (kind != RESOLVE)
                 commanded(kind, number, status, body);
 }
 
 void clients_engine_gone(void)
 {
+        sim->clients->compacting = false;
         for (uint32_t i = 0; i < sim->clients->n; i++)
                 sim->clients->list[i].posted &= sim->clients->list[i].finished;
 }

@@ -77,6 +77,13 @@ struct w_run {
         bool rollback, unwinding, stopped;
         bool finished;  /* its own stream says that it ended */
         bool ended;     /* the site's stream says so */
+        int64_t ended_at; /* wall clock */
+        uint32_t retention_days;
+        const char *store; /* that its stream is in */
+        uint64_t last_seq, n_seals; /* of its stream */
+        char head[65];  /* digest of its last seal */
+        bool compacted; /* a record of the site's stream stands for its stream */
+        bool removed;   /* and that is gone */
         bool rolled_back; /* wholly, and nothing was done since */
         bool strategy, on_partial, preserve; /* of its definition */
         uint32_t halted_by; /* + 1 */
@@ -144,6 +151,10 @@ void w_check_alone(struct witness_task *t, const char *what); /* no other works 
 void w_leaves(struct witness_task *t, struct witness_task *successor); /* it will be forgotten */
 void w_replans(struct w_run *run);
 void w_replanned(struct w_run *run); /* all of the new plan is there */
+
+/* rules-site.c */
+void w_seal(struct w_run *run, const char *line, size_t n);
+void w_compacts(struct w_run *run, const struct record *r);
 
 /* rules.c: what happens to tasks. */
 void w_rules(struct w_run *run, const struct record *r);
