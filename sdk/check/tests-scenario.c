@@ -477,6 +477,23 @@ static void begin_pending(struct subject *s, struct ledger *l, const json_t *e)
         check_skip(c, "create is not PENDING here");
 }
 
+/* As the engine asks: again while the API has a bad moment. */
+static int32_t poll_finished(struct subject *s, struct ledger *l, const char *token, uint32_t n_token)
+{
+        int32_t answer = PRVNG_TRANSIENT;
+
+        for (uint32_t i = 1; i <= 20 && (answer == PRVNG_TRANSIENT || answer == PRVNG_RATE_LIMITED); i++) {
+                struct act a;
+
+                if (i > 1)
+                        check_sleep_ms(20);
+                act_init(&a, s, l->op_id, i, 30000);
+                answer = act_poll(&a, l->verb, l->request, l->n_request, token, n_token);
+                act_deinit(&a);
+        }
+        return answer;
+}
+
 static void test_poll_twice(struct check *c)
 {
         struct ledger *l = ledger_new(c);
@@ -484,6 +501,7 @@ static void test_poll_twice(struct check *c)
         uint32_t n_token;
         const json_t *e;
         struct subject s;
+        int32_t answer;
         struct act a;
         int64_t base;
 
@@ -502,12 +520,10 @@ static void test_poll_twice(struct check *c)
         }
         ledger_drive(&s, l);
         must_be(c, l->answer, PRVNG_DONE, "create");
-        act_init(&a, &s, l->op_id, 1, 30000);
-        act_poll(&a, l->verb, l->request, l->n_request, token, n_token);
-        if (a.answer != PRVNG_DONE && a.answer != PRVNG_UNCHANGED && a.answer != PRVNG_TOKEN_REJECTED)
+        answer = poll_finished(&s, l, token, n_token);
+        if (answer != PRVNG_DONE && answer != PRVNG_UNCHANGED && answer != PRVNG_TOKEN_REJECTED)
                 check_fail(c, "poll() of what is finished is answered %s; the engine may have died before it heard "
-                              "of the end", class_name(a.answer));
-        act_deinit(&a);
+                              "of the end", class_name(answer));
         run_operation(&s, l, "delete", task_known(c, e, "", l->result));
         count_is(c, base, "delete");
         subject_stop(&s);
