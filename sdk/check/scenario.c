@@ -23,6 +23,7 @@ enum { READY_MS = 20000, COUNT_MS = 30000 };
 static const char *const members[] = {
         "about", "config", "environment", "secrets", "start", "count", "reset", "sandbox", "cache", "tasks",
         "limits", "tokens_before", "samples", "broken", "expressions", "wrong", "endless", "schemas",
+        "references", "unknown",
 };
 
 static json_t *words; /* name -> value, of this process */

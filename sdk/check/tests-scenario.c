@@ -4,7 +4,6 @@
 
 #include "plugin/border.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 
@@ -651,33 +650,6 @@ static void test_previous_tokens(struct check *c)
 
 /* --- secrets --- */
 
-static void look_into(struct check *c, const char *path)
-{
-        DIR *d = opendir(path);
-
-        for (const struct dirent *e; d && (e = readdir(d));) {
-                _cleanup_(cleanup_buf) struct buf data = BUF_NULL;
-                char below[4096], chunk[4096], what[4200];
-                ssize_t n;
-                int fd;
-
-                if (streq(e->d_name, ".") || streq(e->d_name, ".."))
-                        continue;
-                snprintf(below, sizeof(below), "%s/%s", path, e->d_name);
-                if (e->d_type == DT_DIR)
-                        look_into(c, below);
-                fd = e->d_type == DT_REG ? open(below, O_RDONLY | O_CLOEXEC) : -1;
-                while (fd >= 0 && data.n < 1 << 24 && (n = read(fd, chunk, sizeof(chunk))) > 0)
-                        buf_append(&data, chunk, (size_t)n);
-                if (fd >= 0)
-                        close(fd);
-                snprintf(what, sizeof(what), "the file %s", below);
-                world_look_for_secrets(c, what, buf_str(&data), data.n);
-        }
-        if (d)
-                closedir(d);
-}
-
 static void test_secrets(struct check *c)
 {
         struct ledger *l = ledger_new(c);
@@ -695,7 +667,7 @@ static void test_secrets(struct check *c)
         run_operation(&s, l, "delete", task_known(c, e, "", l->result));
         subject_stop(&s);
         snprintf(path, sizeof(path), "%s/state", c->folder);
-        look_into(c, path);
+        world_look_into(c, path);
 }
 
 const struct test scenario_tests[] = {
