@@ -128,7 +128,7 @@ def task_status(site, run, task):
 def shared():
     """Two workflows in flight share one network; the rollback of the first leaves it to the second"""
     with Cloud(more="batch_size = 4;", state_ms=600) as site:
-        site.fake.inject("slow", method="POST", path="/1.3/network/?$", options={"ms": 1500})
+        site.fake.inject("slow", method="POST", path="/1.3/network/$", ms=1500)
         ops = [{"id": "good", "type": "create", "target": "server", "items": ["web-0"]},
                {"id": "bad", "type": "create", "target": "server", "items": ["bad"], "depends_on": ["good"],
                 "on_failure": "rollback"}]
