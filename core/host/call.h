@@ -10,6 +10,7 @@
 #include <prvng/abi.h>
 
 struct host;
+struct isolated;
 struct plugin;
 
 /* One call under way. The caller makes it (worker or loop thread), hands it to one op_* function and
@@ -28,6 +29,8 @@ struct op_call {
         struct op_reply *reply;     /* where error(), ask_again() write */
         bool said;                  /* error() was called, with this class */
         int32_t said_class;
+        struct isolated *inside;    /* atomic: the isolated plugin that the call is in, else NULL */
+        uint64_t ticket;            /* atomic: which of its calls (core/plugin/isolate.h) */
         void (*on_progress)(struct op_call *call, uint32_t permille, const char *message);
         void *userdata;
 };

@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "host/services.h"
+#include "plugin/isolate.h"
 #include "plugin/json-line.h"
 #include "plugin/lock.h"
 
@@ -87,6 +88,7 @@ void op_call_deinit(struct op_call *c)
 
 void op_call_cancel(struct op_call *c)
 {
+        struct isolated *inside;
         int fd;
 
         if (__atomic_exchange_n(&c->cancelled, 1, __ATOMIC_SEQ_CST))
@@ -94,6 +96,9 @@ void op_call_cancel(struct op_call *c)
         fd = __atomic_load_n(&c->cancel_fd, __ATOMIC_SEQ_CST);
         if (fd >= 0)
                 eventfd_write(fd, 1);
+        inside = __atomic_load_n(&c->inside, __ATOMIC_SEQ_CST);
+        if (inside)
+                isolate_cancel(inside, c);
 }
 
 /* What an answer of each function may be, and what may come with it. */

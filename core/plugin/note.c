@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "config/capability.h"
 #include <prvng/plugin.h>
 
 #include <elf.h>
@@ -131,7 +132,8 @@ static const uint8_t *find(const uint8_t *data, uint64_t n, uint64_t align, uint
         return NULL;
 }
 
-static int parse(const char *text, uint64_t n, json_t **ret_note, const char **ret_reason)
+/* `ret_wrong`: the caller's own text, where a constant one does not say it. */
+static int parse(const char *text, uint64_t n, json_t **ret_note, const char **ret_reason, char **ret_wrong)
 {
         static const char *const keys[] = {"abi", "kind", "id", "name", "version", "isolation"};
         _cleanup_(cleanup_json_decref) json_t *note = NULL;
@@ -155,6 +157,19 @@ static int parse(const char *text, uint64_t n, json_t **ret_note, const char **r
         json_array_foreach (requires, i, e)
                 if (!json_is_string(e))
                         return 0;
+        if (json_object_get(note, "capabilities")) {
+                _cleanup_(cleanup_free) char *wrong = NULL;
+
+                r = capability_check(json_object_get(note, "capabilities"), &wrong);
+                if (r < 0)
+                        return error_fold(r);
+                if (wrong && asprintf(ret_wrong, "has a prvng note whose capabilities%s", wrong) < 0) {
+                        *ret_wrong = NULL;
+                        return error_origin(-ENOMEM);
+                }
+                if (wrong)
+                        return 0;
+        }
         *ret_note = steal(&note);
         return 0;
 }
@@ -223,18 +238,20 @@ int note_build_id(int fd, char **ret_hex)
 int note_read(int fd, json_t **ret_note, char **ret_reason)
 {
         _cleanup_(cleanup_free) uint8_t *data = NULL;
+        _cleanup_(cleanup_free) char *wrong = NULL;
         struct image m = {.fd = fd};
         json_t *note = NULL;
         uint64_t n = 0;
         int r = open_image(&m) ? look(&m, PRVNG_NOTE_TYPE, PRVNG_NOTE_OWNER, &data, &n) : 0;
 
         if (r == 0 && data)
-                r = parse((const char *)data, strnlen((const char *)data, n), &note, &m.reason);
+                r = parse((const char *)data, strnlen((const char *)data, n), &note, &m.reason, &wrong);
         if (r < 0)
                 return error_fold(r);
         if (!note) {
-                *ret_reason = strdup(m.reason ? m.reason : "is no prvng plugin: it has no ELF note "
-                                                           "\"prvng\"");
+                *ret_reason = wrong ? steal(&wrong)
+                                    : strdup(m.reason ? m.reason : "is no prvng plugin: it has no ELF note "
+                                                                   "\"prvng\"");
                 if (!*ret_reason)
                         return error_origin(-ENOMEM);
         }

@@ -10,16 +10,14 @@
 #include "host/call.h"
 #include "host/host.h"
 #include "plugin/border.h"
+#include "plugin/entry.h"
+#include "plugin/isolate.h"
 #include "plugin/json-line.h"
 #include "plugin/lock.h"
 
 #include <dlfcn.h>
-#include <link.h>
 
-#define ENTRY "prvng_plugin_v1"
 #define DESCRIBE_MAX (UINT64_C(4) << 20)
-
-typedef int32_t (*entry_f)(const struct prvng_host *host, const struct prvng_plugin **ret_plugin);
 
 /* An interface that a kind must answer to: where its table goes, and what must be in it. */
 struct wanted {
@@ -99,32 +97,6 @@ void plugin_refuse(struct plugin *p, const char *format, ...)
         if (vasprintf(&p->reason, format, ap) < 0)
                 p->reason = NULL;
         va_end(ap);
-}
-
-/* The entry, if the opened object itself has it: dlsym() also looks into what the object links. */
-static entry_f find_entry(struct plugin *p, void *handle)
-{
-        struct link_map *opened = NULL, *owner = NULL;
-        Dl_info info;
-        entry_f entry;
-        void *symbol;
-
-        symbol = dlsym(handle, ENTRY);
-        if (!symbol) {
-                plugin_refuse(p, "%s does not export " ENTRY ": it is not a plugin for this major "
-                              "version, or was linked without the SDK's version script", p->path);
-                return NULL;
-        }
-        if (dlinfo(handle, RTLD_DI_LINKMAP, &opened) < 0 ||
-            dladdr1(symbol, &info, (void **)&owner, RTLD_DL_LINKMAP) == 0 || opened != owner) {
-                plugin_refuse(p,
-                              "%s has no " ENTRY " of its own; the one that was found belongs to "
-                              "its dependency %s",
-                              p->path, owner ? owner->l_name : "(unknown)");
-                return NULL;
-        }
-        memcpy(&entry, &symbol, sizeof(entry)); /* ISO C knows no cast from object to function */
-        return entry;
 }
 
 /* Copies a table by the size rule. */
@@ -256,6 +228,7 @@ static void give_back(struct plugin *p)
         if (p->instance)
                 p->descriptor.destroy(p->instance);
         p->instance = NULL;
+        p->isolated = isolate_free(p->isolated);
         json_decref(p->dependencies);
         json_decref(p->describe);
         p->dependencies = p->describe = NULL;
@@ -277,7 +250,8 @@ static int make_instance(struct plugin *p, const struct prvng_host *table)
         int32_t answer;
 
         host_capture_errors(&said);
-        answer = p->descriptor.create(table, config, strlen(config), &p->instance);
+        answer = p->isolated ? isolate_create(p->isolated, config, strlen(config), &p->instance)
+                             : p->descriptor.create(table, config, strlen(config), &p->instance);
         host_capture_errors(NULL);
         if (answer != PRVNG_DONE) {
                 p->instance = NULL; /* a failed create leaves nothing behind */
@@ -296,26 +270,25 @@ static int make_instance(struct plugin *p, const struct prvng_host *table)
         return error_fold(ask_describe(p));
 }
 
-int plugin_open(struct plugin *p)
+/* Opens the object in this process, up to its entry. NULL in *ret_descriptor: p is refused. */
+static int open_here(struct plugin *p, const struct prvng_host *table, const struct prvng_plugin **ret_descriptor,
+                     void **ret_handle)
 {
         _cleanup_(cleanup_buf) struct buf said = BUF_NULL;
-        const struct prvng_host *table = host_table_for(p->host, p->name);
+        _cleanup_(cleanup_free) char *why = NULL;
         const struct prvng_plugin *descriptor = NULL;
-        entry_f entry;
-        void *handle;
+        plugin_entry_f entry;
         int32_t answer;
         int r;
 
-        if (!table)
-                return error_origin(-ENOMEM);
-        handle = dlopen(p->path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-        if (!handle) {
-                plugin_refuse(p, "cannot be loaded: %s", dlerror());
+        *ret_descriptor = NULL;
+        r = entry_open(p->path, &entry, ret_handle, &why);
+        if (r < 0)
+                return error_fold(r);
+        if (!entry) {
+                plugin_refuse(p, "%s", why);
                 return 0;
         }
-        entry = find_entry(p, handle);
-        if (!entry)
-                return 0;
         host_capture_errors(&said);
         answer = entry(table, &descriptor);
         host_capture_errors(NULL);
@@ -323,15 +296,34 @@ int plugin_open(struct plugin *p)
                 plugin_refuse(p, "%s refuses to run here: %s", p->path,
                               said.n ? buf_str(&said) : answer ? op_class_name(answer)
                                                                : "it returned no descriptor");
-        else if (copy_sized(p, "the descriptor", &p->descriptor, sizeof(p->descriptor),
-                            PRVNG_PLUGIN_BASELINE, descriptor) &&
-                 check_descriptor(p)) {
+        else
+                *ret_descriptor = descriptor;
+        return 0;
+}
+
+int plugin_open(struct plugin *p)
+{
+        const struct prvng_host *table = host_table_for(p->host, p->name);
+        const struct prvng_plugin *descriptor;
+        void *handle = NULL;
+        int r;
+
+        if (!table)
+                return error_origin(-ENOMEM);
+        r = plugin_isolation(p) ? isolate_start(p, table, &descriptor)
+                                : open_here(p, table, &descriptor, &handle);
+        if (r < 0)
+                return error_fold(r);
+        if (descriptor &&
+            copy_sized(p, "the descriptor", &p->descriptor, sizeof(p->descriptor), PRVNG_PLUGIN_BASELINE,
+                       descriptor) &&
+            check_descriptor(p)) {
                 r = parse_dependencies(p);
                 /* Before create() opens its sessions. Who declares no limit may still ask for one. */
                 if (p->config->rate_limit.given || plugin_rate_limit(p) > 0)
                         host_set_rate_limit(table, plugin_rate_limit(p));
                 if (r == 0 && p->state == PLUGIN_READY)
-                        r = plugin_lock_new(p->descriptor.threads, handle, &p->lock);
+                        r = plugin_lock_new(p->descriptor.threads, handle ?: (void *)p->isolated, &p->lock);
                 if (r == 0 && p->state == PLUGIN_READY)
                         r = make_instance(p, table);
                 if (r < 0) {

@@ -6,7 +6,9 @@
 #include "plugin/plugin.h"
 
 #include "base/json.h"
+#include "config/capability.h"
 #include "host/host.h"
+#include "plugin/isolate.h"
 #include "plugin/load.h"
 #include "plugin/lock.h"
 #include "plugin/note.h"
@@ -115,9 +117,12 @@ static int look_inside(struct plugin *p, const struct config *config)
         r = r ?: note_read(fd, &p->note, &reason);
         if (r < 0)
                 return error_fold(r);
-        if (!p->note)
+        if (!p->note) {
                 plugin_refuse(p, "%s %s", p->path, reason);
-        return 0;
+                return 0;
+        }
+        p->capabilities = capability_merge(json_object_get(p->note, "capabilities"), p->config->capabilities);
+        return p->capabilities ? 0 : error_origin(-ENOMEM);
 }
 
 static int take(char **member, const char *value)
@@ -219,6 +224,13 @@ static int guess_kind(struct plugin *p)
         return plugin_kind_known(kind) ? take(&p->kind, kind) : 0;
 }
 
+bool plugin_isolation(const struct plugin *p)
+{
+        if (p->config->isolation_given)
+                return p->config->process;
+        return p->note && streq(json_get_string(p->note, "isolation", ""), "process");
+}
+
 static int load_one(struct plugin *p, const struct config *config, const char *kinds,
                     uint32_t flags)
 {
@@ -246,10 +258,12 @@ static int load_one(struct plugin *p, const struct config *config, const char *k
                 p->state = PLUGIN_DISABLED;
                 return 0;
         }
-        if (p->state == PLUGIN_READY && p->config->process)
-                plugin_refuse(p, "%s asks for isolation = \"process\", which this version does not "
-                              "have yet: remove it to run the plugin inside the engine",
-                              p->config->from);
+        if (p->state == PLUGIN_READY && streq(p->kind, "store") && plugin_isolation(p))
+                plugin_refuse(p, "%s is a store, and stores run inside the engine by contract: %s", p->path,
+                              p->config->process
+                                      ? "remove isolation = \"process\" from its drop-in"
+                                      : "its note asks for a process of its own, which isolation = \"none\" in "
+                                        "its drop-in overrides");
         if (p->state != PLUGIN_READY || flags & PLUGINS_NOTES_ONLY || !is_asked_for(p, kinds))
                 return 0;
         return error_fold(plugin_open(p));
@@ -310,8 +324,10 @@ struct plugins *plugins_free(struct plugins *all)
 
                 if (p->instance)
                         p->descriptor.destroy(p->instance);
+                isolate_free(p->isolated);
                 plugin_lock_free(p->lock);
                 json_decref(p->note);
+                json_decref(p->capabilities);
                 json_decref(p->dependencies);
                 json_decref(p->describe);
                 free(p->reason);

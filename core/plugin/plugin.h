@@ -12,7 +12,8 @@
 #include <prvng/prvng.h>
 
 struct host;        /* core/host/host.h */
-struct plugin_lock; /* core/plugin/border.c */
+struct isolated;    /* core/plugin/isolate.h */
+struct plugin_lock; /* core/plugin/lock.h */
 
 enum plugin_state {
         PLUGIN_READY,    /* with an instance, or nothing speaks against one (notes only, other
@@ -33,6 +34,8 @@ struct plugin {
         char *build_id;  /* that the linker wrote into it, hex, or NULL */
         char *signer;    /* key of the keyring that signed it, or NULL */
         json_t *note;    /* the ELF note's object, or NULL */
+        json_t *capabilities; /* that it may use if isolated: the note's and the drop-in's, with every member
+                          * (config/capability.h); NULL where there is no note */
         struct prvng_plugin descriptor; /* private copy; zero unless READY */
         json_t *dependencies;           /* descriptor.dependencies parsed, or NULL */
         json_t *describe;               /* what describe() wrote, or NULL */
@@ -44,6 +47,7 @@ struct plugin {
         struct prvng_secret secret;
         struct prvng_provider_precheck precheck;   /* optional */
         struct prvng_provider_inventory inventory;
+        struct isolated *isolated;  /* its process, NULL if it runs in this one */
         struct plugin_lock *lock;   /* by descriptor.threads */
         const struct config_plugin *config;
         struct host *host;
@@ -69,6 +73,9 @@ struct plugins *plugins_free(struct plugins *p); /* destroys instances; closes n
  * second, and tasks at once (`otherwise`: where it declares nothing). */
 uint32_t plugin_rate_limit(const struct plugin *p);
 uint32_t plugin_batch_size(const struct plugin *p, uint32_t otherwise);
+
+/* Does it run, or would it, in a process of its own? The drop-in says so, else the note. */
+bool plugin_isolation(const struct plugin *p);
 
 /* The plugin of that kind and name in any state, or NULL. */
 struct plugin *plugins_find(const struct plugins *p, const char *kind, const char *name);

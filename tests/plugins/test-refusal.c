@@ -72,8 +72,8 @@ Test(refused, for_its_place_or_configuration)
                (const char *const[]){"/dev/null is not a file", NULL});
         expect(&(struct test_plugin){"noop", "/etc/passwd"},
                (const char *const[]){"is no ELF file", NULL});
-        expect(&(struct test_plugin){"noop", NULL, NULL, "isolation = \"process\";"},
-               (const char *const[]){"isolation", NULL});
+        expect(&(struct test_plugin){"crashstore", NULL, NULL, "isolation = \"process\";"},
+               (const char *const[]){"is a store", "remove isolation", NULL});
         expect(&(struct test_plugin){"noop", NULL, NULL,
                                      "sha256 = \"00000000000000000000000000000000000000000000000000000"
                                      "00000000000\";"},
