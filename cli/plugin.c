@@ -56,8 +56,10 @@ int plugin_list(struct cli *cli)
                 return 0;
         }
         list = json_array();
-        for (size_t i = 0; i < c.plugins->n; i++)
+        for (size_t i = 0; i < c.plugins->n; i++) {
+                plugin_digest(&c.plugins->list[i]);
                 json_array_append_new(list, describe(&c.plugins->list[i]));
+        }
         doc = json_pack("{s:o}", "plugins", list);
         print_document(cli, doc);
         json_decref(doc);
@@ -162,6 +164,7 @@ int plugin_info(struct cli *cli)
                         return r;
                 p = find(c.plugins, cli->args[0]);
         }
+        plugin_digest(p);
         o = describe(p);
         put_info(o, p);
         put_self_test(o, p);

@@ -227,7 +227,8 @@ static int finish_task(struct maker *m, uint32_t i, const uint32_t *lanes, uint3
                 .difference = t->difference, .reason = t->reason,
                 .operation = m->ops[t->op].number,
                 .lane = t->kind == KIND_JOIN ? UINT32_MAX : lanes[t->lane], .verb = t->verb,
-                .impact = t->impact, .implied = t->implied, .irreversible = t->irreversible};
+                .impact = t->impact, .implied = t->implied, .irreversible = t->irreversible,
+                .shared = t->shared};
         r = task_names(m, t, out);
         r = r ? r : takes_of(m, t, out);
         r = r ? r : task_uses(m, t, out, cap_uses);

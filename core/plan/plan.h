@@ -66,6 +66,7 @@ struct plan_task {
         uint8_t impact;       /* enum plan_impact: the worst of its difference */
         bool implied;
         bool irreversible;    /* its effect cannot be undone */
+        bool shared;          /* another run in flight claims the resource, and makes it alike */
         const char *takes;    /* keys, separated by spaces, of what goes with the server that it deletes
                                * and no task deletes: an undo does not bring it back; NULL: nothing */
 };

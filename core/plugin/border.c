@@ -145,9 +145,11 @@ static void say(struct op_reply *r, int32_t answer, uint32_t effect, const char 
 /* Forgets an error record: the call did not fail after all, or never was. */
 static void forget(struct op_reply *r)
 {
-        free(r->message);
-        free(r->field);
-        r->message = r->field = NULL;
+        if (_unlikely_(r->message || r->field)) {
+                free(r->message);
+                free(r->field);
+                r->message = r->field = NULL;
+        }
         r->retry_after_ms = -1;
         r->code = r->status = 0;
 }
@@ -340,7 +342,7 @@ static void leave(struct crossing *x, int32_t answer)
 
 static unsigned int by_verb(const char *verb, unsigned int rules)
 {
-        return rules | (streq(verb, "check") ? 0 : HAS_EFFECT);
+        return rules | (verb[0] == 'c' && streq(verb, "check") ? 0 : HAS_EFFECT);
 }
 
 #define OP(c) (&(c)->plugin->op)

@@ -86,32 +86,52 @@ static int check_signature(struct plugin *p, const struct config *config, int fd
         return 0;
 }
 
-/* Digest, signature and note. */
-static int look_inside(struct plugin *p, const struct config *config)
+static int open_file(const struct plugin *p)
+{
+        return open(p->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+}
+
+/* -ENOMEM, or another -errno of reading the file. */
+static int take_digest(struct plugin *p, int fd)
+{
+        char digest[TRUST_DIGEST];
+        int r = trust_digest(fd, digest);
+
+        if (r < 0)
+                return error_fold(r);
+        p->sha256 = strdup(digest);
+        return p->sha256 ? 0 : error_origin(-ENOMEM);
+}
+
+void plugin_digest(struct plugin *p)
+{
+        _cleanup_(cleanup_close) int fd = p->path && !p->sha256 ? open_file(p) : -1;
+
+        if (fd >= 0)
+                take_digest(p, fd);
+}
+
+/* Digest, signature and note. Whoever only looks at notes reads whole files only where a pin or a signature
+ * is to be checked. */
+static int look_inside(struct plugin *p, const struct config *config, uint32_t flags)
 {
         _cleanup_(cleanup_free) char *reason = NULL;
-        _cleanup_(cleanup_close) int fd = -1;
-        char digest[TRUST_DIGEST];
+        _cleanup_(cleanup_close) int fd = open_file(p);
+        bool whole = p->config->sha256 || !(flags & PLUGINS_NOTES_ONLY);
         int r;
 
-        fd = open(p->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-        if (fd < 0) {
-                plugin_refuse(p, "%s cannot be read: %s", p->path, strerror(errno));
-                return 0;
-        }
-        r = trust_digest(fd, digest);
+        r = fd < 0 ? -errno : whole ? take_digest(p, fd) : 0;
+        if (r == -ENOMEM)
+                return error_fold(r);
         if (r < 0) {
                 plugin_refuse(p, "%s cannot be read: %s", p->path, strerror(-r));
                 return 0;
         }
-        p->sha256 = strdup(digest);
-        if (!p->sha256)
-                return error_origin(-ENOMEM);
-        if (p->config->sha256 && strcasecmp(p->config->sha256, digest) != 0)
+        if (p->config->sha256 && strcasecmp(p->config->sha256, p->sha256) != 0)
                 plugin_refuse(p,
                               "%s is not the file that %s pins: its SHA-256 is %s, pinned is %s; "
                               "if the new file is wanted, change the pin",
-                              p->path, p->config->from, digest, p->config->sha256);
+                              p->path, p->config->from, p->sha256, p->config->sha256);
         r = check_signature(p, config, fd);
         r = r ?: note_build_id(fd, &p->build_id);
         r = r ?: note_read(fd, &p->note, &reason);
@@ -247,7 +267,7 @@ static int load_one(struct plugin *p, const struct config *config, const char *k
                 return 0;
         r = find_file(p, config);
         if (r == 0 && p->path)
-                r = look_inside(p, config);
+                r = look_inside(p, config, flags);
         if (r == 0 && p->note)
                 r = check_note(p);
         if (r < 0)

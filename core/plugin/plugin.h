@@ -30,7 +30,7 @@ struct plugin {
         char *id;
         char *version;
         char *path;      /* absolute path of the file, or NULL if it was not found */
-        char *sha256;    /* of the file, hex, or NULL */
+        char *sha256;    /* of the file, hex; NULL: unreadable, or only its note was asked for (plugin_digest) */
         char *build_id;  /* that the linker wrote into it, hex, or NULL */
         char *signer;    /* key of the keyring that signed it, or NULL */
         json_t *note;    /* the ELF note's object, or NULL */
@@ -67,6 +67,8 @@ struct plugins {
  * Returns 0 also if some are refused. */
 int plugins_load(const struct config *config, struct host *host, const char *kinds, uint32_t flags,
                  struct plugins **ret_plugins);
+/* Fills in p->sha256 where it is not known yet and the file can be read, all of it. [main] */
+void plugin_digest(struct plugin *p);
 struct plugins *plugins_free(struct plugins *p); /* destroys instances; closes no object */
 
 /* What limits its account: the site's drop-in, else what the plugin declares; 0: nothing does. Requests a

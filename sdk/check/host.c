@@ -54,7 +54,7 @@ void world_look_for_secrets(struct check *c, const char *where, const void *data
         const json_t *e;
         size_t i;
 
-        json_array_foreach (scenario_get(c, "secrets"), i, e) {
+        json_array_foreach (c->scenario ? c->scenario->secrets : NULL, i, e) {
                 size_t k = json_string_length(e);
 
                 if (k > 0 && n >= k && memmem(data, n, json_string_value(e), k))

@@ -180,6 +180,7 @@ struct scenario {
         json_t *json;
         char *folder;        /* of the file */
         struct buf config;   /* JSON */
+        json_t *secrets;     /* array, or NULL */
         int fake;            /* pid, 0: none */
         char *base;          /* of words that stand for others */
 };

@@ -131,6 +131,7 @@ struct scenario *scenario_load(struct check *c, const char *path)
                 set_word(key, json_string_value(v));
         set_word("LIBEXEC", c->options->libexec ? c->options->libexec : CHECK_LIBEXEC);
         c->scenario = s;
+        s->secrets = scenario_expand(c, scenario_get(c, "secrets"));
         v = scenario_expand(c, scenario_get(c, "config"));
         if (v)
                 json_append(&s->config, v);
@@ -217,6 +218,8 @@ void scenario_start(struct check *c)
         json_object_foreach (environment, key, v)
                 setenv(key, json_string_value(v) ?: "", 1);
         json_decref(environment);
+        json_decref(c->scenario->secrets);
+        c->scenario->secrets = scenario_expand(c, scenario_get(c, "secrets"));
         buf_clear(&c->scenario->config);
         config = scenario_expand(c, scenario_get(c, "config"));
         if (config)

@@ -12,6 +12,7 @@ import fakes  # noqa: E402
 from live import BUILD, Site, check, main, wait_for  # noqa: E402
 
 PLUGIN = os.path.join(BUILD, "tests", "plugins", "upcloudquick.so")
+NETWORK = "(implied)/network.private@upcloud"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBwmXg1oHz5tUuO0yRPhcHWRA8uX8PSkcmSKNB6iyoSv test"
 
 
@@ -119,6 +120,37 @@ def rollback():
         check(not state["servers"] and not state["networks"] and not state["storages"], "left", json.dumps(state)[:2000])
 
 
+def task_status(site, run, task):
+    r = site.prvng("batch", "status", run, "--format", "json")
+    return next((t["status"] for t in r.json()["tasks"] if t["id"] == task), None) if r.code == 0 else None
+
+
+def shared():
+    """Two workflows in flight share one network; the rollback of the first leaves it to the second"""
+    with Cloud(more="batch_size = 4;", state_ms=600) as site:
+        site.fake.inject("slow", method="POST", path="/1.3/network/?$", options={"ms": 1500})
+        ops = [{"id": "good", "type": "create", "target": "server", "items": ["web-0"]},
+               {"id": "bad", "type": "create", "target": "server", "items": ["bad"], "depends_on": ["good"],
+                "on_failure": "rollback"}]
+        one = site.popen("batch", "submit", site.define([{"name": "web-0"}, {"name": "bad", "plan": "no-such-plan"}], ops),
+                         "--watch")
+        wait_for("the network's request", lambda: task_status(site, "shop", NETWORK) in ("running", "pending"))
+        two = site.popen("batch", "submit", site.define([{"name": "db-0"}], name="store"), "--watch")
+        site.finish(one).expect(4, "PLAN_INVALID")
+        r = site.finish(two).expect(0)
+        check("network.private@upcloud is shared with run" in r.out + r.err, "the second did not meet the first", r)
+        state = site.fake.state()
+        check(len(site.fake.effects("create", "network")) == 1 and len(state["networks"]) == 1, "not one network",
+              json.dumps(state)[:3000])
+        net = state["networks"][0]["uuid"]
+        check([s["title"] for s in state["servers"]] == ["db-0"] and
+              any(i["network"] == net for i in state["servers"][0]["interfaces"]), "the second's server", state["servers"])
+        site.prvng("batch", "destroy", "store", "--watch").expect(0)
+        site.prvng("batch", "destroy", "shop", "--watch").expect(0)
+        state = site.fake.state()
+        check(not state["servers"] and not state["networks"] and not state["storages"], "left", json.dumps(state)[:2000])
+
+
 def late():
     """A server that takes longer than its operation may is given up, and deleted once that can be done"""
     with Cloud(state_ms=800) as site:
@@ -203,4 +235,4 @@ def rates():
 
 
 if __name__ == "__main__":
-    main([life, firewalls, drift, growth, rollback, late, rollback_update, orphans, credentials, secrets, rates])
+    main([life, firewalls, drift, growth, rollback, shared, late, rollback_update, orphans, credentials, secrets, rates])

@@ -102,6 +102,21 @@ Test(refused, when_two_claim_one_name)
         loaded_end(&l);
 }
 
+/* Whoever lists plugins is told of a wrong pin too. */
+Test(listed, with_a_pin)
+{
+        struct plugins *notes;
+        struct loaded l;
+
+        loaded_new(&l, (struct test_plugin[]){{"noop", NULL, NULL, "sha256 = \"00000000000000000000000000000000"
+                                              "00000000000000000000000000000000\";"}}, 1, NULL);
+        cr_assert_eq(plugins_load(l.config, l.host, NULL, PLUGINS_NOTES_ONLY, &notes), 0);
+        cr_assert_eq(notes->list[0].state, PLUGIN_REFUSED);
+        cr_assert_not_null(strstr(notes->list[0].reason, "is not the file that"));
+        plugins_free(notes);
+        loaded_end(&l);
+}
+
 Test(listed, without_running_any_code)
 {
         struct loaded l;
@@ -115,6 +130,8 @@ Test(listed, without_running_any_code)
         p = plugins_find(notes, "provider", "bad-create-fails");
         cr_assert(p && p->state == PLUGIN_READY && !p->instance);
         cr_assert_str_eq(p->version, "1.0");
+        cr_assert_null(p->sha256, "a whole file was read for its note");
+        plugin_digest(p);
         cr_assert_eq(strlen(p->sha256), 64);
         plugins_free(notes);
         cr_assert_eq(plugins_load(l.config, l.host, "store loader", 0, &notes), 0);
