@@ -46,6 +46,7 @@ union isolate_table {
         struct prvng_op op;
         struct prvng_loader loader;
         struct prvng_template template_;
+        struct prvng_secret secret;
         struct prvng_provider_precheck precheck;
         struct prvng_provider_inventory inventory;
 };

@@ -56,6 +56,8 @@ static int channel_new(struct isolated *i, struct channel **ret_channel)
         }
         *c = (struct channel){.wire = WIRE_INIT(fds[0], WIRE_IN_MAX), .generation = i->generation,
                               .number = i->n_channels};
+        if (streq(i->kind, "secret"))
+                wire_wipes(&c->wire);
         pthread_mutex_lock(&i->control_lock);
         wire_begin(&i->control, WIRE_CHANNEL);
         wire_put_u32(&i->control, c->number);
@@ -85,7 +87,7 @@ static bool want(struct isolated *i, const struct op_call *call, int64_t since, 
         } else if (i->phase == ISOLATE_DOWN && now < i->state.next_start_ms) {
                 *ret_retry_ms = i->state.next_start_ms - now;
                 *ret_r = -EAGAIN;
-        } else if (call && __atomic_load_n(&call->cancelled, __ATOMIC_ACQUIRE)) {
+        } else if (op_call_is_cancelled(call)) {
                 *ret_r = -ECANCELED;
         } else if (now - since > ISOLATE_START_MS + ISOLATE_GRACE_MS || (call && now > call->pub.deadline_ms)) {
                 *ret_r = -ETIMEDOUT;
