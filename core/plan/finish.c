@@ -40,7 +40,7 @@ static int finish_lane(struct maker *m, const struct plugin *plugin, struct plan
         _cleanup_(cleanup_buf) struct buf may = BUF_NULL;
 
         lane->version = plugin && plugin->version ? plugin->version : "";
-        if (!plugin || !plugin->config || !plugin->config->process || !plugin->capabilities)
+        if (!plugin || !plugin->config || !plugin->capabilities || !plugin_isolation(plugin))
                 return 0;
         confine_describe(plugin, &may);
         lane->may = buf_error(&may) ? NULL : arena_strdup(m->text, buf_str(&may));

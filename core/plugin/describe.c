@@ -10,7 +10,7 @@ const char *plugin_state_text(const struct plugin *p)
                 return "disabled";
         if (p->state == PLUGIN_REFUSED)
                 return "refused";
-        return p->config && p->config->process ? "isolated" : "enabled";
+        return plugin_isolation(p) ? "isolated" : "enabled";
 }
 
 static int add_isolation(json_t *o, const struct plugin *p)
@@ -21,7 +21,7 @@ static int add_isolation(json_t *o, const struct plugin *p)
                 return 0;
         if (json_object_set(o, "capabilities", p->capabilities) < 0)
                 return error_origin(-ENOMEM);
-        if (!p->config || !p->config->process)
+        if (!plugin_isolation(p))
                 return 0;
         confine_describe(p, &may);
         return buf_error(&may) || json_object_set_new(o, "may", json_string(buf_str(&may))) < 0 ||
@@ -35,7 +35,7 @@ json_t *plugin_describe(const struct plugin *p)
         json_t *o = json_pack("{s:s?, s:s?, s:s?, s:s?, s:s, s:s?, s:s, s:s?, s:s?, s:s?, s:s?, s:s?}", "name",
                               p->name, "kind", p->kind, "id", p->id, "version", p->version, "state",
                               plugin_state_text(p), "reason", p->reason, "isolation",
-                              p->config && p->config->process ? "process" : "none", "path", p->path, "sha256",
+                              plugin_isolation(p) ? "process" : "none", "path", p->path, "sha256",
                               p->sha256, "build_id", p->build_id, "signed_by", p->signer, "enabled_by",
                               p->config ? p->config->from : NULL);
 

@@ -6,6 +6,7 @@
 #include "plugin/isolate-inside.h"
 
 #include "base/clock.h"
+#include "host/host.h"
 #include "plugin/trust.h"
 
 #include <fcntl.h>
@@ -19,7 +20,7 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 
-enum { LINE_MAX_ = 1000, LINES_MAX = 200, LINES_MS = 10000, END_MS = 1000 };
+enum { LINE_MAX_ = 1000, LINES_MAX = 200, LINES_MS = 10000, END_MS = 1000, SAID_MAX = 8192 };
 
 void *isolate_own(void *isolated);
 
@@ -77,10 +78,12 @@ static int make_ends(struct isolated *i, struct ends *e)
         return 0;
 }
 
-/* Returns 0 or a positive errno. */
+/* Returns 0 or a positive errno. A process group of its own keeps signals of a terminal away; a session of its
+ * own would be a scheduling group of its own where the kernel groups by sessions, and make each call several times
+ * as expensive. */
 static int spawn(const struct isolated *i, const struct ends *e, pid_t *ret_pid)
 {
-        char name[] = "prvng-plugin-host", *const argv[] = {name, i->name, NULL}, *const environment[] = {NULL};
+        char name[] = "prvng-plugin-host", *const argv[] = {name, i->name, NULL};
         posix_spawn_file_actions_t actions;
         posix_spawnattr_t attributes;
         sigset_t none, all;
@@ -104,7 +107,7 @@ static int spawn(const struct isolated *i, const struct ends *e, pid_t *ret_pid)
                                                                POSIX_SPAWN_SETSIGDEF);
         r = r ?: posix_spawnattr_setsigmask(&attributes, &none);
         r = r ?: posix_spawnattr_setsigdefault(&attributes, &all);
-        r = r ?: posix_spawn(ret_pid, i->program, &actions, &attributes, argv, environment);
+        r = r ?: posix_spawn(ret_pid, i->program, &actions, &attributes, argv, i->environment);
         posix_spawnattr_destroy(&attributes);
         posix_spawn_file_actions_destroy(&actions);
         return r;
@@ -309,38 +312,23 @@ static void set_phase(struct isolated *i, enum isolate_phase phase)
         pthread_mutex_unlock(&i->lock);
 }
 
-/* During entry and create(), errors are why it does not start. */
-static bool keep_error(struct isolated *i, const struct wire_message *message)
-{
-        struct wire_message m = *message;
-        const char *text;
-        int32_t level;
-
-        if (m.type != WIRE_LOG || i->phase == ISOLATE_UP)
-                return false;
-        level = wire_get_i32(&m);
-        wire_get_text(&m);
-        text = wire_get_text(&m);
-        if (level != PRVNG_LOG_ERROR || !text)
-                return false;
-        if (i->said.n < 8192)
-                buf_printf(&i->said, "%s%s", i->said.n ? "; " : "", text);
-        return true;
-}
-
 /* Host functions outside of calls. */
 static void serve_outside(struct isolated *i)
 {
         struct wire_message m;
+        bool ok;
         int r;
 
         for (int k = 0; k < 1000; k++) {
                 r = wire_next_now(&i->outside, &m);
                 if (r == WIRE_E_LATER || r == WIRE_E_CLOSED)
                         return;
-                if (r == 0 && keep_error(i, &m))
-                        continue;
-                if (r != 0 || !isolate_serve(i, &i->outside, &m, NULL, NULL)) {
+                /* During entry and create(), errors are why it does not start: the plugin's, and those that
+                 * the services which it asks log themselves. */
+                host_capture_errors(i->phase != ISOLATE_UP && i->said.n < SAID_MAX ? &i->said : NULL);
+                ok = r == 0 && isolate_serve(i, &i->outside, &m, NULL, NULL);
+                host_capture_errors(NULL);
+                if (!ok) {
                         condemn(i, "sent what is no message");
                         return;
                 }

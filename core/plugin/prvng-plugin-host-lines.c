@@ -61,7 +61,7 @@ static void hold(struct line *l)
         struct wire *w = &l->wire;
 
         l->held = w->in;
-        w->in = BUF_NULL;
+        w->in = (struct buf){.wipes = l->held.wipes};
         buf_append(&w->in, l->held.data + w->at, l->held.n - w->at);
         w->at = 0;
         l->holds = true;
@@ -214,6 +214,7 @@ static int32_t call_load(struct arguments *a, struct local_call *call)
 static int32_t make_call(struct arguments *a, struct local_call *call)
 {
         const struct prvng_template *t = table_of(PRVNG_TEMPLATE);
+        const struct prvng_secret *secret = table_of(PRVNG_SECRET);
         const struct prvng_provider_precheck *precheck = table_of(PRVNG_PROVIDER_PRECHECK);
         const struct prvng_provider_inventory *inventory = table_of(PRVNG_PROVIDER_INVENTORY);
         struct prvng_call *c = &call->pub;
@@ -235,6 +236,12 @@ static int32_t make_call(struct arguments *a, struct local_call *call)
         case WIRE_RENDER:
                 return t->render(the_instance, c, a->data[0], a->n_data[0], a->data[1], a->n_data[1],
                                  &a->result);
+        case WIRE_RESOLVE:
+                return secret->resolve(the_instance, c, a->text[0], &a->result);
+        case WIRE_SECRET_CHECK:
+                return secret->check(the_instance, c, a->text[0], &a->result);
+        case WIRE_SECRET_LIST:
+                return secret->list(the_instance, c, a->text[0], &a->result);
         default:
                 return call_op(a, c);
         }
@@ -273,7 +280,7 @@ static void put_sink(struct wire *w, const struct prvng_sink *s)
 static void execute(struct line *l, struct wire_message *m)
 {
         struct local_call call = {.line = l};
-        struct arguments a = {0};
+        struct arguments a = {.result_buf = {.wipes = l->wire.out.wipes}};
         int32_t answer;
 
         read_call(m, &a, &call);
@@ -300,7 +307,7 @@ static void execute(struct line *l, struct wire_message *m)
                 buf_deinit(&l->wire.in);
                 l->wire.in = l->later;
                 l->wire.at = 0;
-                l->later = BUF_NULL;
+                l->later = (struct buf){.wipes = l->wire.in.wipes};
         }
 }
 
@@ -337,6 +344,9 @@ void line_open(int fd, uint32_t number)
         if (!l)
                 helper_end();
         l->wire = WIRE_INIT(fd, WIRE_OUT_MAX);
+        if (the_plugin && the_plugin->kind && streq(the_plugin->kind, "secret"))
+                wire_wipes(&l->wire);
+        l->later.wipes = l->wire.in.wipes;
         l->number = number;
         l->cancel_fd = -1;
         pthread_mutex_init(&l->lock, NULL);

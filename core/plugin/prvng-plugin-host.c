@@ -67,6 +67,7 @@ static bool enter_sandbox(const char *text)
         int listener = -1, r = text ? json_parse(text, strlen(text), &sandbox, NULL) : 0;
 
         r = r ?: plugin_host_sandbox(sandbox, &listener, &missing);
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* the kernel forgets it where the user became another */
         if (r) {
                 refuse("its process cannot be confined: %s", r < 0 ? strerror(-r) : "bad instructions");
                 return false;
@@ -150,7 +151,6 @@ static bool open_message(struct wire_message *m)
                        "version", PRVNG_VERSION, version);
                 return true;
         }
-        prctl(PR_SET_NAME, name);
         table_set(core_version, interfaces);
         if (enter_sandbox(sandbox))
                 open_plugin(path);
