@@ -62,7 +62,9 @@ static bool logged(struct stage *s, const char *text)
 
 static void stage_new(struct stage *s, const char *config)
 {
-        const struct test_plugin plugin = {"isolated", NULL, config, "isolation = \"process\";"};
+        static const char extra[] = "isolation = \"process\";"
+                                    "capabilities: { programs = [ \"/bin/sh\", \"/usr/bin/env\" ]; };";
+        const struct test_plugin plugin = {"isolated", NULL, config, extra};
 
         *s = (struct stage){.reply = OP_REPLY_NULL, .lock = PTHREAD_MUTEX_INITIALIZER};
         loaded_new(&s->l, &plugin, 1, &(struct host_hooks){.log = log_line, .userdata = s});
