@@ -34,7 +34,10 @@ static int add_process(json_t *o, const struct plugin *p)
                             "starts", (int)s.n_starts, "crashes", (int)s.n_crashes, "quarantined", s.quarantined,
                             "last_reason", *s.last_reason ? s.last_reason : NULL, "last_crash_at",
                             *since ? since : NULL, "lacks", *s.confinement ? s.confinement : NULL);
-        if (!process || json_object_set_new(o, "process", process) < 0)
+        if (!process || json_object_set_new(o, "process", process) < 0 ||
+            json_object_set_new(process, "user", json_integer(json_get_int(isolate_sandbox_of(p), "uid",
+                                                                           (json_int_t)geteuid()))) < 0 ||
+            json_object_set(process, "remarks", json_object_get(isolate_sandbox_of(p), "remarks")) < 0)
                 return error_origin(-ENOMEM);
         if (!s.quarantined)
                 return 0;
