@@ -4,7 +4,6 @@
 #define PRVNG_PLUGIN_ISOLATE_INSIDE_H
 
 #include "host/call.h"
-#include "plugin/confine.h"
 #include "plugin/isolate-wire.h"
 #include "plugin/isolate.h"
 
@@ -59,8 +58,6 @@ struct isolated {
         char *kind, *name, *path, *sha256, *program;
         struct plugin view; /* shallow: what it is, for confine.h; the list of plugins is sorted after its start */
         json_t *sandbox;
-        struct plugin judged; /* for confine.h: what it needs of the plugin, whose own struct may move */
-        char **environment;
         pthread_t owner;
         int wake; /* eventfd */
 

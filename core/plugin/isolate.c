@@ -236,6 +236,11 @@ bool isolate_state(const struct plugin *p, struct isolate_state *ret_state)
         return true;
 }
 
+const json_t *isolate_sandbox_of(const struct plugin *p)
+{
+        return p->isolated ? p->isolated->sandbox : NULL;
+}
+
 void isolate_release(struct plugin *p)
 {
         struct isolated *i = p->isolated;

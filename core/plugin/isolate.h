@@ -53,6 +53,9 @@ struct isolate_state {
 /* Reads the present state; false (and zeroes) if the plugin runs inside of this process. [any] */
 bool isolate_state(const struct plugin *p, struct isolate_state *ret_state);
 
+/* The sandbox that its process is given (confine_sandbox()), or NULL. Lives as long as the plugin. [any] */
+const json_t *isolate_sandbox_of(const struct plugin *p);
+
 /* Called after each start, each end and each quarantine, on the owning thread, without locks: whoever writes
  * quarantines down does it here. One function for the process, set in [main] before plugins_load. */
 typedef void (*isolate_changed_f)(void *userdata, const char *kind, const char *name,
