@@ -167,7 +167,7 @@ const struct command commands[] = {
         {"plugin new", "NAME", 1, 1, "Writes the skeleton of a plugin into a new folder",
          "It builds against the installed SDK, passes prvng plugin check, and is meant to be changed.",
          "plugin new --kind provider hetzner",
-         OPTIONS({"kind", 'k', "KIND", "provider, taskserv, store, loader or template"}), plugin_new},
+         OPTIONS({"kind", 'k', "KIND", "provider, taskserv, secret, store, loader or template"}), plugin_new},
 
         {"store cat", "[STREAM]", 0, 1, "Prints the journal's records",
          "Without STREAM: the site's. --list names the streams.",

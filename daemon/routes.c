@@ -46,6 +46,7 @@ static const struct route routes[] = {
         {"POST", "/resources/orphans", ROUTE_ENGINE, "Adopts or deletes what no journal knows", NULL,
          "resources action who"},
         {"GET", "/resources/{key}", ROUTE_ENGINE, "A resource", NULL, NULL},
+        {"GET", "/plugins", ROUTE_ENGINE, "The plugins of the site, and how isolated ones fare", NULL, NULL},
         {"GET", "/healthz", ROUTE_ENGINE, "Is the engine alive?", NULL, NULL},
         {"GET", "/readyz", ROUTE_ENGINE, "Does the engine take work?", NULL, NULL},
         {"GET", "/openapi.json", ROUTE_OPENAPI, "This description", NULL, NULL},

@@ -106,6 +106,7 @@ extern struct snapshot_tuning { /* tests and benchmarks change it */
         uint32_t rest;    /* one part of the time; 0: no pause between them at all */
         uint32_t step;    /* tasks packed at once */
         int64_t again_ms; /* the next try after a command ended the making of one */
+        size_t part;      /* bytes put into the store at once */
 } snapshot_tuning;
 bool driver_snapshot(struct engine_process *p); /* a step of one, if one is due; true: it goes on */
 bool driver_snapshot_is_made(const struct engine_process *p); /* nothing may change meanwhile */

@@ -41,8 +41,11 @@ extern struct world *the_world;
 /* A place where the process may be killed: before and after what leaves it. */
 void world_boundary(const char *where);
 
-/* Fails the test if the text holds a secret of the scenario. */
+/* Fails the test if the text holds a secret of the scenario: one of "secrets", or a value of "references". */
 void world_look_for_secrets(struct check *c, const char *where, const void *data, size_t n);
+
+/* The same for all files below a folder. */
+void world_look_into(struct check *c, const char *path);
 
 /* --- the plugin (subject.c) --- */
 
@@ -57,6 +60,7 @@ struct subject {
         struct prvng_store store;
         struct prvng_loader loader;
         struct prvng_template template_;
+        struct prvng_secret secret;
 };
 
 /* dlopen and the entry symbol; stops the test where that fails. */
@@ -125,6 +129,8 @@ struct trace *trace_take(struct check *c);
 /* Fails the test for each difference; frees. */
 void trace_compare(struct check *c, struct trace *before, const char *after_what);
 size_t trace_memory(void); /* bytes in use from malloc */
+/* How often these bytes stand in the memory of this process; -1: it cannot be read. */
+int64_t memory_count(const void *bytes, size_t n);
 
 /* --- the builder of documents (builder.c) --- */
 
@@ -174,6 +180,7 @@ struct scenario {
         json_t *json;
         char *folder;        /* of the file */
         struct buf config;   /* JSON */
+        json_t *secrets;     /* array, or NULL */
         int fake;            /* pid, 0: none */
         char *base;          /* of words that stand for others */
 };

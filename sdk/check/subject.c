@@ -138,6 +138,7 @@ bool subject_create(struct subject *s, const char *config)
         FETCH(s, PRVNG_STORE, store, PRVNG_STORE_BASELINE);
         FETCH(s, PRVNG_LOADER, loader, PRVNG_LOADER_BASELINE);
         FETCH(s, PRVNG_TEMPLATE, template_, PRVNG_TEMPLATE_BASELINE);
+        FETCH(s, PRVNG_SECRET, secret, PRVNG_SECRET_BASELINE);
         return true;
 }
 

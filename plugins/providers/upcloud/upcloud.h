@@ -56,6 +56,7 @@
 struct config {
         char *base_url;
         char *token_file;
+        char *token; /* a reference, "secret://..." */
         char *zone;
         char *image;
         char *user;

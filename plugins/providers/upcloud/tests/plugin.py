@@ -39,10 +39,10 @@ SSH = {"direction": "in", "protocol": "tcp", "port": 22, "action": "accept"}
 
 
 class Plugin:
-    def __init__(self, env, config="", dropin="api_rate_limit = 1000;"):
+    def __init__(self, env, config="", dropin="api_rate_limit = 1000;", beside=()):
         clean = {k: v for k, v in os.environ.items() if not k.startswith("UPCLOUD_")}
         self.err = tempfile.TemporaryFile()
-        self.p = subprocess.Popen([CALL, PLUGIN, "upcloud", config, dropin], stdin=subprocess.PIPE,
+        self.p = subprocess.Popen([CALL, PLUGIN, "upcloud", config, dropin, *beside], stdin=subprocess.PIPE,
                                   stdout=subprocess.PIPE, stderr=self.err, text=True, env={**clean, **env})
         self.first = json.loads(self.p.stdout.readline())
 
@@ -91,9 +91,9 @@ class Plugin:
 
 
 @contextlib.contextmanager
-def world(config="", env=None, dropin="api_rate_limit = 1000;", **flags):
+def world(config="", env=None, dropin="api_rate_limit = 1000;", beside=(), **flags):
     with fakes.UpCloud(**{"latency_ms": 1, "state_ms": 20, **flags}) as fake:
-        plugin = Plugin(fake.env() if env is None else {**fake.env(), **env}, config, dropin)
+        plugin = Plugin(fake.env() if env is None else {**fake.env(), **env}, config, dropin, beside)
         try:
             check(plugin.first["ready"], "the plugin is not ready", plugin.first)
             yield plugin, fake
@@ -152,6 +152,29 @@ def two_kinds():
     with world(env={"UPCLOUD_USERNAME": "fake", "UPCLOUD_PASSWORD": "fake"}) as (p, fake):
         expect(p.ask("list"), "AUTH", "UPCLOUD_TOKEN and UPCLOUD_USERNAME are both set")
         check(fake.counters()["requests"] == 0, "it asked all the same")
+
+
+def from_backend():
+    """The token comes from a secret backend, asked once for many requests; what is missing there is named"""
+    vault = ("vault", os.path.join(BUILD, "tests", "plugins", "vault.so"))
+    token = "t0ken-of-the-api"
+    with world('token = "secret://vault/api#token";', env={"UPCLOUD_TOKEN": ""}, beside=vault, token=token) as (p, fake):
+        expect(p.ask("list"), "DONE")
+        expect(p.run(), "DONE")
+        check(token not in p.said(), "the token is told", p.said())
+        expect(p.ask("prepare", verb="update", task=p.task(kind="credential", name="upcloud", spec={})), "UNSUPPORTED", "token_file")
+    for reference, says in (("secret://vault/api#none", "it has no such key"), ("secret://safe/api#token", 'no secret backend "safe"')):
+        with world(f'token = "{reference}";', env={"UPCLOUD_TOKEN": ""}, beside=vault, token=token) as (p, fake):
+            expect(p.ask("list"), "AUTH", says, effect="NONE")
+            check(fake.counters()["requests"] == 0, "it asked all the same")
+
+
+def token_itself():
+    """A token is written nowhere but in a secret backend or a file"""
+    for config in ('token = "ucat_hunter2";', 'token = "secret://vault/api#token"; token_file = "/x";'):
+        p = Plugin({}, config)
+        check(not p.first["ready"] and "ucat" not in p.first["reason"], "it starts, or says the token", p.first)
+        p.close()
 
 
 def basic():
@@ -757,7 +780,7 @@ def compare_life(requests):
 
 
 if __name__ == "__main__":
-    main([dependencies, description, no_credentials, two_kinds, basic, elsewhere, create, again, never_left, surplus, states, cheap,
+    main([dependencies, description, no_credentials, two_kinds, from_backend, token_itself, basic, elsewhere, create, again, never_left, surplus, states, cheap,
           delete, delete_stopped, delete_observed, update, update_refused, drift, bad_specs, tokens, errors, illegal_state, network,
           network_again, router, firewall, open_firewall, bad_rules, precheck, self_test, adopt, adopt_group, rotation, rotation_interrupted,
           rotation_unwritable] + [recorded])
