@@ -13,6 +13,11 @@
 #include "base/clock.h"
 #include "host/host.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
+enum { SOURCE_MAX = 256 << 20 };
+
 /* What crosses with every call; what a function has no use for is NULL. */
 struct arguments {
         const char *text[2];
@@ -346,9 +351,31 @@ static int32_t proxy_find(void *instance, struct prvng_call *call, const char *k
         return CROSS(WIRE_FIND, {kind, id}, .result = result);
 }
 
+/* False: let the loader say why it cannot be read. */
+static bool read_source(const char *path, struct buf *text)
+{
+        _cleanup_(cleanup_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        char chunk[16384];
+        struct stat st;
+        ssize_t n = -1;
+
+        if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > SOURCE_MAX)
+                return false;
+        while (text->n <= SOURCE_MAX && ((n = read(fd, chunk, sizeof(chunk))) > 0 || (n < 0 && errno == EINTR)))
+                if (n > 0)
+                        buf_append(text, chunk, (size_t)n);
+        return n == 0 && !buf_error(text);
+}
+
 static int32_t proxy_load(void *instance, struct prvng_call *call, const struct prvng_loader_source *s,
                           struct prvng_document *document)
 {
+        const struct isolated *i = instance;
+        _cleanup_(cleanup_buf) struct buf text = BUF_NULL;
+
+        /* A definition may lie anywhere; its loader is not to read all files for that. */
+        if (s->path && !s->data && !confine_may_read(&i->judged, s->path) && read_source(s->path, &text))
+                return CROSS(WIRE_LOAD, {s->path, s->arguments}, {buf_str(&text)}, {text.n}, .document = document);
         return CROSS(WIRE_LOAD, {s->path, s->arguments}, {s->data}, {s->n_data}, .document = document);
 }
 

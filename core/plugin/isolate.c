@@ -363,6 +363,9 @@ static struct isolated *free_parts(struct isolated *i)
         free(i->sha256);
         free(i->program);
         json_decref(i->sandbox);
+        json_decref(i->judged.note);
+        json_decref(i->judged.capabilities);
+        confine_environment_free(i->environment);
         pthread_cond_destroy(&i->changed);
         pthread_mutex_destroy(&i->lock);
         pthread_mutex_destroy(&i->control_lock);
@@ -395,6 +398,11 @@ static int isolated_new(struct plugin *p, const struct prvng_host *table, struct
         r = r ?: isolate_sandbox(p, &i->sandbox);
         if (r < 0)
                 return error_fold(r);
+        i->judged = (struct plugin){.name = i->name, .path = i->path, .config = p->config, .host = p->host,
+                                    .note = json_incref(p->note), .capabilities = json_incref(p->capabilities)};
+        i->environment = confine_environment(p);
+        if (!i->environment)
+                return error_origin(-ENOMEM);
         i->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (i->wake < 0)
                 return error_origin(-errno);
