@@ -147,9 +147,10 @@ struct run {
         struct uid id;
         char id_text[UID_TEXT];
         char *name;       /* of the workflow */
-        char *kind;       /* "batch", "sequential", "parallel", "destroy", "check" */
+        char *kind;       /* "batch", "sequential", "parallel", "destroy", "check": as it was accepted */
+        char *type;       /* the same, as its present plan says; NULL: that was not read */
         char *store, *stream;
-        char *who;        /* JSON object: user, host */
+        char *who;        /* JSON object: user, host; who submitted it */
         char *folder, *file;
         char *logging, *options, *notices; /* JSON */
         char *backoff;

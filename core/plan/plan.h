@@ -34,6 +34,8 @@ struct plan_lane {
         const char *plugin;   /* "provider/local", "taskserv/containerd" */
         uint32_t batch_size;  /* tasks of this lane at once, over the site; 0: no limit of its own */
         uint32_t rate_limit;  /* requests a second; 0: none */
+        const char *version;
+        const char *may;      /* of an isolated plugin: what it may reach; NULL: it runs inside the engine */
 };
 
 struct plan_operation {
@@ -128,7 +130,8 @@ struct plan *plan_free(struct plan *p);
 
 /* The document of --dry-run --format json: {"name", "type", "operations": [...], "tasks": [{"id",
  * "operation", "item", "target", "server", "resource", "verb", "implied", "reason", "depends_on",
- * "plugin", "impact", "difference", "waits", "irreversible", "takes"}], "lanes": [...], "notices": [...],
+ * "plugin", "impact", "difference", "waits", "irreversible", "takes"}], "lanes": [{"plugin", "batch_size",
+ * "rate_limit", "version", "isolated", "may": what it may reach, or null}], "notices": [...],
  * "undefined": [keys], "forecast": {...},
  * "point_of_no_return": the first task that cannot be undone, or null}.
  * Joins are resolved: depends_on names real tasks; where that would give more than 64 names for one

@@ -172,7 +172,8 @@ static bool is_reference(const char *key, const char *text, const void *wanted)
         const struct reference *r = wanted;
         char path[4096];
 
-        if (streq(r->source, "file")) /* by whatever key: token_file = "/x" */
+        /* By whatever key: token_file = "/x", token = "secret://x/y". */
+        if (streq(r->source, "file") || streq(r->source, "secret"))
                 return streq(expanded(text, path), r->name);
         return streq(key, r->source) && streq(text, r->name);
 }
@@ -231,6 +232,14 @@ const char *confine_unseal(const struct plugin *p, const void *value, uint64_t n
         memcpy(name, (const char *)value + n, n_value - n);
         name[n_value - n] = 0;
         return has(json_object_get(p->capabilities, "secrets"), name) ? getenv(name) : NULL;
+}
+
+bool confine_may_read(const struct plugin *p, const char *path)
+{
+        const json_t *paths = json_object_get(p->capabilities, "paths");
+
+        return is_below_one(path, json_object_get(paths, "read")) ||
+               is_below_one(path, json_object_get(paths, "write"));
 }
 
 /* --- programs --- */

@@ -13,6 +13,11 @@
 #include "base/clock.h"
 #include "host/host.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
+enum { SOURCE_MAX = 256 << 20 };
+
 /* What crosses with every call; what a function has no use for is NULL. */
 struct arguments {
         const char *text[2];
@@ -139,7 +144,7 @@ static void put_call(struct exchange *x)
 static bool is_hung(struct exchange *x)
 {
         int64_t now = clock_boot_ms();
-        bool cancelled = x->call && __atomic_load_n(&op_call_of(x->call)->cancelled, __ATOMIC_ACQUIRE);
+        bool cancelled = x->call && op_call_is_cancelled(op_call_of(x->call));
 
         if (!x->call || (!cancelled && now < x->call->deadline_ms))
                 return false;
@@ -238,7 +243,7 @@ static void go_inside(struct exchange *x)
 
         __atomic_store_n(&call->ticket, (uint64_t)x->c->number << 32 | x->c->serial, __ATOMIC_RELAXED);
         __atomic_store_n(&call->inside, x->i, __ATOMIC_SEQ_CST);
-        if (__atomic_load_n(&call->cancelled, __ATOMIC_SEQ_CST))
+        if (__atomic_load_n(&call->cancelled, __ATOMIC_SEQ_CST) || op_call_is_cancelled(call->within))
                 is_hung(x);
 }
 
@@ -266,6 +271,8 @@ static int32_t cross(struct isolated *i, struct prvng_call *call, enum wire_func
                 go_inside(&x);
         if (_unlikely_(!converse(&x, &answer, &reason)))
                 answer = lost(&x, reason);
+        else
+                wire_forget(&x.c->wire);
         if (call)
                 __atomic_store_n(&op_call_of(call)->inside, NULL, __ATOMIC_SEQ_CST);
         isolate_channel_give(i, x.c);
@@ -344,9 +351,31 @@ static int32_t proxy_find(void *instance, struct prvng_call *call, const char *k
         return CROSS(WIRE_FIND, {kind, id}, .result = result);
 }
 
+/* False: let the loader say why it cannot be read. */
+static bool read_source(const char *path, struct buf *text)
+{
+        _cleanup_(cleanup_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        char chunk[16384];
+        struct stat st;
+        ssize_t n = -1;
+
+        if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > SOURCE_MAX)
+                return false;
+        while (text->n <= SOURCE_MAX && ((n = read(fd, chunk, sizeof(chunk))) > 0 || (n < 0 && errno == EINTR)))
+                if (n > 0)
+                        buf_append(text, chunk, (size_t)n);
+        return n == 0 && !buf_error(text);
+}
+
 static int32_t proxy_load(void *instance, struct prvng_call *call, const struct prvng_loader_source *s,
                           struct prvng_document *document)
 {
+        const struct isolated *i = instance;
+        _cleanup_(cleanup_buf) struct buf text = BUF_NULL;
+
+        /* A definition may lie anywhere; its loader is not to read all files for that. */
+        if (s->path && !s->data && !confine_may_read(&i->judged, s->path) && read_source(s->path, &text))
+                return CROSS(WIRE_LOAD, {s->path, s->arguments}, {buf_str(&text)}, {text.n}, .document = document);
         return CROSS(WIRE_LOAD, {s->path, s->arguments}, {s->data}, {s->n_data}, .document = document);
 }
 
@@ -370,6 +399,24 @@ static int32_t proxy_render(void *instance, struct prvng_call *call, const void 
         return CROSS(WIRE_RENDER, {NULL}, {source, variables}, {n_source, n_variables}, .result = text);
 }
 
+static int32_t proxy_resolve(void *instance, struct prvng_call *call, const char *reference,
+                             struct prvng_sink *value)
+{
+        return CROSS(WIRE_RESOLVE, {reference}, .result = value);
+}
+
+static int32_t proxy_secret_check(void *instance, struct prvng_call *call, const char *reference,
+                                  struct prvng_sink *result)
+{
+        return CROSS(WIRE_SECRET_CHECK, {reference}, .result = result);
+}
+
+static int32_t proxy_secret_list(void *instance, struct prvng_call *call, const char *prefix,
+                                 struct prvng_sink *result)
+{
+        return CROSS(WIRE_SECRET_LIST, {prefix}, .result = result);
+}
+
 static const struct prvng_op op = {
         .struct_size = sizeof(op), .prepare = proxy_prepare, .begin = proxy_begin, .poll = proxy_poll,
         .cancel = proxy_cancel, .observe = proxy_observe, .read = proxy_read, .list = proxy_list,
@@ -379,6 +426,10 @@ static const struct prvng_loader loader = {.struct_size = sizeof(loader), .load 
 static const struct prvng_template template_ = {
         .struct_size = sizeof(template_), .evaluate = proxy_evaluate, .check = proxy_check,
         .render = proxy_render,
+};
+static const struct prvng_secret secret = {
+        .struct_size = sizeof(secret), .resolve = proxy_resolve, .check = proxy_secret_check,
+        .list = proxy_secret_list,
 };
 static const struct prvng_provider_precheck precheck = {.struct_size = sizeof(precheck), .check = proxy_precheck};
 static const struct prvng_provider_inventory inventory = {.struct_size = sizeof(inventory), .find = proxy_find};
@@ -391,6 +442,8 @@ const void *isolate_proxies(size_t n)
                 return &loader;
         if (streq(id, PRVNG_TEMPLATE))
                 return &template_;
+        if (streq(id, PRVNG_SECRET))
+                return &secret;
         if (streq(id, PRVNG_PROVIDER_PRECHECK))
                 return &precheck;
         if (streq(id, PRVNG_PROVIDER_INVENTORY))

@@ -4,6 +4,7 @@
 #define PRVNG_PLUGIN_ISOLATE_INSIDE_H
 
 #include "host/call.h"
+#include "plugin/confine.h"
 #include "plugin/isolate-wire.h"
 #include "plugin/isolate.h"
 
@@ -45,6 +46,7 @@ union isolate_table {
         struct prvng_op op;
         struct prvng_loader loader;
         struct prvng_template template_;
+        struct prvng_secret secret;
         struct prvng_provider_precheck precheck;
         struct prvng_provider_inventory inventory;
 };
@@ -56,6 +58,8 @@ struct isolated {
         const struct prvng_host *table;
         char *kind, *name, *path, *sha256, *program;
         json_t *sandbox;
+        struct plugin judged; /* for confine.h: what it needs of the plugin, whose own struct may move */
+        char **environment;
         pthread_t owner;
         int wake; /* eventfd */
 

@@ -137,6 +137,7 @@ static uint32_t session_add(struct isolated *i, struct prvng_http_session *sessi
 
 static bool http_session_new(struct serving *s)
 {
+        _cleanup_(cleanup_buf) struct buf why = BUF_NULL;
         const struct prvng_host_http *http = interface(s, PRVNG_HOST_HTTP);
         struct prvng_http_session *session = NULL;
         uint32_t number = 0;
@@ -146,6 +147,13 @@ static bool http_session_new(struct serving *s)
 
         if (!wire_done(s->m) || !options)
                 return false;
+        if (!confine_session(&s->i->judged, options, n, &why)) {
+                s->i->table->log(s->i->table, PRVNG_LOG_ERROR, "http", buf_str(&why));
+                answer_begin(s, PRVNG_PERMANENT);
+                wire_put_u32(s->w, 0);
+                wire_end(s->w);
+                return true;
+        }
         r = http->session_new(s->i->table, options, n, &session);
         if (r == PRVNG_DONE && !(number = session_add(s->i, session))) {
                 http->session_free(session);
@@ -180,12 +188,13 @@ static bool http_secret_set(struct serving *s)
         const char *name = wire_get_text(s->m);
         uint64_t n;
         const void *value = wire_get_bytes(s->m, &n);
+        const char *secret = confine_unseal(&s->i->judged, value, n);
         struct prvng_http_session *session;
         int32_t r;
 
         if (!wire_done(s->m) || !name || !(session = session_get(s->i, number)))
                 return false;
-        r = http->secret_set(session, name, value, n);
+        r = http->secret_set(session, name, secret ?: value, secret ? strlen(secret) : n);
         session_put(s->i, number);
         explicit_bzero((void *)(uintptr_t)(value ?: name), n); /* where it lay in the frame */
         return answer(s, r);
@@ -229,6 +238,16 @@ static bool http_send(struct serving *s)
 
 /* --- prvng.host.remote/1 --- */
 
+/* 0, or the class of a call that was refused, with its error record. */
+static int32_t refuse_reach(const struct serving *s, const void *server, uint64_t n_server)
+{
+        _cleanup_(cleanup_buf) struct buf why = BUF_NULL;
+
+        if (confine_reach(&s->i->judged, server, n_server, &why))
+                return 0;
+        return op_call_fail(s->call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, EACCES, "%s", buf_str(&why));
+}
+
 static bool remote_run(struct serving *s)
 {
         const struct prvng_host_remote *remote = interface(s, PRVNG_HOST_REMOTE);
@@ -245,7 +264,7 @@ static bool remote_run(struct serving *s)
         to_errors = get_sink(s->m, &errors);
         if (!wire_done(s->m) || !s->call || !server || !argv || !argv[0])
                 return false;
-        r = remote->run(s->call, server, n_server, argv, input, n_input, to_output, to_errors, &exit_code);
+        r = refuse_reach(s, server, n_server) ?: remote->run(s->call, server, n_server, argv, input, n_input, to_output, to_errors, &exit_code);
         answer_begin(s, r);
         wire_put_i32(s->w, exit_code);
         put_sink(s->w, &output);
@@ -264,7 +283,8 @@ static bool remote_job_start(struct serving *s)
         script = wire_get_bytes(s->m, &n_script);
         if (!wire_done(s->m) || !s->call || !server || !job || !script)
                 return false;
-        return answer(s, remote->job_start(s->call, server, n_server, job, script, n_script));
+        return answer(s, refuse_reach(s, server, n_server) ?:
+                                 remote->job_start(s->call, server, n_server, job, script, n_script));
 }
 
 static void answer_status(struct serving *s, int32_t r, const struct prvng_job_status *status,
@@ -294,7 +314,7 @@ static bool remote_job_status(struct serving *s)
         to_output = get_sink(s->m, &output);
         if (!wire_done(s->m) || !s->call || !server || !job)
                 return false;
-        r = remote->job_status(s->call, server, n_server, job, offset, to_output, &status);
+        r = refuse_reach(s, server, n_server) ?: remote->job_status(s->call, server, n_server, job, offset, to_output, &status);
         answer_status(s, r, &status, &output);
         return true;
 }
@@ -308,7 +328,8 @@ static bool remote_job(struct serving *s, bool end)
 
         if (!wire_done(s->m) || !s->call || !server || !job)
                 return false;
-        return answer(s, end ? remote->job_end(s->call, server, n_server, job)
+        return answer(s, refuse_reach(s, server, n_server) ?:
+                         end ? remote->job_end(s->call, server, n_server, job)
                              : remote->job_forget(s->call, server, n_server, job));
 }
 
@@ -323,7 +344,8 @@ static bool remote_put_file(struct serving *s)
         data = wire_get_bytes(s->m, &n);
         if (!wire_done(s->m) || !s->call || !server || !path)
                 return false;
-        return answer(s, remote->put_file(s->call, server, n_server, path, mode, data, n));
+        return answer(s, refuse_reach(s, server, n_server) ?:
+                                 remote->put_file(s->call, server, n_server, path, mode, data, n));
 }
 
 /* --- prvng.host.spawn/1 --- */
@@ -354,6 +376,15 @@ static bool get_spawn(struct wire_message *m, struct spawning *s)
         return !m->bad && s->argv && s->argv[0];
 }
 
+static int32_t refuse_program(const struct serving *s, const char *program)
+{
+        _cleanup_(cleanup_buf) struct buf why = BUF_NULL;
+
+        if (confine_program(&s->i->judged, program, &why))
+                return 0;
+        return op_call_fail(s->call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, EACCES, "%s", buf_str(&why));
+}
+
 static bool spawn_run(struct serving *s)
 {
         const struct prvng_host_spawn *spawn = interface(s, PRVNG_HOST_SPAWN);
@@ -365,7 +396,7 @@ static bool spawn_run(struct serving *s)
 
         if (!ok || !wire_done(s->m) || !s->call)
                 return false;
-        r = spawn->run(s->call, &q.spawn, to_output, to_errors, &exit_code);
+        r = refuse_program(s, q.argv[0]) ?: spawn->run(s->call, &q.spawn, to_output, to_errors, &exit_code);
         answer_begin(s, r);
         wire_put_i32(s->w, exit_code);
         put_sink(s->w, &output);
@@ -383,7 +414,7 @@ static bool spawn_job_start(struct serving *s)
 
         if (!ok || !wire_done(s->m) || !s->call || !job)
                 return false;
-        return answer(s, spawn->job_start(s->call, job, &q.spawn));
+        return answer(s, refuse_program(s, q.argv[0]) ?: spawn->job_start(s->call, job, &q.spawn));
 }
 
 static bool spawn_job_status(struct serving *s)

@@ -12,6 +12,7 @@ enum { READ_MIN = 16384, KEEP_MAX = 1 << 20 };
 const char *const wire_functions[WIRE_N_FUNCTIONS] = {
         "prepare", "begin",     "poll",     "cancel", "observe", "read",     "list",  "describe",
         "self_test", "precheck", "find",    "load",   "evaluate", "check",   "render",
+        "resolve",   "check",    "list",
 };
 
 const char *const wire_hosts[WIRE_N_HOSTS] = {
@@ -27,6 +28,28 @@ void wire_deinit(struct wire *w)
         buf_deinit(&w->out);
         buf_deinit(&w->in);
         *w = WIRE_INIT(-1, w->max);
+}
+
+void wire_wipes(struct wire *w)
+{
+        w->in.wipes = w->out.wipes = true;
+}
+
+void wire_forget(struct wire *w)
+{
+        if (w->in.wipes && w->at > 0)
+                explicit_bzero(w->in.data, w->at);
+}
+
+/* Gives large ones back. */
+static void empty(struct buf *b)
+{
+        bool wipes = b->wipes;
+
+        if (b->cap > KEEP_MAX)
+                buf_deinit(b);
+        b->wipes = wipes;
+        buf_clear(b);
 }
 
 /* --- writing --- */
@@ -149,9 +172,7 @@ int wire_flush_with(struct wire *w, int fd)
                 fd = -1;
         }
         if (sent == w->out.n) {
-                if (w->out.cap > KEEP_MAX)
-                        buf_deinit(&w->out);
-                buf_clear(&w->out);
+                empty(&w->out);
         } else if (sent > 0) { /* -EAGAIN: the rest goes later */
                 memmove(w->out.data, w->out.data + sent, w->out.n - sent);
                 w->out.n -= sent;
@@ -205,9 +226,7 @@ static int receive(struct wire *w, int flags)
         ssize_t n;
 
         if (w->at > 0 && w->in.n == w->at) {
-                if (w->in.cap > KEEP_MAX)
-                        buf_deinit(&w->in);
-                w->in.n = 0;
+                empty(&w->in);
         } else if (w->at > 0) {
                 memmove(w->in.data, w->in.data + w->at, w->in.n - w->at);
                 w->in.n -= w->at;
@@ -379,6 +398,7 @@ static const size_t op_members[] = {
 };
 static const size_t loader_members[] = {AT(loader, load)};
 static const size_t template_members[] = {AT(template, evaluate), AT(template, check), AT(template, render)};
+static const size_t secret_members[] = {AT(secret, resolve), AT(secret, check), AT(secret, list)};
 static const size_t precheck_members[] = {AT(provider_precheck, check)};
 static const size_t inventory_members[] = {AT(provider_inventory, find)};
 
@@ -389,7 +409,7 @@ const struct wire_interface wire_interfaces[] = {
         INTERFACE(PRVNG_OP, op, OP, op_members, false),
         INTERFACE(PRVNG_PROVIDER, op, OP, op_members, false),
         INTERFACE(PRVNG_TASKSERV, op, OP, op_members, false),
-        INTERFACE("prvng.secret/1", op, OP, op_members, false),
+        INTERFACE(PRVNG_SECRET, secret, SECRET, secret_members, false),
         INTERFACE(PRVNG_LOADER, loader, LOADER, loader_members, true),
         INTERFACE(PRVNG_TEMPLATE, template, TEMPLATE, template_members, false),
         INTERFACE(PRVNG_PROVIDER_PRECHECK, provider_precheck, PROVIDER_PRECHECK, precheck_members, false),

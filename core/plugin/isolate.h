@@ -61,8 +61,7 @@ void isolate_release(struct plugin *p);
 
 /*
  * Hooks for the sandbox. What the helper shall enter before it opens the plugin is one JSON object that
- * isolate_sandbox() makes on this side, once, before the first start ([main]; caller frees; NULL: only what
- * every helper gets: no new privileges, limits, an empty environment, no descriptors), and that the helper
+ * isolate_sandbox() makes on this side, once, before the first start ([main]; caller frees), and that the helper
  * hands to plugin_host_sandbox() (core/plugin/prvng-plugin-host.h) at each start. If that gives a descriptor
  * of seccomp notifications, it is sent to this side, where the owning thread calls isolate_notified()
  * whenever it is readable. Both stand in isolate-sandbox.c.

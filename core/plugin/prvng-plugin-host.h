@@ -97,8 +97,8 @@ int32_t document_flush(struct prvng_document *d);
 
 /* --- prvng-plugin-host-sandbox.c --- */
 
-/* Confines this process for good, before it opens the plugin. `sandbox` is what isolate_sandbox() made, NULL
- * for the least. 0 with a descriptor of seccomp notifications or -1, and in *ret_missing what the sandbox lacks
+/* Confines this process for good, before it opens the plugin. `sandbox` is what isolate_sandbox() made.
+ * 0 with a descriptor of seccomp notifications or -1, and in *ret_missing what the sandbox lacks
  * on this machine; -errno: the plugin must not be opened. */
 int plugin_host_sandbox(const json_t *sandbox, int *ret_listener, struct buf *ret_missing);
 

@@ -14,7 +14,6 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/stat.h>
 
 struct stage {
         struct loaded l;
@@ -546,6 +545,7 @@ Test(isolated, rubbish_on_the_sockets)
                 cr_assert_eq(s.reply.effect, PRVNG_EFFECT_UNKNOWN);
                 cr_assert_not_null(strstr(s.reply.message, "what is no message"), "%s", s.reply.message);
                 works_again(&s);
+                isolate_release(s.p); /* the last ones count no more */
         }
         cr_assert_eq(begin(&s, "{\"do\": [[\"close\"]]}"), PRVNG_TRANSIENT);
         cr_assert_eq(s.reply.effect, PRVNG_EFFECT_UNKNOWN);
@@ -629,17 +629,5 @@ Test(isolated, that_cannot_start_again_is_tried_again)
                 cr_assert_eq(unlink(path), 0);
         }
         works_again(&s);
-        stage_end(&s);
-}
-
-/* A plugin that is upgraded below a running engine is not mixed with the old one. */
-Test(isolated, another_file_is_not_started)
-{
-        struct stage s;
-        struct stat st;
-
-        stage_ready(&s, NULL);
-        cr_assert_eq(stat(s.p->path, &st), 0);
-        cr_assert_eq(plugin_isolation(s.p), true);
         stage_end(&s);
 }

@@ -25,8 +25,14 @@ static void expect(const struct test_plugin *p, const char *const *words)
         loaded_end(&l);
 }
 
+/* Inside of the engine, and in a process of its own: with the same words. */
 #define REFUSED(name_, ...)                                                                        \
-        expect(&(struct test_plugin){.name = (name_)}, (const char *const[]){__VA_ARGS__, NULL})
+        do {                                                                                       \
+                expect(&(struct test_plugin){.name = (name_)},                                     \
+                       (const char *const[]){__VA_ARGS__, NULL});                                  \
+                expect(&(struct test_plugin){.name = (name_), .more = "isolation = \"process\";"}, \
+                       (const char *const[]){__VA_ARGS__, NULL});                                  \
+        } while (0)
 
 Test(refused, without_a_sound_note)
 {
@@ -162,5 +168,6 @@ Test(accepted, c_plus_plus)
                 cr_skip("built without a C++ compiler");
         loaded_new(&l, (struct test_plugin[]){{"cplusplus"}}, 1, NULL);
         cr_assert_eq(l.plugins->list[0].state, PLUGIN_READY, "%s", l.plugins->list[0].reason);
+        cr_assert_not_null(l.plugins->list[0].isolated, "as its note asks for");
         loaded_end(&l);
 }

@@ -9,6 +9,7 @@
 struct shape {
         unsigned n_providers, n_taskservs;
         bool shares; /* networks and the like, which belong to the first workflow that needs them */
+        bool stores; /* some runs choose the other one */
 };
 
 static struct shape shape; /* of the site of the seed that runs */
@@ -80,12 +81,14 @@ void generate_site(void)
         shape.n_providers = (unsigned)draw(1, 4);
         shape.n_taskservs = (unsigned)draw(0, 4);
         shape.shares = chance(300);
+        shape.stores = chance(400);
         sim->config = (struct config){.state = state, .store = store, .provider = provider};
         sim->config.workers = chance(300) ? (uint32_t)draw(1, 8) : 64;
         sim->config.server = json_pack("{s:i, s:i, s:i}", "disk", 10, "memory", 1024, "cpu", 1);
-        sim->plugins.list = calloc(SERVICES_MAX + 3, sizeof(struct plugin));
+        sim->plugins.list = calloc(SERVICES_MAX + 4, sizeof(struct plugin));
         plugin_add("loader", "json", NULL, NULL);
         plugin_add("store", "sim", NULL, NULL);
+        plugin_add("store", "sim2", NULL, NULL);
         plugin_add("template", "sim", NULL, NULL);
         add_providers();
         add_taskservs();
@@ -255,6 +258,15 @@ static void add_definition(struct buf *b, uint32_t size, unsigned number)
                    (int)draw(5, 20));
 }
 
+/* Where its journal is kept, and how long. */
+static void add_keeping(struct buf *b)
+{
+        if (shape.stores && chance(600))
+                buf_printf(b, ",\"monitoring\":{\"state_store\":\"%s\"}", chance(800) ? "sim2" : "sim");
+        if (chance(500))
+                buf_printf(b, ",\"logging\":{\"retention_days\":%d}", (int)draw(0, 3));
+}
+
 const char *generate_workflow(struct buf *body, const char *id, uint32_t size)
 {
         unsigned number = shape.shares ? 0 : (unsigned)random_below(&sim->random, 3);
@@ -268,6 +280,7 @@ const char *generate_workflow(struct buf *body, const char *id, uint32_t size)
         }
         buf_printf(body, "{\"id\":\"%s\",\"definition\":{", id);
         add_definition(body, size, number);
+        add_keeping(body);
         BUF_LIT(body, "}}");
         return "batch";
 }

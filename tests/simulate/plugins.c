@@ -323,8 +323,10 @@ void plugin_add(const char *kind, const char *name, const char *dependencies,
         }
         if (streq(kind, "loader"))
                 p->loader = loader;
-        if (streq(kind, "store"))
+        if (streq(kind, "store")) {
                 p->store = disk_store;
+                p->instance = disk_find(name);
+        }
         if (streq(kind, "template"))
                 p->template_ = template;
 }
