@@ -4,7 +4,6 @@
 #define PRVNG_PLUGIN_ISOLATE_INSIDE_H
 
 #include "host/call.h"
-#include "plugin/confine.h"
 #include "plugin/isolate-wire.h"
 #include "plugin/isolate.h"
 
@@ -58,8 +57,6 @@ struct isolated {
         const struct prvng_host *table;
         char *kind, *name, *path, *sha256, *program;
         json_t *sandbox;
-        struct plugin judged; /* for confine.h: what it needs of the plugin, whose own struct may move */
-        char **environment;
         pthread_t owner;
         int wake; /* eventfd */
 

@@ -84,6 +84,10 @@ static int make_ends(struct isolated *i, struct ends *e)
 static int spawn(const struct isolated *i, const struct ends *e, pid_t *ret_pid)
 {
         char name[] = "prvng-plugin-host", *const argv[] = {name, i->name, NULL};
+<<<<<<< HEAD
+=======
+        char **environment = confine_environment(&i->view);
+>>>>>>> refs/heads/main
         posix_spawn_file_actions_t actions;
         posix_spawnattr_t attributes;
         sigset_t none, all;
@@ -107,7 +111,7 @@ static int spawn(const struct isolated *i, const struct ends *e, pid_t *ret_pid)
                                                                POSIX_SPAWN_SETSIGDEF);
         r = r ?: posix_spawnattr_setsigmask(&attributes, &none);
         r = r ?: posix_spawnattr_setsigdefault(&attributes, &all);
-        r = r ?: posix_spawn(ret_pid, i->program, &actions, &attributes, argv, i->environment);
+        r = r ?: posix_spawn(ret_pid, i->program, &actions, &attributes, argv, environment);
         posix_spawnattr_destroy(&attributes);
         posix_spawn_file_actions_destroy(&actions);
         return r;

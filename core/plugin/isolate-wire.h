@@ -64,7 +64,11 @@ enum wire_function {
         WIRE_EVALUATE,
         WIRE_CHECK,
         WIRE_RENDER,
+<<<<<<< HEAD
         WIRE_RESOLVE,
+=======
+        WIRE_SECRET_RESOLVE,
+>>>>>>> refs/heads/main
         WIRE_SECRET_CHECK,
         WIRE_SECRET_LIST,
         WIRE_N_FUNCTIONS
@@ -140,11 +144,6 @@ struct wire {
 #define WIRE_INIT(fd_, max_) ((struct wire){.fd = (fd_), .max = (max_)})
 
 void wire_deinit(struct wire *w); /* closes */
-
-/* From now on what passes is wiped once it was sent or read: for secret backends. What was read last, only by
- * the next wire_next() or by wire_forget(), after which its message is gone. */
-void wire_wipes(struct wire *w);
-void wire_forget(struct wire *w);
 
 /* --- writing; running out of memory is kept in w->out --- */
 

@@ -214,7 +214,6 @@ static int32_t call_load(struct arguments *a, struct local_call *call)
 static int32_t make_call(struct arguments *a, struct local_call *call)
 {
         const struct prvng_template *t = table_of(PRVNG_TEMPLATE);
-        const struct prvng_secret *secret = table_of(PRVNG_SECRET);
         const struct prvng_provider_precheck *precheck = table_of(PRVNG_PROVIDER_PRECHECK);
         const struct prvng_provider_inventory *inventory = table_of(PRVNG_PROVIDER_INVENTORY);
         struct prvng_call *c = &call->pub;
@@ -236,7 +235,11 @@ static int32_t make_call(struct arguments *a, struct local_call *call)
         case WIRE_RENDER:
                 return t->render(the_instance, c, a->data[0], a->n_data[0], a->data[1], a->n_data[1],
                                  &a->result);
+<<<<<<< HEAD
         case WIRE_RESOLVE:
+=======
+        case WIRE_SECRET_RESOLVE:
+>>>>>>> refs/heads/main
                 return secret->resolve(the_instance, c, a->text[0], &a->result);
         case WIRE_SECRET_CHECK:
                 return secret->check(the_instance, c, a->text[0], &a->result);
@@ -280,7 +283,11 @@ static void put_sink(struct wire *w, const struct prvng_sink *s)
 static void execute(struct line *l, struct wire_message *m)
 {
         struct local_call call = {.line = l};
+<<<<<<< HEAD
         struct arguments a = {.result_buf = {.wipes = l->wire.out.wipes}};
+=======
+        struct arguments a = {.token_buf.wipes = lines_wipe, .result_buf.wipes = lines_wipe};
+>>>>>>> refs/heads/main
         int32_t answer;
 
         read_call(m, &a, &call);
@@ -344,9 +351,13 @@ void line_open(int fd, uint32_t number)
         if (!l)
                 helper_end();
         l->wire = WIRE_INIT(fd, WIRE_OUT_MAX);
+<<<<<<< HEAD
         if (the_plugin && the_plugin->kind && streq(the_plugin->kind, "secret"))
                 wire_wipes(&l->wire);
         l->later.wipes = l->wire.in.wipes;
+=======
+        l->wire.in.wipes = l->wire.out.wipes = lines_wipe;
+>>>>>>> refs/heads/main
         l->number = number;
         l->cancel_fd = -1;
         pthread_mutex_init(&l->lock, NULL);

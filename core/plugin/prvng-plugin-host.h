@@ -95,6 +95,7 @@ extern const struct prvng_host_rate service_rate;
 extern const struct prvng_host_document service_document;
 int32_t document_flush(struct prvng_document *d);
 
+<<<<<<< HEAD
 /* --- prvng-plugin-host-sandbox.c --- */
 
 /* Confines this process for good, before it opens the plugin. `sandbox` is what isolate_sandbox() made.
@@ -102,6 +103,8 @@ int32_t document_flush(struct prvng_document *d);
  * on this machine; -errno: the plugin must not be opened. */
 int plugin_host_sandbox(const json_t *sandbox, int *ret_listener, struct buf *ret_missing);
 
+=======
+>>>>>>> refs/heads/main
 /* --- for all --- */
 
 _Noreturn void helper_end(void); /* the core is gone, or memory is */
