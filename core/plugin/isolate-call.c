@@ -14,12 +14,6 @@
 #include "host/host.h"
 
 #include <fcntl.h>
-<<<<<<< HEAD
-#include <sys/stat.h>
-
-enum { SOURCE_MAX = 256 << 20 };
-=======
->>>>>>> refs/heads/main
 
 /* What crosses with every call; what a function has no use for is NULL. */
 struct arguments {
@@ -246,11 +240,7 @@ static void go_inside(struct exchange *x)
 
         __atomic_store_n(&call->ticket, (uint64_t)x->c->number << 32 | x->c->serial, __ATOMIC_RELAXED);
         __atomic_store_n(&call->inside, x->i, __ATOMIC_SEQ_CST);
-<<<<<<< HEAD
-        if (__atomic_load_n(&call->cancelled, __ATOMIC_SEQ_CST) || op_call_is_cancelled(call->within))
-=======
         if (op_call_is_cancelled(call))
->>>>>>> refs/heads/main
                 is_hung(x);
 }
 
@@ -280,6 +270,7 @@ static int32_t cross(struct isolated *i, struct prvng_call *call, enum wire_func
                 answer = lost(&x, reason);
         if (call)
                 __atomic_store_n(&op_call_of(call)->inside, NULL, __ATOMIC_SEQ_CST);
+        wire_forget(&x.c->wire);
         isolate_channel_give(i, x.c);
         return answer;
 }
@@ -356,22 +347,6 @@ static int32_t proxy_find(void *instance, struct prvng_call *call, const char *k
         return CROSS(WIRE_FIND, {kind, id}, .result = result);
 }
 
-<<<<<<< HEAD
-/* False: let the loader say why it cannot be read. */
-static bool read_source(const char *path, struct buf *text)
-{
-        _cleanup_(cleanup_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-        char chunk[16384];
-        struct stat st;
-        ssize_t n = -1;
-
-        if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > SOURCE_MAX)
-                return false;
-        while (text->n <= SOURCE_MAX && ((n = read(fd, chunk, sizeof(chunk))) > 0 || (n < 0 && errno == EINTR)))
-                if (n > 0)
-                        buf_append(text, chunk, (size_t)n);
-        return n == 0 && !buf_error(text);
-=======
 static int read_file(const char *path, struct buf *ret)
 {
         _cleanup_(cleanup_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -389,21 +364,11 @@ static int read_file(const char *path, struct buf *ret)
                         buf_advance(ret, (size_t)n);
         } while (n > 0 || (n < 0 && errno == EINTR));
         return n < 0 ? -errno : 0;
->>>>>>> refs/heads/main
 }
 
 static int32_t proxy_load(void *instance, struct prvng_call *call, const struct prvng_loader_source *s,
                           struct prvng_document *document)
 {
-<<<<<<< HEAD
-        const struct isolated *i = instance;
-        _cleanup_(cleanup_buf) struct buf text = BUF_NULL;
-
-        /* A definition may lie anywhere; its loader is not to read all files for that. */
-        if (s->path && !s->data && !confine_may_read(&i->judged, s->path) && read_source(s->path, &text))
-                return CROSS(WIRE_LOAD, {s->path, s->arguments}, {buf_str(&text)}, {text.n}, .document = document);
-        return CROSS(WIRE_LOAD, {s->path, s->arguments}, {s->data}, {s->n_data}, .document = document);
-=======
         struct isolated *i = instance;
         _cleanup_(cleanup_buf) struct buf file = BUF_NULL;
         const void *data = s->data;
@@ -421,7 +386,6 @@ static int32_t proxy_load(void *instance, struct prvng_call *call, const struct 
                 return op_call_fail(call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, -r, "%s cannot be read: %s", s->path,
                                     strerror(-r));
         return CROSS(WIRE_LOAD, {s->path, s->arguments}, {data}, {n_data}, .document = document);
->>>>>>> refs/heads/main
 }
 
 static int32_t proxy_evaluate(void *instance, struct prvng_call *call, const void *expression,
@@ -447,11 +411,7 @@ static int32_t proxy_render(void *instance, struct prvng_call *call, const void 
 static int32_t proxy_resolve(void *instance, struct prvng_call *call, const char *reference,
                              struct prvng_sink *value)
 {
-<<<<<<< HEAD
-        return CROSS(WIRE_RESOLVE, {reference}, .result = value);
-=======
         return CROSS(WIRE_SECRET_RESOLVE, {reference}, .result = value);
->>>>>>> refs/heads/main
 }
 
 static int32_t proxy_secret_check(void *instance, struct prvng_call *call, const char *reference,

@@ -56,6 +56,7 @@ struct isolated {
         /* constant */
         const struct prvng_host *table;
         char *kind, *name, *path, *sha256, *program;
+        struct plugin view; /* shallow: what it is, for confine.h; the list of plugins is sorted after its start */
         json_t *sandbox;
         pthread_t owner;
         int wake; /* eventfd */
@@ -96,7 +97,6 @@ struct isolated {
         struct buf lines[2];
         uint32_t n_lines, n_lines_lost;
         int64_t lines_since_ms;
-        int listener;
         bool destroy_sent;
 
         pthread_mutex_t session_lock;

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "host/host.h"
+#include "plugin/confine.h"
 #include "plugin/load.h"
 
 #include <signal.h>
@@ -56,12 +57,7 @@ static int channel_new(struct isolated *i, struct channel **ret_channel)
         }
         *c = (struct channel){.wire = WIRE_INIT(fds[0], WIRE_IN_MAX), .generation = i->generation,
                               .number = i->n_channels};
-<<<<<<< HEAD
-        if (streq(i->kind, "secret"))
-                wire_wipes(&c->wire);
-=======
         c->wire.in.wipes = c->wire.out.wipes = streq(i->kind, "secret");
->>>>>>> refs/heads/main
         pthread_mutex_lock(&i->control_lock);
         wire_begin(&i->control, WIRE_CHANNEL);
         wire_put_u32(&i->control, c->number);
@@ -91,11 +87,7 @@ static bool want(struct isolated *i, const struct op_call *call, int64_t since, 
         } else if (i->phase == ISOLATE_DOWN && now < i->state.next_start_ms) {
                 *ret_retry_ms = i->state.next_start_ms - now;
                 *ret_r = -EAGAIN;
-<<<<<<< HEAD
-        } else if (op_call_is_cancelled(call)) {
-=======
         } else if (call && op_call_is_cancelled(call)) {
->>>>>>> refs/heads/main
                 *ret_r = -ECANCELED;
         } else if (now - since > ISOLATE_START_MS + ISOLATE_GRACE_MS || (call && now > call->pub.deadline_ms)) {
                 *ret_r = -ETIMEDOUT;
@@ -395,7 +387,8 @@ static int isolated_new(struct plugin *p, const struct prvng_host *table, struct
                 return error_origin(-ENOMEM);
         i->table = table;
         i->control = i->outside = WIRE_INIT(-1, WIRE_IN_MAX);
-        i->pidfd = i->listener = i->outputs[0] = i->outputs[1] = i->wake = -1;
+        i->view = *p;
+        i->pidfd = i->outputs[0] = i->outputs[1] = i->wake = -1;
         sync_init(i);
         r = copy_text(&i->kind, p->kind);
         r = r ?: copy_text(&i->name, p->name);
@@ -405,7 +398,7 @@ static int isolated_new(struct plugin *p, const struct prvng_host *table, struct
                 i->program = NULL;
                 r = -ENOMEM;
         }
-        r = r ?: isolate_sandbox(p, &i->sandbox);
+        r = r ?: confine_sandbox(p, &i->sandbox);
         if (r < 0)
                 return error_fold(r);
         i->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

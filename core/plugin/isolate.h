@@ -15,6 +15,9 @@
  * it was in: TRANSIENT with effect UNKNOWN, so that the engine observes them. It is started again at the
  * next call, after a delay that doubles; ISOLATE_CRASHES_MAX ends within ISOLATE_WINDOW_MS, and the plugin
  * is quarantined: calls are answered without it until isolate_release() or the next engine.
+ *
+ * What it may do is core/plugin/confine.h's: the helper enters its sandbox before it opens the plugin, and what
+ * the plugin asks of host services is held against its capabilities on this side.
  */
 #ifndef PRVNG_PLUGIN_ISOLATE_H
 #define PRVNG_PLUGIN_ISOLATE_H
@@ -62,19 +65,6 @@ void isolate_on_change(isolate_changed_f changed, void *userdata);
 /* Ends a quarantine and forgets the crashes: the next call starts the plugin again. [any] */
 void isolate_release(struct plugin *p);
 
-<<<<<<< HEAD
-/*
- * Hooks for the sandbox. What the helper shall enter before it opens the plugin is one JSON object that
- * isolate_sandbox() makes on this side, once, before the first start ([main]; caller frees), and that the helper
- * hands to plugin_host_sandbox() (core/plugin/prvng-plugin-host.h) at each start. If that gives a descriptor
- * of seccomp notifications, it is sent to this side, where the owning thread calls isolate_notified()
- * whenever it is readable. Both stand in isolate-sandbox.c.
- */
-int isolate_sandbox(const struct plugin *p, json_t **ret_sandbox);
-void isolate_notified(const char *name, const json_t *sandbox, int listener);
-
-=======
->>>>>>> refs/heads/main
 /* --- inside core/plugin --- */
 
 /* Starts the helper and lets it open the plugin up to its entry. 0 with *ret_descriptor, whose functions are

@@ -84,11 +84,7 @@ static struct prvng_sink *table_sink_new(uint64_t limit)
 
         if (!own)
                 return NULL;
-<<<<<<< HEAD
-        own->buf = BUF_WIPES; /* as in the engine */
-=======
         own->buf = BUF_WIPES;
->>>>>>> refs/heads/main
         own->sink = SINK(&own->buf, limit);
         return &own->sink;
 }
