@@ -36,9 +36,9 @@ static void site_run_line(struct buf *b, const struct run *run)
         NUMBER(b, run, accepted_ms);
         NUMBER(b, run, closed);
         NUMBER(b, run, compacted);
+        STRING(b, run, kind);
+        STRING(b, run, who);
         if (run->closed) {
-                STRING(b, run, kind);
-                STRING(b, run, who);
                 NUMBER(b, run, status);
                 NUMBER(b, run, ended_ms);
                 NUMBER(b, run, n_drift);
@@ -104,6 +104,7 @@ static void head_lines(struct buf *b, const struct run *r)
         uid(b, "id", &r->id);
         STRING(b, r, name);
         STRING(b, r, kind);
+        STRING(b, r, type);
         STRING(b, r, who);
         STRING(b, r, folder);
         STRING(b, r, file);

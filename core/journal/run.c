@@ -76,6 +76,7 @@ void run_unload(struct run *run)
         forget_progress(run);
         free_replaced(run);
         free_plan(run);
+        free(steal(&run->type));
         free(steal(&run->text));
         free(steal(&run->tasks));
         free(steal(&run->notes));

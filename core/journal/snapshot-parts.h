@@ -13,7 +13,7 @@
  */
 #if defined(__LP64__)
 static_assert(sizeof(struct site) == 680, "struct site changed: see above");
-static_assert(sizeof(struct run) == 576, "struct run changed: see above");
+static_assert(sizeof(struct run) == 584, "struct run changed: see above");
 static_assert(sizeof(struct task) == 64, "struct task changed: see above");
 static_assert(sizeof(struct attempt) == 72, "struct attempt changed: see above");
 static_assert(sizeof(struct task_note) == 56, "struct task_note changed: see above");

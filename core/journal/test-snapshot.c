@@ -613,6 +613,8 @@ static void replan(struct world *w, struct run *run)
         for (uint32_t i = 0; i < N_TASKS && i < run->n_tasks; i++) /* what has started stays */
                 snprintf(d.docs[i], sizeof(d.docs[i]), "%s", task_doc(run, &run->tasks[i]));
         s.run = run->id;
+        s.kind = "parallel";
+        s.who = "{\"user\":\"another\"}";
         if (engine_replan_claim(w->engine, run, &d.plan, &task) == 0)
                 engine_replan(w->engine, run, &s, &d.plan);
 }

@@ -78,6 +78,33 @@ Test(operations, sequential_runs_as_written)
             "operation \"one\" depends on \"two\", which stands after it");
 }
 
+static bool waits_itself(const struct plan *p, const char *id, const char *other)
+{
+        const struct plan_task *t = task_by_id(p, id);
+
+        for (uint32_t i = 0; i < t->n_deps; i++)
+                if (streq(p->tasks[p->deps[t->first_dep + i]].id, other))
+                        return true;
+        return false;
+}
+
+/* Else a retry, which does the first one again and not what lies between them, would run them at once. */
+Test(operations, tasks_of_one_resource_wait_for_each_other_themselves)
+{
+        _cleanup_(cleanup_stage) struct stage *s = stage_shop();
+        struct plan *p = stage_plan(s, WORKFLOW(
+                SERVERS("one", "'a'") "," SERVERS("two", "'b'") "," SERVERS("three", "'a'"),
+                ",'type':'sequential'"));
+
+        cr_assert(waits_itself(p, "three/a", "one/a"));
+        cr_assert_eq(task_by_id(p, "three/a")->n_soft, task_by_id(p, "three/a")->n_deps);
+        p = stage_plan(s, WORKFLOW(
+                SERVERS("one", "'a'") ","
+                "{'id':'two','type':'create','target':'server','items':['b'],'depends_on':['one']},"
+                "{'id':'three','type':'update','target':'server','items':['a'],'depends_on':['two']}", ""));
+        cr_assert(waits_itself(p, "three/a", "one/a"));
+}
+
 Test(operations, items_one_after_another)
 {
         _cleanup_(cleanup_stage) struct stage *s = stage_shop();

@@ -172,7 +172,8 @@ static bool is_reference(const char *key, const char *text, const void *wanted)
         const struct reference *r = wanted;
         char path[4096];
 
-        if (streq(r->source, "file")) /* by whatever key: token_file = "/x" */
+        /* By whatever key: token_file = "/x", token = "secret://x/y". */
+        if (streq(r->source, "file") || streq(r->source, "secret"))
                 return streq(expanded(text, path), r->name);
         return streq(key, r->source) && streq(text, r->name);
 }

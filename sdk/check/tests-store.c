@@ -363,7 +363,7 @@ static void killed_at_work(struct check *c, struct writing *w)
 {
         uint32_t before = w->acknowledged;
 
-        for (int64_t us = 5000 + (int64_t)check_below(c, 60000); us < 10000000; us *= 2) {
+        for (int64_t us = 5000 + (int64_t)check_below(c, 60000); us < 1000000; us *= 2) {
                 in_child(c, us, write_on, w);
                 if (w->acknowledged > before)
                         return;

@@ -370,6 +370,40 @@ def fewer():
         site.prvng("batch", "submit", site.path("w.json"), "--prune", "--only", "make").expect(3, "--prune")
 
 
+def changed_while_paused():
+    """A paused run takes --replace and --prune with a changed definition; the difference is shown first."""
+    with Site() as site:
+        specs = {"web-0": {"image": "deb12"}}
+        submit(site, cloud(servers=("web-0", "old-0"), specs=specs))
+        w = cloud(servers=("new-0", "web-0"), specs=specs, scripts={"new-0": {"gate": {"verb": "create", "unless": "go"}}})
+        w["shop"]["operations"] = [
+            {"id": "first", "type": "create", "target": "server", "items": ["new-0"]},
+            {"id": "rest", "type": "create", "target": "server", "items": ["web-0"], "depends_on": ["first"]}]
+        run = site.prvng("batch", "submit", site.write("w.json", w)).expect(0).out.strip()
+        p = site.popen("batch", "attach", run)
+        wait_for("new-0", lambda: statuses(site, run).get("first/new-0") == "running")
+        site.prvng("batch", "pause", run).expect(0)
+        with open(os.path.join(site.world, "go"), "w", encoding="utf-8"):
+            pass
+        wait_for("what was in flight", lambda: statuses(site, run)["first/new-0"] == "succeeded")
+        w["shop"]["servers"][1]["image"] = "deb13"
+        file = site.write("new.json", w)
+        for option in (["--prune"], ["--replace", "web-0"]):
+            site.prvng("batch", "resume", run, *option).expect(2, f"{option[0]} goes with --definition")
+        asked = "batch", "resume", run, "--definition", file
+        site.prvng(*asked, "--dry-run").expect(3, "--replace server.web-0")
+        r = site.prvng(*asked, "--replace", "web-0", "--prune", "--dry-run").expect(0, "(prune)/", "old-0", "rest/web-0")
+        check("server.old-0" in site.existing() and not made(site, "delete"), "a dry run did something", r)
+        r = site.prvng(*asked, "--replace", "web-0", "--prune").expect(2, "--yes", "old-0")
+        r = site.prvng(*asked, "--replace", "web-0", "--prune", "--yes", "--watch").expect(0, "(prune)/")
+        site.finish(p).expect(0)
+        check(made(site, "delete") == ["server.old-0", "server.web-0"], "what was deleted", made(site))
+        check(made(site, "create").count("server.web-0") == 2, "it was not made anew", made(site))
+        check(resources(site)["server.web-0"]["spec"]["image"] == "deb13" and "server.old-0" not in resources(site),
+              "the inventory", resources(site))
+        check(not site.violations(), "an op id acted twice", site.violations())
+
+
 # Adoption
 
 
@@ -485,5 +519,6 @@ def rotate_after_a_crash():
 
 if __name__ == "__main__":
     main([shared_once, shared_found_by_marks, shared_defined, shared_in_kcl, shared_undone, shared_in_use,
-          shared_in_flight, shared_in_flight_undone, shared_in_flight_not_alike, drift, changes, fewer, adopt, online,
+          shared_in_flight, shared_in_flight_undone, shared_in_flight_not_alike, drift, changes, fewer,
+          changed_while_paused, adopt, online,
           rotate, rotate_after_a_crash])

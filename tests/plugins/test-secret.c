@@ -20,17 +20,22 @@ struct vault {
         struct buf why;
 };
 
-static void vault_new(struct vault *v)
+static void vault_new_as(struct vault *v, const char *isolation)
 {
-        static const struct test_plugin list[] = {{.name = "vault"}, {.name = "noop"},
-                                                  {.name = "secret-off", .file = "/nowhere/secret-off.so",
-                                                   .more = "enabled = false;"}};
+        const struct test_plugin list[] = {{.name = "vault", .more = isolation}, {.name = "noop"},
+                                           {.name = "secret-off", .file = "/nowhere/secret-off.so",
+                                            .more = "enabled = false;"}};
 
         *v = (struct vault){.reply = OP_REPLY_NULL};
         loaded_new(&v->l, list, N_ELEMENTS(list), NULL);
         v->p = plugins_find(v->l.plugins, "secret", "vault");
         cr_assert(v->p && v->p->state == PLUGIN_READY, "%s", v->p ? v->p->reason : "it is not there");
         op_call_init(&v->call, v->p, "", 1, INT64_MAX, 1, "RUN", "op/web-0");
+}
+
+static void vault_new(struct vault *v)
+{
+        vault_new_as(v, NULL);
 }
 
 static void vault_end(struct vault *v)
@@ -189,23 +194,28 @@ static void *cancel_outer(void *userdata)
 }
 
 /* "slow#value" never comes. */
-Test(secret, a_lookup_ends_with_the_call_it_is_for, .timeout = 60)
+static void ends_when_cancelled(struct vault *v)
 {
-        struct plugin *noop;
         struct op_call outer;
         pthread_t thread;
+
+        op_call_init(&outer, plugins_find(v->l.plugins, "provider", "noop"), "0", 1, INT64_MAX, 1, "RUN", "op/a");
+        cr_assert_eq(pthread_create(&thread, NULL, cancel_outer, &outer), 0);
+        cr_assert_eq(plugins_resolve(v->l.plugins, &outer, "secret://vault/slow#value", &v->value, &v->why),
+                     PRVNG_CANCELLED, "%s", buf_str(&v->why));
+        pthread_join(thread, NULL);
+        op_call_deinit(&outer);
+}
+
+Test(secret, a_lookup_ends_with_the_call_it_is_for, .timeout = 60)
+{
+        struct op_call outer;
         struct vault v;
 
         vault_new(&v);
-        noop = plugins_find(v.l.plugins, "provider", "noop");
-        op_call_init(&outer, noop, "0", 1, INT64_MAX, 1, "RUN", "op/a");
-        cr_assert_eq(pthread_create(&thread, NULL, cancel_outer, &outer), 0);
-        cr_assert_eq(plugins_resolve(v.l.plugins, &outer, "secret://vault/slow#value", &v.value, &v.why),
-                     PRVNG_CANCELLED, "%s", buf_str(&v.why));
-        pthread_join(thread, NULL);
-        op_call_deinit(&outer);
+        ends_when_cancelled(&v);
         buf_clear(&v.why);
-        op_call_init(&outer, noop, "0", 1, clock_boot_ms() + 20, 1, "RUN", "op/a");
+        op_call_init(&outer, plugins_find(v.l.plugins, "provider", "noop"), "0", 1, clock_boot_ms() + 20, 1, "RUN", "op/a");
         cr_assert_eq(plugins_resolve(v.l.plugins, &outer, "secret://vault/slow#value", &v.value, &v.why),
                      PRVNG_TRANSIENT, "%s", buf_str(&v.why));
         op_call_deinit(&outer);
@@ -224,5 +234,24 @@ Test(secret, backends_come_with_the_providers)
         cr_assert_eq(plugins_load(v.l.config, v.l.host, "store", 0, &again), 0);
         cr_assert_null(plugins_find(again, "secret", "vault")->instance);
         plugins_free(again);
+        vault_end(&v);
+}
+
+/* The value crosses from the helper's memory into ours. */
+Test(secret, a_backend_in_a_process_of_its_own, .timeout = 60)
+{
+        struct vault v;
+
+        vault_new_as(&v, "isolation = \"process\";");
+        cr_assert_not_null(v.p->isolated);
+        cr_assert_eq(look_up(&v, "secret://vault/db#password"), PRVNG_DONE, "%s", buf_str(&v.why));
+        cr_assert_str_eq(v.value.data, "correct horse\nbattery staple");
+        cr_assert_eq(look_up(&v, "secret://vault/api#no"), PRVNG_NOT_FOUND);
+        cr_assert_str_eq(buf_str(&v.why), "secret://vault/api#no: it has no such key");
+        secret_check(&v.call, "api#token", &v.reply);
+        cr_assert_eq(v.reply.answer, PRVNG_DONE, "%s", v.reply.message);
+        secret_list(&v.call, "one", &v.reply);
+        cr_assert_str_eq(buf_str(&v.reply.result), "{\"references\":[\"one-line\"]}");
+        ends_when_cancelled(&v);
         vault_end(&v);
 }

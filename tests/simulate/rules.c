@@ -56,6 +56,7 @@ static void starts(struct w_run *run, struct witness_task *t, const struct recor
         if (t->redo)
                 violated("redo", "%s is done again before what it had left is gone", t->id);
         w_check_start(t, "the intent");
+        w_check_alone(t, "the intent");
         w_intent(t, r, W_TASK);
         t->begun = t->acted = t->left = false;
         w_status(t, W_RUNNING);
@@ -144,6 +145,7 @@ static void done(struct w_run *run, struct witness_task *t, const struct record 
         if (t->request)
                 t->request->fate = r->answer == PRVNG_UNCHANGED ? FATE_NOTHING : FATE_DONE;
         t->acted = (r->answer == PRVNG_DONE || t->caused) && t->verb != W_CHECK;
+        t->unchanged = r->answer == PRVNG_UNCHANGED && !t->caused;
         t->checkpoint = run->n_checkpoints;
         w_changed(t, r->outputs);
         w_status(t, W_DONE);

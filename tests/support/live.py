@@ -40,7 +40,7 @@ TESTING = ("testcloud", "testserv", "testtop", "noop", "crashstore")
 # engine by contract: each drop-in is written so, and each living engine is looked at for what is mapped into it.
 ISOLATED = os.environ.get("PRVNG_TEST_ISOLATION") == "process"
 STORES = ("file", "rkvs", "postgres", "crashstore")
-HELPER = "prvng-plugin-ho"  # as the kernel cuts prvng-plugin-host
+HELPER = b"prvng-plugin-host"
 looks = {"engines": set(), "helpers": set(), "n": 0, "wrong": []}
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -107,8 +107,8 @@ def look_at(pid):
         try:
             with open(task, encoding="ascii") as f:
                 for child in f.read().split():
-                    with open(f"/proc/{child}/comm", encoding="ascii") as c:
-                        if c.read().startswith(HELPER):
+                    with open(f"/proc/{child}/cmdline", "rb") as c:
+                        if os.path.basename(c.read().split(b"\0")[0]) == HELPER:
                             looks["helpers"].add(int(child))
         except OSError:
             continue

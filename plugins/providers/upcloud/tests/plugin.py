@@ -10,6 +10,8 @@ those that the live API accepted.
 """
 import ast
 import contextlib
+import datetime
+import http.client
 import json
 import os
 import stat
@@ -339,6 +341,13 @@ def update_refused():
             r = p.run("update", spec={**SPEC, key: value}, identity=out)
             expect(r, "PERMANENT", f"{key} of server web-0 cannot be changed", effect="NONE", field=key)
         check(len(fake.effects()) == n, "something was done", fake.effects()[n:])
+        more = {**SPEC, "upcloud": {"storages": [{"size": 10}]}}
+        expect(p.run("update", spec=more, identity=out), "DONE")
+        n = len(fake.effects())
+        expect(p.run("update", spec=SPEC, identity=out, former=more), "PERMANENT", "has storages[0]", "detach", effect="NONE",
+               field="storages[0]")
+        expect(p.run("update", spec=more, identity=out, former=more), "UNCHANGED")
+        check(len(fake.effects()) == n, "something was done", fake.effects()[n:])
         fake.forget_server(out["id"])
         expect(p.run("update", spec=SPEC, identity=out), "NOT_FOUND", "somebody deleted it")
 
@@ -571,6 +580,56 @@ def adopt():
         expect(p.run("check", kind="network", name="private", spec=found["spec"], identity=net), "UNCHANGED")
 
 
+def put(fake, path, body):
+    c = http.client.HTTPConnection("127.0.0.1", fake.port, timeout=30)
+    c.request("PUT", path, json.dumps(body), {"Authorization": "Bearer ucat_fake", "Content-Type": "application/json"})
+    r = c.getresponse()
+    said = r.read()
+    c.close()
+    check(r.status < 300, "the fake refused", said)
+
+
+def adopt_group():
+    """The rules of a server's firewall are told as a group that makes just these; what no group can say is refused"""
+    rules = [SSH, {"direction": "in", "protocol": "udp", "ports": "8000-8100", "source": "10.1.0.0/16", "action": "accept"},
+             {"direction": "in", "protocol": "any", "source": "2001:db8::/33", "action": "drop"},
+             {"direction": "out", "protocol": "tcp", "port": 443, "destination": "0.0.0.0/0", "action": "accept"}]
+    with world() as (p, fake):
+        for given in (rules, rules[:1], [{"direction": "in", "protocol": "any", "action": "accept"}]):
+            group = expect(p.run(kind="security_group", name="g", spec={"name": "g", "rules": given}), "DONE")
+            out = expect(p.run(inputs={"security_group.g@upcloud": group}, op_id=f"{len(json.dumps(given)):026d}"), "DONE")
+            found = expect(p.ask("find", kind="security_group", id=out["id"]), "DONE")
+            check(found["spec"] == {"name": "web-0", "rules": given} and found["outputs"]["notices"] == [], "other rules",
+                  found, given)
+            check(found["outputs"]["server"] == found["outputs"]["id"] == out["id"], "it is not said whose they are", found)
+            same = {"security_group.web-0@upcloud": found["outputs"]}
+            expect(p.run("check", identity=out, inputs=same), "UNCHANGED")
+            expect(p.run("check", kind="security_group", spec=found["spec"], identity=found["outputs"]), "UNCHANGED")
+        expect(p.ask("find", kind="security_group", id="web-0"), "CONFLICT", "server")
+        expect(p.ask("find", kind="security_group", id="nobody"), "NOT_FOUND", "no server")
+        path = f"/1.3/server/{out['id']}"
+        put(fake, path, {"server": {"firewall": "on"}})
+        first = {"action": "accept", "direction": "in"}
+        tcp = {**first, "family": "IPv4", "protocol": "tcp"}
+        set_ = lambda *rules: put(fake, path + "/firewall_rule", {"firewall_rules": {"firewall_rule": list(rules)}})
+        set_({**tcp, "source_address_start": "10.0.0.5", "source_address_end": "10.0.0.9", "destination_port_start": "22",
+              "destination_port_end": "22"},
+             {**tcp, "family": "IPv6", "action": "drop", "destination_port_start": "53", "destination_port_end": "54"},
+             {**tcp, "source_port_start": "80", "source_port_end": "80"})
+        found = expect(p.ask("find", kind="security_group", id=out["id"]), "DONE")
+        check(found["spec"]["rules"] == [
+            *({**SSH, "source": s} for s in ("10.0.0.5/32", "10.0.0.6/31", "10.0.0.8/31")),
+            {"direction": "in", "protocol": "tcp", "ports": "53-54", "source": "::/0", "action": "drop"},
+            {"direction": "in", "protocol": "any", "action": "accept"}], "rules made by hand", found)
+        check(len(found["outputs"]["notices"]) == 1 and "rule 3" in found["outputs"]["notices"][0], "what was left out", found)
+        expect(p.run(kind="security_group", name="web-0", spec=found["spec"]), "DONE")
+        for rule, why in (({**tcp, "protocol": "icmp", "icmp_type": "8"}, "one type of ICMP"),
+                          ({**tcp, "action": "drop", "source_port_start": "80", "source_port_end": "80"}, "comes from"),
+                          ({**tcp, "destination_address_start": "10.0.0.1", "destination_address_end": "10.0.0.1"}, "one address")):
+            set_(tcp, rule)
+            expect(p.ask("find", kind="security_group", id=out["id"]), "PERMANENT", "rule 2", why, "its rules replace")
+
+
 # Rotation
 
 
@@ -594,6 +653,10 @@ def rotation():
     with token_world() as (p, fake, path):
         task = dict(kind="credential", name="upcloud", spec={"name": "upcloud"})
         out = expect(p.run("update", **task), "DONE")
+        token = fake.state()["tokens"][0]
+        until = datetime.datetime.fromisoformat(out["valid_until"].replace("Z", "+00:00"))
+        left = until - datetime.datetime.now(datetime.timezone.utc)
+        check(datetime.timedelta(days=89) < left < datetime.timedelta(days=91), "not valid for 90 days", out, token)
         secret = first_line(path)
         check(secret.startswith("ucat_") and secret != "ucat_fake" and secret not in json.dumps(out) + p.said(), "a secret is told")
         check(stat.S_IMODE(os.stat(path).st_mode) == 0o600, "others may read it")
@@ -719,5 +782,5 @@ def compare_life(requests):
 if __name__ == "__main__":
     main([dependencies, description, no_credentials, two_kinds, from_backend, token_itself, basic, elsewhere, create, again, never_left, surplus, states, cheap,
           delete, delete_stopped, delete_observed, update, update_refused, drift, bad_specs, tokens, errors, illegal_state, network,
-          network_again, router, firewall, open_firewall, bad_rules, precheck, self_test, adopt, rotation, rotation_interrupted,
+          network_again, router, firewall, open_firewall, bad_rules, precheck, self_test, adopt, adopt_group, rotation, rotation_interrupted,
           rotation_unwritable] + [recorded])
