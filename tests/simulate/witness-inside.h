@@ -27,6 +27,9 @@ enum w_role { W_TASK, W_UNDO, W_SURPLUS };
 struct w_lane {
         char name[40];
         uint32_t batch_size, occupied;
+        uint32_t rate_limit; /* requests a second; 0: none */
+        int64_t paced_us;    /* true time at which the last start stands, if they leave evenly */
+        int64_t held_until;  /* true time: its API asked for patience */
 };
 
 struct w_request {
@@ -161,6 +164,8 @@ void w_check_replaced(const struct w_run *run, const struct record *r);
 /* rules-site.c */
 void w_seal(struct w_run *run, const char *line, size_t n);
 void w_compacts(struct w_run *run, const struct record *r);
+
+void w_check_pace(struct witness_task *t, int64_t at); /* it starts, at that wall clock */
 
 /* rules.c: what happens to tasks. */
 void w_rules(struct w_run *run, const struct record *r);

@@ -101,7 +101,7 @@ static struct w_run *run_get(const char *id)
         return run;
 }
 
-static struct w_lane *lane_get(struct span plugin, uint32_t batch_size)
+static struct w_lane *lane_get(struct span plugin, uint32_t batch_size, uint32_t rate_limit)
 {
         struct witness *w = sim->witness;
         struct w_lane *l;
@@ -115,13 +115,14 @@ static struct w_lane *lane_get(struct span plugin, uint32_t batch_size)
                 w->n_lanes++;
         }
         l->batch_size = batch_size;
+        l->rate_limit = rate_limit;
         return l;
 }
 
 static void add_lane(struct w_run *run, const struct record *r)
 {
         run->lanes = realloc(run->lanes, (run->n_lanes + 1) * sizeof(struct w_lane *));
-        run->lanes[run->n_lanes++] = lane_get(r->plugin, r->batch_size);
+        run->lanes[run->n_lanes++] = lane_get(r->plugin, r->batch_size, r->rate_limit);
 }
 
 static void add_operation(struct w_run *run, const struct record *r)
@@ -370,10 +371,28 @@ enum fate witness_fate(const char *op_id)
 
 /* Lines */
 
+/* Somebody took it into the inventory; no run made it. */
+static void adopted(const struct record *r)
+{
+        struct w_resource *w = w_resource_get(r->key.p, r->key.n);
+
+        if (w->there || w->claim)
+                violated("adopted", "%s is adopted, and %s", w->key,
+                         w->there ? "the inventory has one of that name" : "a run in flight claims it");
+        w->there = w->adopted = true;
+        w->object = id_in(r->outputs);
+        snprintf(w->workflow, sizeof(w->workflow), "%.*s", (int)r->workflow.n, r->workflow.p);
+}
+
 static void site_record(const struct record *r)
 {
         char id[UID_TEXT];
 
+        if (r->type == RECORD_RESOURCE) {
+                if (r->who.n)
+                        adopted(r);
+                return;
+        }
         uid_text(&r->run, id);
         if (r->type == RECORD_ACCEPTED) {
                 struct w_run *run = run_get(id);
