@@ -64,8 +64,7 @@ static void checkpoint(struct engine *e, struct run *run)
                                                        .count = run->n_completed});
 }
 
-/* The request is done: the end of the task, or of its undo. */
-void task_end(struct flight *f, int32_t answer, struct span outputs)
+static void end_task(struct flight *f, int32_t answer, struct span outputs, bool shared)
 {
         _cleanup_(cleanup_buf) struct buf drift = BUF_NULL;
         struct engine *e = f->engine;
@@ -79,12 +78,25 @@ void task_end(struct flight *f, int32_t answer, struct span outputs)
                                                .task = f->task,
                                                .answer = answer,
                                                .outputs = outputs,
-                                               .message = span_n(drift.data, drift.n)});
+                                               .message = span_n(drift.data, drift.n),
+                                               .shared = shared});
         if (!e->error && f->role != ROLE_UNDO)
                 checkpoint(e, run);
         else if (!e->error && flight_task(f)->verb == PLAN_DELETE)
                 undo_restored(e, run, f->task);
         flight_end(f);
+}
+
+/* The request is done: the end of the task, or of its undo. */
+void task_end(struct flight *f, int32_t answer, struct span outputs)
+{
+        end_task(f, answer, outputs, false);
+}
+
+void task_use(struct flight *f, struct span outputs)
+{
+        assert(f->role == ROLE_TASK && f->verb == PLAN_CREATE);
+        end_task(f, PRVNG_UNCHANGED, outputs, true);
 }
 
 void task_done(struct flight *f, int32_t answer, struct span outputs)
@@ -477,10 +489,10 @@ static void deliver(struct flight *f, enum phase asked, struct op_reply *reply)
         }
 }
 
-void engine_answers_soon(const struct flight *far, const struct flight *near)
+void engine_answer_soon(const struct flight *f, unsigned step)
 {
-        if (!near->abandoned && !far->abandoned && far->run == near->run && near->run->planned)
-                run_fetch_ends(near->run, far->task, near->task);
+        if (!f->abandoned && f->run->planned)
+                run_fetch_end(f->run, f->task, step);
 }
 
 void engine_answer(struct engine *e, struct flight *f, struct op_reply *reply)
@@ -592,6 +604,9 @@ static void next_step(struct flight *f)
                 break;
         case PHASE_WATCHING:
                 wait_look(f);
+                break;
+        case PHASE_SHARING:
+                task_go(f);
                 break;
         case PHASE_LISTING:
         case PHASE_SEEING:

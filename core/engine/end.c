@@ -18,12 +18,16 @@ static enum change change_of(const struct run *run, const struct task *t, const 
 
         if (!t->n_key || t->verb == PLAN_CHECK)
                 return CHANGE_NONE;
+        if (r && r->claim && !streq(r->claim, run->id_text)) /* who claims it tells of it */
+                return CHANGE_NONE;
         if (t->status == TASK_SKIPPED && (there || !t->note))
                 return CHANGE_NONE;
         if (t->status == TASK_FAILED && there && !left_something(run, r))
                 return CHANGE_NONE;
         if (!there)
                 return CHANGE_GONE;
+        if (t->status == TASK_UNCHANGED && !streq(r->workflow, run->name)) /* another's, which it used */
+                return CHANGE_NONE;
         return t->restored ? CHANGE_RESTORED : CHANGE_THERE;
 }
 
@@ -352,26 +356,31 @@ int engine_retry(struct engine *e, struct run *run, const char *operation, const
 int engine_reopen(struct engine *e, struct run *run, const char *who,
                   const struct resource **ret_claimed)
 {
-        _cleanup_(cleanup_buf) struct buf claims = BUF_NULL;
+        _cleanup_(cleanup_buf) struct buf claims = BUF_NULL, shares = BUF_NULL;
         struct record r = {.type = RECORD_REOPENED, .run = run->id, .upto = run->seq,
                            .who = span_of(who)};
 
         assert(run->loaded && run->planned && !run->userdata);
         if (!site_may_reopen(e->site, run, ret_claimed))
                 return -EBUSY;
-        buf_putc(&claims, '[');
         for (uint32_t i = 0; i < run->n_tasks; i++) {
-                run->tasks[i].resource = NULL; /* it stayed where it was only while it was claimed */
-                if (run->tasks[i].n_key && run->tasks[i].verb != PLAN_CHECK) {
-                        if (claims.n > 1)
-                                buf_putc(&claims, ',');
-                        buf_json(&claims, task_key(run, &run->tasks[i]));
-                }
+                struct task *t = &run->tasks[i];
+                const struct resource *there;
+
+                t->resource = NULL; /* it stayed where it was only while it was claimed */
+                if (!t->n_key || t->verb == PLAN_CHECK)
+                        continue;
+                there = inventory_get(&e->site->inventory, task_key(run, t));
+                list_key(there && there->claim && !streq(there->claim, run->id_text) ? &shares : &claims,
+                         task_key(run, t));
         }
-        buf_putc(&claims, ']');
-        if (buf_error(&claims))
+        buf_puts(&claims, claims.n ? "]" : "[]");
+        if (shares.n)
+                buf_putc(&shares, ']');
+        if (buf_error(&claims) || buf_error(&shares))
                 return error_origin(-ENOMEM);
         r.claims = span_n(claims.data, claims.n);
+        r.shares = span_n(shares.data, shares.n);
         engine_append(e, NULL, &r);
         if (e->error)
                 return e->error;

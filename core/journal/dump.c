@@ -46,6 +46,8 @@ static void site_run_line(struct buf *b, const struct run *run)
         BUF_LIT(b, " claims=");
         for (const struct resource *r = run->claims; r; r = r->next_claim)
                 buf_printf(b, "%s,", r->key);
+        for (uint32_t i = 0; i < run->n_shares; i++)
+                buf_printf(b, "%s%s", i ? "," : " shares=", run->shares[i]->key);
         buf_putc(b, '\n');
 }
 

@@ -108,6 +108,7 @@ struct run *run_free(struct run *run)
         free(run->backoff);
         free(run->rollback_reason);
         free(run->rollback_who);
+        free(run->shares);
         free(run);
         return NULL;
 }

@@ -212,6 +212,8 @@ struct run {
         uint32_t unsettled; /* tasks of the plan that have not ended, joins included */
         struct resource *claims; /* what it claims, in the order of its tasks, by next_claim */
         struct resource *next_claim; /* of the next task, while the plan is read */
+        struct resource **shares; /* what other runs claim and this one is about too, in its order */
+        uint32_t n_shares, cap_shares;
         bool closed;      /* the site stream says that it ended */
         bool loaded;      /* the run's own stream was read; else only what the site stream says */
         bool compacted;   /* its stream is gone; a signed record of the site's stream stands for it */
@@ -251,6 +253,27 @@ void run_unload(struct run *run); /* back to what the site stream says */
 /* True if the run may be rolled back, retried or resumed: all its resources are free, or its own. Else
  * names the resource and the run that claims it. */
 bool site_may_reopen(const struct site *s, const struct run *run, const struct resource **ret_claimed);
+
+/*
+ * Shared claims. A resource that several runs in flight want to be there, alike, is claimed by one of them;
+ * the others share it. When that one ends, the first of them claims it.
+ */
+
+/* The task by which the run that claims it wants it to be there; NULL if it changes or deletes it, does more
+ * than one thing about it, or is not loaded. *ret_run: that run, or NULL. Looks at its plan. */
+struct task *site_maker(const struct site *s, const struct resource *r, struct run **ret_run);
+
+/* Is it as it will stay while a run in flight has a task to come that builds on it? Then others may use it:
+ * the task that makes it (NULL: there is none) has come to its end, and nothing of it is under way. */
+bool maker_settled(const struct task *maker);
+
+/* Not the whole of it: an attempt that failed left it (left_behind() in fold.h). */
+bool resource_is_rest(const struct resource *r);
+
+/* The first run in flight that shares it, or NULL. */
+const struct run *site_sharer(const struct site *s, const struct resource *r);
+
+bool run_shares(const struct run *run, const struct resource *r);
 
 /* A run by id, or the latest run of that workflow name. */
 struct run *site_run(const struct site *s, const char *id_or_name);
@@ -292,20 +315,36 @@ static inline bool task_status_ended(enum task_status s)
                s == TASK_SKIPPED || s == TASK_UNDONE || s == TASK_UNDO_FAILED;
 }
 
-/* Two tasks will end soon, `near` before `far`: brings what their ends look at. Waiting for memory costs more
- * than all that is done with it. */
-static inline void run_fetch_ends(const struct run *run, uint32_t far, uint32_t near)
+/* A task will end soon: brings what its end looks at, in steps, each of which needs what the one before has
+ * brought; step 0 comes last. Waiting for memory costs more than all that is done with it. */
+#define RUN_FETCH_STEPS 4
+#define RUN_FETCH_APART 4 /* so many other tasks end between two steps */
+static _prefetches_ void run_fetch_end(const struct run *run, uint32_t task, unsigned step)
 {
-        const struct task *t = &run->tasks[near];
-        uint32_t from, n;
+        const uint32_t *next, *end;
 
-        __builtin_prefetch(&run->tasks[far]);
-        __builtin_prefetch(&run->first_next[far]);
-        __builtin_prefetch(&run->operations[t->operation], 1);
-        from = run->first_next[near];
-        n = run->first_next[near + 1] - from;
-        for (uint32_t i = 0; i < n && i < 4; i++)
-                __builtin_prefetch(&run->unmet[run->next[from + i] & ~(UINT32_C(1) << 31)], 1);
+        if (step == 3) {
+                __builtin_prefetch(&run->tasks[task], 1);
+                __builtin_prefetch(&run->first_next[task]);
+                return;
+        }
+        next = run->next + run->first_next[task];
+        if (step == 2) {
+                __builtin_prefetch(next);
+                __builtin_prefetch(&run->operations[run->tasks[task].operation].n_tasks, 1);
+                return;
+        }
+        end = run->next + run->first_next[task + 1];
+        if (end - next > 4)
+                end = next + 4;
+        for (; next < end; next++) {
+                uint32_t k = *next & ~(UINT32_C(1) << 31);
+
+                if (step == 1)
+                        __builtin_prefetch(&run->unmet[k], 1);
+                else if (run->unmet[k] == 1) /* it becomes ready */
+                        __builtin_prefetch(&run->tasks[k], 1);
+        }
 }
 
 /* How many dependencies of the task have not ended. */

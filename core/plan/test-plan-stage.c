@@ -158,7 +158,7 @@ static void make(struct stage *s, const char *text)
         struct plan_request request = {.config = &s->config, .plugins = &s->plugins,
                                        .inventory = &s->inventory, .site = "SITE",
                                        .only = s->only, .replace = s->replace,
-                                       .prune = s->prune};
+                                       .prune = s->prune, .runs = s->runs};
 
         problems_deinit(&s->problems);
         s->plan = plan_free(s->plan);
@@ -206,7 +206,7 @@ const struct plan_request *stage_request(struct stage *s)
         static struct plan_request request;
 
         request = (struct plan_request){.config = &s->config, .plugins = &s->plugins,
-                                        .inventory = &s->inventory, .site = "SITE"};
+                                        .inventory = &s->inventory, .site = "SITE", .runs = s->runs};
         return &request;
 }
 

@@ -19,6 +19,7 @@ struct stage {
         struct problems problems;
         const char *const *only, *const *replace;
         bool prune;
+        const struct site *runs; /* in flight; or NULL */
         struct document *document;
         struct definition *definition;
         struct plan *plan;

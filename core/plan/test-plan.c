@@ -91,7 +91,7 @@ static bool waits_itself(const struct plan *p, const char *id, const char *other
 /* Else a retry, which does the first one again and not what lies between them, would run them at once. */
 Test(operations, tasks_of_one_resource_wait_for_each_other_themselves)
 {
-        _cleanup_(cleanup_stage) struct stage *s = base_stage();
+        _cleanup_(cleanup_stage) struct stage *s = stage_shop();
         struct plan *p = stage_plan(s, WORKFLOW(
                 SERVERS("one", "'a'") "," SERVERS("two", "'b'") "," SERVERS("three", "'a'"),
                 ",'type':'sequential'"));

@@ -279,6 +279,11 @@ void w_gone(const char *key)
         }
 }
 
+bool w_is_there(const char *key)
+{
+        return w_resource_get(key, strlen(key))->there;
+}
+
 static bool has_task_for(const struct w_run *run, const char *key)
 {
         for (uint32_t i = 0; i < run->n_tasks; i++)
