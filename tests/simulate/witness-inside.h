@@ -144,6 +144,7 @@ void w_changed(struct witness_task *t, struct span outputs);
 void w_gone(const char *key);
 bool w_is_there(const char *key); /* as far as the journal says */
 struct w_resource *w_resource_get(const char *key, size_t n_key);
+void w_adopted(const struct record *r);
 void w_takes(struct witness_task *t); /* what stands on its server goes along */
 void w_restored(const struct witness_task *t, struct span outputs); /* by an undo */
 bool w_operation_is(const struct w_run *run, uint32_t operation, const char *id);
