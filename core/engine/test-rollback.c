@@ -458,6 +458,35 @@ Test(replace, says_what_went_with_the_old_server)
         fake_deinit(&f);
 }
 
+/* The first attempt left half a server; another run put something on it, before the retry made it anew. */
+Test(retry, says_what_went_with_what_a_failed_attempt_left)
+{
+        struct record r = {.type = RECORD_RESOURCE, .key = span_of("taskserv.a@t0"),
+                           .workflow = span_of("w"), .plugin = span_of("taskserv/y"),
+                           .spec = span_of("{}"), .outputs = span_of("{}"), .builds_on = span_of("server.t0"),
+                           .run = {.bytes = {1}}, .changed = 5};
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, true, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_PERMANENT, PRVNG_EFFECT_PARTIAL, 0, 0, NULL, "half");
+        cr_assert_eq(f.run->status, RUN_FAILED);
+        engine_append_site(f.engine, &r);
+        reopen(&f);
+        cr_assert_eq(engine_retry(f.engine, f.run, NULL, "{}"), 0);
+        engine_schedule(f.engine);
+        cr_assert_eq(verb_of(answer(&f, CALL_BEGIN, PRVNG_DONE)), PLAN_DELETE);
+        cr_assert_eq(verb_of(answer(&f, CALL_BEGIN, PRVNG_DONE)), PLAN_CREATE);
+        for (unsigned i = 0; i < 2; i++) {
+                cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+                cr_assert(inventory_get(&f.site.inventory, "server.t0")->workflow);
+                cr_assert_null(inventory_get(&f.site.inventory, "taskserv.a@t0"));
+                buf_clear(&f.run_lines);
+                crash(&f);
+        }
+        fake_deinit(&f);
+}
+
 /* The rollback that goes on finds them there, and the end of the run does not take them away once more. */
 Test(rollback, is_complete_when_what_was_lost_is_back)
 {

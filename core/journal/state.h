@@ -95,7 +95,8 @@ struct task {
         uint8_t undo : 1;      /* the rollback under way shall undo it */
         uint8_t redo : 1;      /* what a failed attempt left is undone before the next one */
         uint8_t caused : 1;    /* what this run did of it is not undone, and it is to be done again */
-        uint8_t restored : 1;  /* its undo made again what it deleted; the site stream does not say so yet */
+        uint8_t restored : 1;  /* what it is about was gone, and is there again: made by its undo, or after what a
+                                * failed attempt left was deleted; the site stream does not say so yet */
         uint16_t checkpoint;   /* how many checkpoints the run had when it ended */
         uint32_t whole;        /* in run->wholes: the document that its own is like */
         struct attempt *attempt; /* NULL before the intent and after the result */

@@ -36,6 +36,7 @@ static void draw_service(struct service *s)
         s->restores = chance(300);
         s->replaces = chance(300);
         s->pending = chance(500) ? 0 : (unsigned)draw(1, 900);
+        s->rate_limit = chance(700) ? 100 : (uint32_t)draw(1, 20);
         s->batch_size = chance(300) ? (uint32_t)draw(1, 3) : (uint32_t)draw(3, 50);
 }
 
@@ -49,10 +50,10 @@ static void add_providers(void)
                 snprintf(s.lane, sizeof(s.lane), "provider/p%u", i);
                 snprintf(dependencies, sizeof(dependencies),
                          "{\"requires_network\":%s,\"network_before_servers\":true,"
-                         "\"shared_resources\":[%s],\"api_rate_limit\":100,\"batch_size\":%u}",
+                         "\"shared_resources\":[%s],\"api_rate_limit\":%u,\"batch_size\":%u}",
                          shape.shares && chance(500) ? "true" : "false",
                          shape.shares && chance(300) ? "\"security_group\"" : "",
-                         s.batch_size);
+                         s.rate_limit, s.batch_size);
                 cloud_add_service(&s, "provider", dependencies);
         }
 }
@@ -298,7 +299,7 @@ const char *generate_workflow(struct buf *body, const char *id, uint32_t size)
         if (w.replace.n)
                 buf_printf(body, ",\"replace\":[%s]", buf_str(&w.replace));
         buf_deinit(&w.replace);
-        if (chance(250))
+        if (chance(350))
                 BUF_LIT(body, ",\"prune\":true");
         BUF_LIT(body, "}");
         return "batch";

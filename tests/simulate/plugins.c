@@ -29,6 +29,7 @@ static int32_t prepare(void *instance, struct prvng_call *call, const char *verb
                 return op_call_fail(call, PRVNG_INTERNAL, PRVNG_EFFECT_NONE, 0, "no task");
         buf_printf(request->buf, "{\"key\":\"%s.%s%s%s\",\"spec\":%llu", kind, name, server ? "@" : "",
                    server ?: "", (unsigned long long)spec_number(json_object_get(t, "spec")));
+        buf_printf(request->buf, ",\"workflow\":\"%s\"", json_get_string(t, "workflow", ""));
         by = json_get_string(identity, "op_id", NULL);
         if (json_object_get(identity, "id"))
                 buf_printf(request->buf, ",\"id\":%lld", (long long)json_get_int(identity, "id", 0));
@@ -210,7 +211,10 @@ static int32_t list(void *instance, struct prvng_call *pub, const void *filter, 
         if (!current_call->as_it_is)
                 return fails(pub, current_call);
         BUF_LIT(result->buf, "{\"resources\":[");
-        cloud_list(json_get_string(f, "op_id", ""), result->buf);
+        if (json_object_get(f, "site"))
+                cloud_list_ours(current_call->service, result->buf);
+        else
+                cloud_list(json_get_string(f, "op_id", ""), result->buf);
         BUF_LIT(result->buf, "]}");
         return PRVNG_DONE;
 }

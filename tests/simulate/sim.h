@@ -50,7 +50,10 @@
         X(REPLAN, "replan")       /* ... gives a paused one a changed definition */                \
         X(COMPACT, "compact")     /* ... has the journals of runs that ended removed */            \
         X(ROT, "rot")             /* a snapshot is damaged, an old one, another one, or lost */    \
-        X(KEY, "key")             /* the site's key is lost */
+        X(KEY, "key")             /* the site's key is lost */                                     \
+        X(ORPHAN, "orphan")       /* something appears that nobody here made */                    \
+        X(SWEEP, "sweep")         /* a client looks for what no journal knows */                   \
+        X(ADOPT, "adopt")         /* ... takes what it finds into the inventory */
 
 enum fault {
 #define X(name, text) FAULT_##name,
@@ -93,6 +96,7 @@ enum event_kind {
         EVENT_KILL,
         EVENT_WALL,    /* the wall clock jumps */
         EVENT_COMPARE, /* the journal is read back and compared */
+        EVENT_APPEAR,  /* somebody else makes something at a provider */
 };
 
 struct event {
