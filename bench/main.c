@@ -71,6 +71,12 @@ static const struct {
         {bench_command_during_snapshot, {"engine.command_p99_ms_during_snapshot"}},
         {bench_history, {"engine.resume_snapshot_10x_ratio"}},
         {bench_ended_runs, {"engine.resume_10k_ended_runs.ms"}},
+        {bench_plugin_call, {"plugin.bare_vtable_ns", "plugin.call_ns", "plugin.call_over_bare_vtable"}},
+        {bench_plugin_isolated,
+         {"plugin.bare_socketpair_us", "plugin.isolated_call_us", "plugin.isolated_over_bare_socketpair"}},
+        {bench_plugin_windowed, {"plugin.isolated_windowed.us"}},
+        {bench_plugin_start, {"plugin.isolated_start.ms"}},
+        {bench_plugin_scan, {"plugin.scan_200_notes.ms"}},
         {bench_restart, {"engine.restart_100k.ms"}},
         {bench_resume_1m, {"engine.resume_1m_tasks.ms", "engine.resume_1m_tasks_snapshot.ms"}},
 };

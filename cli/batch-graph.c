@@ -168,7 +168,7 @@ static void free_as_plan(struct plan *p)
 
 static int make_as_plan(const struct run *run, struct plan *p)
 {
-        *p = (struct plan){.name = run->name, .type = run->kind,
+        *p = (struct plan){.name = run->name, .type = run->type,
                                 .n_tasks = run->n_tasks, .n_operations = run->n_operations};
         p->tasks = calloc(run->n_tasks + (size_t)1, sizeof(*p->tasks));
         p->operations = calloc(run->n_operations + (size_t)1, sizeof(*p->operations));

@@ -15,7 +15,8 @@ static const struct run_command resume = {
 /* Options that say nothing without --definition. */
 static bool check_options(const struct cli *cli)
 {
-        static const char *const options[] = {"dry-run", "yes", "only", "workflow", "env", "define"};
+        static const char *const options[] = {"dry-run", "yes", "only", "replace", "prune",
+                                              "workflow", "env", "define"};
 
         for (size_t i = 0; i < N_ELEMENTS(options); i++)
                 if (option_given(cli, options[i])) {

@@ -71,12 +71,15 @@ const struct command commands[] = {
          "changed or removed; a later run can do that.",
          "batch resume shop\nbatch resume shop --watch\n"
          "batch resume shop --definition workflows.k --dry-run\n"
-         "batch resume shop --definition workflows.k --yes --watch",
+         "batch resume shop --definition workflows.k --yes --watch\n"
+         "batch resume shop --definition workflows.k --replace web-0 --prune --dry-run",
          OPTIONS({"watch", 'w', NULL, "follow the run to its end and exit with its code"},
                  {"definition", 0, "FILE", "go on with what this file says"},
                  {"dry-run", 'n', NULL, "show what it changes, and stop there"},
                  {"yes", 'y', NULL, "change the run without being asked"},
                  {"only", 0, "OP,...", "only these operations and what they need"},
+                 {"replace", 0, "SERVER,...", "make these anew where a change cannot be made on what runs"},
+                 {"prune", 0, NULL, "delete what the definition no longer names"},
                  {"workflow", 0, "NAME", "which one, if the file holds several"},
                  {"env", 'e', "NAME", "environment handed to the definition"},
                  {"define", 'D', "K=V", "an argument of the definition; may be repeated"}),
@@ -164,7 +167,7 @@ const struct command commands[] = {
         {"plugin new", "NAME", 1, 1, "Writes the skeleton of a plugin into a new folder",
          "It builds against the installed SDK, passes prvng plugin check, and is meant to be changed.",
          "plugin new --kind provider hetzner",
-         OPTIONS({"kind", 'k', "KIND", "provider, taskserv, store, loader or template"}), plugin_new},
+         OPTIONS({"kind", 'k', "KIND", "provider, taskserv, secret, store, loader or template"}), plugin_new},
 
         {"store cat", "[STREAM]", 0, 1, "Prints the journal's records",
          "Without STREAM: the site's. --list names the streams.",

@@ -105,7 +105,7 @@ static int copy_folder(const struct cli *cli, const char *from, const char *kind
 
 int plugin_new(struct cli *cli)
 {
-        static const char *const kinds[] = {"provider", "taskserv", "store", "loader", "template"};
+        static const char *const kinds[] = {"provider", "taskserv", "secret", "store", "loader", "template"};
         const char *kind = option_value(cli, "kind") ?: "", *name = cli->args[0];
         const char *base = getenv("PRVNG_SKELETON_PATH") ?: CONFIG_SKELETONS;
         char from[4096];
@@ -115,7 +115,7 @@ int plugin_new(struct cli *cli)
         for (size_t i = 0; i < N_ELEMENTS(kinds); i++)
                 known = known || streq(kinds[i], kind);
         if (!known) {
-                complain(cli, "--kind is provider, taskserv, store, loader or template%s%s%s", *kind ? ", not \"" : "",
+                complain(cli, "--kind is provider, taskserv, secret, store, loader or template%s%s%s", *kind ? ", not \"" : "",
                          kind, *kind ? "\"" : "");
                 return EXIT_USAGE;
         }

@@ -2,65 +2,119 @@
 /* prvng plugin list, info */
 #include "base/clock.h"
 #include "base/problem.h"
+#include "client.h"
 #include "output.h"
 #include "plugin/border.h"
+#include "plugin/describe.h"
 #include "run/site.h"
 
 #define SELF_TEST_MS 30000
 
-static const char *state_name(enum plugin_state s)
+/* What the running engine knows of its plugins, as GET /plugins answers; NULL: none runs, or an older one. */
+static json_t *ask_engine(const struct cli *cli, const struct config *config)
 {
-        return s == PLUGIN_READY ? "ready" : s == PLUGIN_DISABLED ? "disabled" : "refused";
+        _cleanup_(cleanup_client) struct client client;
+        _cleanup_(cleanup_buf) struct buf answer = BUF_NULL;
+        json_t *doc = NULL;
+        long status = 0;
+
+        if (client_init(&client, cli, config))
+                return NULL;
+        client.may_start = false;
+        if (!client_answers(&client) || client_request(&client, "/plugins", NULL, 0, &status, &answer) ||
+            status != 200 || json_parse(answer.data, answer.n, &doc, NULL) < 0)
+                return NULL;
+        return doc;
 }
 
-static json_t *describe(const struct plugin *p)
+/* The engine has read the configuration at another time: only of a plugin that is the same file is what it says
+ * taken. */
+static void add_engine(json_t *o, const json_t *engine)
 {
-        return json_pack("{s:s?, s:s?, s:s?, s:s?, s:s, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?}", "name", p->name,
-                         "kind", p->kind, "id", p->id, "version", p->version, "state",
-                         state_name(p->state), "reason", p->reason, "path", p->path, "sha256",
-                         p->sha256, "build_id", p->build_id, "signed_by", p->signer, "enabled_by", p->config ? p->config->from : NULL);
+        static const char *const members[] = {"state", "reason", "process"};
+        const char *digest = json_get_string(o, "sha256", NULL);
+        const json_t *e;
+        size_t i;
+
+        if (!digest || !streq(json_get_string(o, "state", ""), "isolated"))
+                return;
+        json_array_foreach (json_object_get(engine, "plugins"), i, e) {
+                if (!streq(json_get_string(e, "name", ""), json_get_string(o, "name", "")) ||
+                    !streq(json_get_string(e, "sha256", ""), digest) ||
+                    !streq(json_get_string(e, "isolation", ""), "process"))
+                        continue;
+                for (size_t k = 0; k < N_ELEMENTS(members); k++)
+                        if (json_object_get(e, members[k]))
+                                json_object_set(o, members[k], json_object_get(e, members[k]));
+        }
 }
 
-static void put_table(const struct cli *cli, const struct plugins *plugins)
+static json_t *describe_all(const struct cli *cli, const struct context *c)
+{
+        _cleanup_(cleanup_json_decref) json_t *engine = NULL;
+        json_t *list = json_array();
+
+        for (size_t i = 0; i < c->plugins->n && !engine; i++)
+                if (streq(plugin_state_text(&c->plugins->list[i]), "isolated")) {
+                        engine = ask_engine(cli, c->config);
+                        break;
+                }
+        for (size_t i = 0; i < c->plugins->n; i++) {
+                struct plugin *p = &c->plugins->list[i];
+                json_t *o;
+
+                /* Whole files are read for those who want to know, and to tell whether it is the engine's. */
+                if (cli->format != FORMAT_TABLE || (engine && streq(plugin_state_text(p), "isolated")))
+                        plugin_digest(p);
+                o = plugin_describe(p);
+                if (o)
+                        add_engine(o, engine);
+                json_array_append_new(list, o);
+        }
+        return list;
+}
+
+static enum paint state_paint(const char *state)
+{
+        return streq(state, "enabled") || streq(state, "isolated") ? GREEN : streq(state, "disabled") ? DIM : RED;
+}
+
+static void put_table(const struct cli *cli, const json_t *list)
 {
         static const char *const heads[] = {"KIND", "NAME", "VERSION", "STATE", ""};
         struct table t;
+        const json_t *o;
+        size_t i;
 
         table_init(&t, cli, N_ELEMENTS(heads), heads);
-        for (size_t i = 0; i < plugins->n; i++) {
-                const struct plugin *p = &plugins->list[i];
-                const char *state = state_name(p->state);
+        json_array_foreach (list, i, o) {
+                const char *kind = json_get_string(o, "kind", ""), *version = json_get_string(o, "version", "");
+                const char *state = json_get_string(o, "state", ""), *reason = json_get_string(o, "reason", "");
 
-                table_cell(&t, PLAIN, "%s", p->kind && *p->kind ? p->kind : "-");
-                table_cell(&t, BOLD, "%s", p->name);
-                table_cell(&t, PLAIN, "%s", p->version && *p->version ? p->version : "-");
-                table_cell(&t, status_paint(state), "%s", state);
-                table_cell(&t, p->state == PLUGIN_REFUSED ? RED : DIM, "%s", p->reason ?: "");
+                table_cell(&t, PLAIN, "%s", *kind ? kind : "-");
+                table_cell(&t, BOLD, "%s", json_get_string(o, "name", ""));
+                table_cell(&t, PLAIN, "%s", *version ? version : "-");
+                table_cell(&t, state_paint(state), "%s", state);
+                table_cell(&t, streq(state, "refused") || streq(state, "quarantined") ? RED : DIM, "%s", reason);
         }
         table_print(&t);
-        if (plugins->n == 0)
+        if (json_array_size(list) == 0)
                 puts("The configuration enables no plugin; prvng config check shows what was read.");
 }
 
 int plugin_list(struct cli *cli)
 {
+        _cleanup_(cleanup_json_decref) json_t *doc = NULL;
         struct context c;
-        json_t *doc, *list;
         int r = context_open(cli->config, "", &c);
 
         if (r)
                 return r;
-        if (cli->format == FORMAT_TABLE) {
-                put_table(cli, c.plugins);
-                context_close(&c);
-                return 0;
-        }
-        list = json_array();
-        for (size_t i = 0; i < c.plugins->n; i++)
-                json_array_append_new(list, describe(&c.plugins->list[i]));
-        doc = json_pack("{s:o}", "plugins", list);
-        print_document(cli, doc);
-        json_decref(doc);
+        doc = json_pack("{s:o}", "plugins", describe_all(cli, &c));
+        if (cli->format == FORMAT_TABLE)
+                put_table(cli, json_object_get(doc, "plugins"));
+        else
+                print_document(cli, doc);
         context_close(&c);
         return 0;
 }
@@ -88,6 +142,8 @@ static void put_info(json_t *o, const struct plugin *p)
                 json_object_set(o, "dependencies", p->dependencies);
         if (p->describe)
                 json_object_set(o, "describe", p->describe);
+        if (p->secret.struct_size)
+                json_object_set_new(o, "references", json_sprintf("secret://%s/PATH#KEY", p->name));
         if (p->loader.struct_size && p->loader.extensions)
                 json_object_set_new(o, "extensions", json_string(p->loader.extensions));
 }
@@ -137,6 +193,7 @@ static int unknown(const struct cli *cli, const struct plugins *plugins)
 
 int plugin_info(struct cli *cli)
 {
+        _cleanup_(cleanup_json_decref) json_t *engine = NULL;
         struct plugin *p;
         struct context c;
         char kind[32];
@@ -160,7 +217,10 @@ int plugin_info(struct cli *cli)
                         return r;
                 p = find(c.plugins, cli->args[0]);
         }
-        o = describe(p);
+        plugin_digest(p);
+        o = plugin_describe(p);
+        engine = ask_engine(cli, c.config);
+        add_engine(o, engine);
         put_info(o, p);
         put_self_test(o, p);
         if (cli->format == FORMAT_TABLE)

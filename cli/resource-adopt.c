@@ -5,12 +5,57 @@
 #include "run/ask.h"
 #include "submit.h"
 
+/* An engine makes the call itself, with its credentials and under its limits. */
+static int find_by_engine(struct client *client, json_t **ret_found)
+{
+        _cleanup_(cleanup_json_decref) json_t *answer = NULL;
+        _cleanup_(cleanup_buf) struct buf body = BUF_NULL, text = BUF_NULL;
+        const struct cli *cli = client->cli;
+        json_t *question = json_pack("{s:s, s:s, s:s, s:s*}", "provider", cli->args[0], "kind", cli->args[1],
+                                     "id", cli->args[2], "as", option_value(cli, "as"));
+        long status = 0;
+        int r = question ? json_append(&body, question) : -ENOMEM;
+
+        json_decref(question);
+        if (r) {
+                complain(cli, "out of memory");
+                return EXIT_UNUSABLE;
+        }
+        r = client_request(client, "/resources/find", body.data, body.n, &status, &text);
+        if (r)
+                return r;
+        if (json_parse(text.data, text.n, &answer, NULL) < 0)
+                answer = NULL;
+        if (status == 200 && answer) {
+                *ret_found = steal(&answer);
+                return 0;
+        }
+        complain(cli, "%s", client_message(answer));
+        return status == 404 ? EXIT_RUN_FAILED : EXIT_UNUSABLE;
+}
+
+/* By the engine if one runs: then *ret_asked. 0, or an exit code. */
+static int ask_engine(struct cli *cli, json_t **ret_found, bool *ret_asked)
+{
+        _cleanup_(cleanup_client) struct client client = {.folder = -1};
+        _cleanup_(cleanup_look) struct look look = {0};
+        int r = look_open(&look, cli, "");
+
+        r = r ? r : client_init(&client, cli, look.context.config);
+        *ret_asked = r == 0 && client_answers(&client);
+        return r || !*ret_asked ? r : find_by_engine(&client, ret_found);
+}
+
 static int find(struct cli *cli, json_t **ret_found)
 {
         _cleanup_(cleanup_free) char *message = NULL;
         struct context providers = {0};
-        int r = context_open(cli->config, "provider", &providers);
+        bool asked;
+        int r = ask_engine(cli, ret_found, &asked);
 
+        if (r || asked)
+                return r;
+        r = context_open(cli->config, "provider", &providers);
         if (r)
                 return r;
         r = ask_find(&providers, cli->args[0], cli->args[1], cli->args[2], option_value(cli, "as"),

@@ -68,6 +68,28 @@ static void add_problem(struct problems *problems, const struct source *s, const
                      message);
 }
 
+/* By the engine, if one runs, with its credentials and under its limits; else here. 0, or an exit code. */
+static int ask(struct source *s, struct look *look, json_t **ret_said)
+{
+        _cleanup_(cleanup_client) struct client client = {.folder = -1};
+        _cleanup_(cleanup_buf) struct buf body = BUF_NULL;
+        int r = client_init(&client, look->cli, look->context.config);
+
+        if (r)
+                return r;
+        if (client_answers(&client)) {
+                buf_putc(&body, '{');
+                put_source(&body, look->cli, s);
+                buf_putc(&body, '}');
+                if (!buf_error(&body))
+                        return submit_post(&client, "/workflows/precheck", &body, s, ret_said);
+        } else if (ask_precheck(&look->context, &look->site->inventory, s->plan, ret_said) == 0) {
+                return 0;
+        }
+        complain(look->cli, "out of memory");
+        return EXIT_UNUSABLE;
+}
+
 int source_ask(struct source *s, struct look *look)
 {
         _cleanup_(cleanup_problems) struct problems problems = PROBLEMS_NULL;
@@ -75,11 +97,10 @@ int source_ask(struct source *s, struct look *look)
         const json_t *v;
         size_t i;
         bool silent;
+        int r = ask(s, look, &said);
 
-        if (ask_precheck(&look->context, &look->site->inventory, s->plan, &said)) {
-                complain(look->cli, "out of memory");
-                return EXIT_UNUSABLE;
-        }
+        if (r)
+                return r;
         json_array_foreach (json_object_get(said, "notices"), i, v)
                 fprintf(stderr, "note: %s\n", json_string_value(v));
         silent = json_array_size(json_object_get(said, "silent"));

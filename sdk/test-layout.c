@@ -84,6 +84,10 @@ static const struct {
         AT(prvng_template, check, 16), AT(prvng_template, render, 24),
         SIZE(prvng_template, 32, PRVNG_TEMPLATE_BASELINE),
 
+        AT(prvng_secret, struct_size, 0), AT(prvng_secret, resolve, 8), AT(prvng_secret, check, 16),
+        AT(prvng_secret, list, 24),
+        SIZE(prvng_secret, 32, PRVNG_SECRET_BASELINE),
+
         AT(prvng_position, file, 0), AT(prvng_position, line, 8), AT(prvng_position, column, 12),
         {"sizeof prvng_position", sizeof(struct prvng_position), 16},
         AT(prvng_host_document, struct_size, 0), AT(prvng_host_document, map_begin, 8),

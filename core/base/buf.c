@@ -5,12 +5,16 @@
 
 void buf_deinit(struct buf *b)
 {
+        if (b->wipes && b->data)
+                explicit_bzero(b->data, b->cap);
         free(b->data);
         *b = BUF_NULL;
 }
 
 void buf_clear(struct buf *b)
 {
+        if (b->wipes && b->data)
+                explicit_bzero(b->data, b->cap);
         b->n = 0;
         b->error = 0;
         if (b->data)
@@ -38,6 +42,19 @@ char *buf_steal(struct buf *b)
         return data;
 }
 
+/* As realloc(), which may leave the bytes behind. */
+static char *move(struct buf *b, size_t cap)
+{
+        char *data = malloc(cap);
+
+        if (data && b->data) {
+                memcpy(data, b->data, b->n);
+                explicit_bzero(b->data, b->cap);
+                free(b->data);
+        }
+        return data;
+}
+
 char *buf_grow(struct buf *b, size_t n)
 {
         size_t cap;
@@ -47,7 +64,7 @@ char *buf_grow(struct buf *b, size_t n)
                 return NULL;
         cap = MAX(b->cap * 2, b->n + n + 1);
         cap = MAX(cap, (size_t)64);
-        data = realloc(b->data, cap);
+        data = b->wipes ? move(b, cap) : realloc(b->data, cap);
         if (!data) {
                 b->error = -ENOMEM;
                 return NULL;

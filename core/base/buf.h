@@ -4,6 +4,8 @@
  *
  * After a failed append the buffer stays as it was, further appends do nothing, and buf_error() is
  * -ENOMEM. The content always has a NUL behind it, which is not counted.
+ *
+ * One that `wipes` leaves none of its bytes in memory that it gave back: for what may hold a secret.
  */
 #ifndef PRVNG_BASE_BUF_H
 #define PRVNG_BASE_BUF_H
@@ -16,11 +18,13 @@ struct buf {
         size_t n;
         size_t cap;
         int error;
+        bool wipes;
 };
 
-#define BUF_NULL ((struct buf){0})
+#define BUF_NULL  ((struct buf){0})
+#define BUF_WIPES ((struct buf){.wipes = true})
 
-void buf_deinit(struct buf *b);
+void buf_deinit(struct buf *b); /* it wipes no more */
 void buf_clear(struct buf *b); /* keeps the memory; forgets the error */
 int buf_error(const struct buf *b);
 const char *buf_str(const struct buf *b); /* never NULL */

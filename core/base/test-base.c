@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/locked.h"
 #include "base/problem.h"
 #include "base/strmap.h"
 #include "base/uid.h"
@@ -18,6 +19,46 @@ Test(buf, json_strings_survive_a_parser)
         buf_json(&b, hostile);
         cr_assert_eq(json_parse(b.data, b.n, &json, NULL), 0);
         cr_assert_str_eq(json_string_value(json), hostile);
+}
+
+Test(buf, one_that_wipes_wipes_and_grows)
+{
+        struct buf b = BUF_WIPES;
+        char *first;
+
+        buf_puts(&b, "a secret that is longer than a link of malloc's lists, by far");
+        first = b.data;
+        for (size_t i = 0; i < b.cap; i++) { /* clear wipes all of it */
+                if (i == 0)
+                        buf_clear(&b);
+                cr_assert_eq(b.data[i], 0);
+        }
+        cr_assert_eq(b.data, first);
+        buf_puts(&b, "again");
+        for (int i = 0; i < 1000; i++)
+                buf_puts(&b, "0123456789");
+        cr_assert_eq(b.n, 10005);
+        cr_assert_eq(memcmp(b.data, "again0123456789", 15), 0);
+        cr_assert_eq(b.data[b.n], 0);
+        cr_assert(b.wipes);
+        buf_deinit(&b);
+}
+
+Test(locked, holds_and_ends)
+{
+        struct locked l = {0}, room = {0};
+
+        cr_assert_eq(locked_init(&l, "s3cret", 6), 0);
+        cr_assert_str_eq(l.data, "s3cret");
+        cr_assert_eq(l.n, 6);
+        cr_assert_gt(l.mapped, l.n);
+        cr_assert_eq(locked_init(&room, NULL, 65536), 0);
+        cr_assert_gt(room.mapped, 65536);
+        cr_assert_eq(room.data[65536], 0);
+        locked_deinit(&l);
+        cr_assert_null(l.data);
+        locked_deinit(&l);
+        locked_deinit(&room);
 }
 
 Test(buf, numbers)

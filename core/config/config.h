@@ -25,7 +25,11 @@ struct config_plugin {
         char *name;      /* short name of the plugin */
         char *file;      /* absolute, or relative to plugin_path */
         bool enabled;    /* default true */
-        bool process;    /* isolation = "process"; default false */
+        bool process;    /* isolation = "process" */
+        bool isolation_given; /* else as the plugin's note recommends */
+        json_t *capabilities; /* what an isolated plugin may do besides what it declares, checked
+                           * (config/capability.h), or NULL */
+        uint32_t memory; /* of an isolated plugin's process, MiB; default 512 */
         bool critical;   /* the engine does not start without it; default false */
         char *sha256;    /* pin, 64 hex digits, or NULL */
         char *config;    /* JSON object handed to create(): the group `config` with the site's

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config/dropin.h"
 
+#include "config/capability.h"
 #include "config/setting.h"
 
 #include <dirent.h>
@@ -79,6 +80,7 @@ static int apply_isolation(struct reader *r, const struct key *key, const config
                                 setting_type(s));
         } else if (streq(text, "none") || streq(text, "process")) {
                 p->process = streq(text, "process");
+                p->isolation_given = true;
         } else if ((meant = did_you_mean(text, known, N_ELEMENTS(known)))) {
                 setting_problem(r, s, "\"%s\"; did you mean \"%s\"?", text, meant);
         } else {
@@ -136,6 +138,27 @@ static int apply_config(struct reader *r, const struct key *key, const config_se
         return p->config ? 0 : error_origin(-ENOMEM);
 }
 
+static int apply_capabilities(struct reader *r, const struct key *key, const config_setting_t *s)
+{
+        struct config_plugin *p = r->target;
+        _cleanup_(cleanup_json_decref) json_t *json = NULL;
+        _cleanup_(cleanup_free) char *reason = NULL;
+        int k = setting_json(r, s, &json);
+
+        if (k < 0 || !json)
+                return error_fold(k);
+        k = capability_check(json, &reason);
+        if (k < 0)
+                return error_fold(k);
+        if (reason) {
+                setting_problem(r, s, "%s", reason + (*reason == ':' ? 2 : 1));
+                return 0;
+        }
+        json_decref(p->capabilities);
+        p->capabilities = steal(&json);
+        return 0;
+}
+
 static int apply_limit(struct reader *r, const struct key *key, const config_setting_t *s)
 {
         struct config_limit *limit = (struct config_limit *)(void *)((char *)r->target + key->offset);
@@ -162,6 +185,8 @@ static const struct key plugin_keys[] = {
         {"file", setting_string, MEMBER(file)},
         {"enabled", setting_bool, MEMBER(enabled)},
         {"isolation", apply_isolation},
+        {"capabilities", apply_capabilities},
+        {"memory", setting_u32, MEMBER(memory), 16, 1 << 20},
         {"critical", setting_bool, MEMBER(critical)},
         {"sha256", apply_sha256, MEMBER(sha256)},
         {"config", apply_config},
@@ -206,13 +231,14 @@ void config_plugin_deinit(struct config_plugin *p)
         free(p->sha256);
         free(p->config);
         free(p->from);
+        json_decref(p->capabilities);
         *p = (struct config_plugin){0};
 }
 
 /* Reads one; *ret_plugin stays without a name if there is nothing or a problem. */
 static int read_one(const char *path, struct problems *problems, struct config_plugin *ret_plugin)
 {
-        struct config_plugin p = {.enabled = true};
+        struct config_plugin p = {.enabled = true, .memory = 512};
         struct reader r = {problems, path, "", &p};
         struct position at = {.file = path};
         const config_setting_t *root;

@@ -254,6 +254,26 @@ Test(dropin, problems)
         end(&l);
 }
 
+Test(dropin, allows_more_to_an_isolated_plugin)
+{
+        struct loading l = {0};
+
+        test_site_new(&l.site, NULL, 0, NULL);
+        test_site_write(&l.site, "plugins.d/a.conf",
+                        "plugin: { name = \"a\"; file = \"a.so\"; isolation = \"process\"; memory = 64;\n"
+                        "capabilities: { hosts = [\"127.0.0.1:80\"]; paths: { read = [\"~/.a\"]; }; sockets = true; }; };");
+        load(&l);
+        cr_assert_eq(l.config->plugins[0].memory, 64);
+        cr_assert_str_eq(json_string_value(json_array_get(json_object_get(l.config->plugins[0].capabilities, "hosts"), 0)),
+                         "127.0.0.1:80");
+        test_site_write(&l.site, "plugins.d/a.conf",
+                        "plugin: { name = \"a\"; file = \"a.so\"; memory = 1;\ncapabilities: { hosts = [\"a\"]; }; };");
+        load(&l);
+        says(&l, "a.conf:2: plugin.capabilities: hosts[0]: \"a\" is not accepted; accepted are \"HOST:PORT\"");
+        says(&l, "plugin.memory: 1");
+        end(&l);
+}
+
 Test(dropin, override_file_by_file)
 {
         struct loading l = {0};

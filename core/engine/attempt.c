@@ -64,8 +64,7 @@ static void checkpoint(struct engine *e, struct run *run)
                                                        .count = run->n_completed});
 }
 
-/* The request is done: the end of the task, or of its undo. */
-void task_end(struct flight *f, int32_t answer, struct span outputs)
+static void end_task(struct flight *f, int32_t answer, struct span outputs, bool shared)
 {
         _cleanup_(cleanup_buf) struct buf drift = BUF_NULL;
         struct engine *e = f->engine;
@@ -79,12 +78,25 @@ void task_end(struct flight *f, int32_t answer, struct span outputs)
                                                .task = f->task,
                                                .answer = answer,
                                                .outputs = outputs,
-                                               .message = span_n(drift.data, drift.n)});
+                                               .message = span_n(drift.data, drift.n),
+                                               .shared = shared});
         if (!e->error && f->role != ROLE_UNDO)
                 checkpoint(e, run);
         else if (!e->error && flight_task(f)->verb == PLAN_DELETE)
                 undo_restored(e, run, f->task);
         flight_end(f);
+}
+
+/* The request is done: the end of the task, or of its undo. */
+void task_end(struct flight *f, int32_t answer, struct span outputs)
+{
+        end_task(f, answer, outputs, false);
+}
+
+void task_use(struct flight *f, struct span outputs)
+{
+        assert(f->role == ROLE_TASK && f->verb == PLAN_CREATE);
+        end_task(f, PRVNG_UNCHANGED, outputs, true);
 }
 
 void task_done(struct flight *f, int32_t answer, struct span outputs)
@@ -592,6 +604,9 @@ static void next_step(struct flight *f)
                 break;
         case PHASE_WATCHING:
                 wait_look(f);
+                break;
+        case PHASE_SHARING:
+                task_go(f);
                 break;
         case PHASE_LISTING:
         case PHASE_SEEING:

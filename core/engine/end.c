@@ -18,12 +18,16 @@ static enum change change_of(const struct run *run, const struct task *t, const 
 
         if (!t->n_key || t->verb == PLAN_CHECK)
                 return CHANGE_NONE;
+        if (r && r->claim && !streq(r->claim, run->id_text)) /* who claims it tells of it */
+                return CHANGE_NONE;
         if (t->status == TASK_SKIPPED && (there || !t->note))
                 return CHANGE_NONE;
         if (t->status == TASK_FAILED && there && !left_something(run, r))
                 return CHANGE_NONE;
         if (!there)
                 return CHANGE_GONE;
+        if (t->status == TASK_UNCHANGED && !streq(r->workflow, run->name)) /* another's, which it used */
+                return CHANGE_NONE;
         return t->restored ? CHANGE_RESTORED : CHANGE_THERE;
 }
 
@@ -80,13 +84,35 @@ void journal_change(struct engine *e, struct run *run, struct task *t)
                 journal_change_if(e, run, t, change);
 }
 
+/* What stood on a server that was deleted and made anew in the same run: the server is there, that is not. */
+static void journal_taken(struct engine *e, struct run *run, struct task *t)
+{
+        const struct resource *server = t->verb == PLAN_DELETE ? run_resource(e->site, run, t) : NULL;
+        struct span with = server && server->workflow ? task_with(run, t) : (struct span){0};
+
+        for (size_t i = 0, n; i < with.n && !e->error; i += n + 1) {
+                const char *space = memchr(with.p + i, ' ', with.n - i);
+                struct span key;
+                struct strmap_entry *entry;
+
+                n = space ? (size_t)(space - with.p) - i : with.n - i;
+                key = span_n(with.p + i, n);
+                entry = strmap_find(&e->site->inventory.by_key, key.p, key.n);
+                if (!entry || !((const struct resource *)entry->value.pointer)->workflow)
+                        engine_append(e, NULL, &(struct record){.type = RECORD_GONE, .run = run->id,
+                                                                .key = key});
+        }
+}
+
 /* What the run did to the inventory, into the site stream: the run's own stream need not be read for
  * it any more. What went comes first, because what stood on it went along; then what was restored, in the
  * order in which that was done: against that of the tasks. */
 static void journal_changes(struct engine *e, struct run *run)
 {
-        for (uint32_t i = 0; i < run->n_tasks && !e->error; i++)
+        for (uint32_t i = 0; i < run->n_tasks && !e->error; i++) {
                 journal_change_if(e, run, &run->tasks[i], CHANGE_GONE);
+                journal_taken(e, run, &run->tasks[i]);
+        }
         for (uint32_t i = run->rollback_ms ? run->n_tasks : 0; i-- > 0 && !e->error;)
                 journal_change_if(e, run, &run->tasks[i], CHANGE_RESTORED);
         for (uint32_t i = 0; i < run->n_tasks && !e->error; i++)
@@ -279,26 +305,31 @@ int engine_retry(struct engine *e, struct run *run, const char *operation, const
 int engine_reopen(struct engine *e, struct run *run, const char *who,
                   const struct resource **ret_claimed)
 {
-        _cleanup_(cleanup_buf) struct buf claims = BUF_NULL;
+        _cleanup_(cleanup_buf) struct buf claims = BUF_NULL, shares = BUF_NULL;
         struct record r = {.type = RECORD_REOPENED, .run = run->id, .upto = run->seq,
                            .who = span_of(who)};
 
         assert(run->loaded && run->planned && !run->userdata);
         if (!site_may_reopen(e->site, run, ret_claimed))
                 return -EBUSY;
-        buf_putc(&claims, '[');
         for (uint32_t i = 0; i < run->n_tasks; i++) {
-                run->tasks[i].resource = NULL; /* it stayed where it was only while it was claimed */
-                if (run->tasks[i].n_key && run->tasks[i].verb != PLAN_CHECK) {
-                        if (claims.n > 1)
-                                buf_putc(&claims, ',');
-                        buf_json(&claims, task_key(run, &run->tasks[i]));
-                }
+                struct task *t = &run->tasks[i];
+                const struct resource *there;
+
+                t->resource = NULL; /* it stayed where it was only while it was claimed */
+                if (!t->n_key || t->verb == PLAN_CHECK)
+                        continue;
+                there = inventory_get(&e->site->inventory, task_key(run, t));
+                list_key(there && there->claim && !streq(there->claim, run->id_text) ? &shares : &claims,
+                         task_key(run, t));
         }
-        buf_putc(&claims, ']');
-        if (buf_error(&claims))
+        buf_puts(&claims, claims.n ? "]" : "[]");
+        if (shares.n)
+                buf_putc(&shares, ']');
+        if (buf_error(&claims) || buf_error(&shares))
                 return error_origin(-ENOMEM);
         r.claims = span_n(claims.data, claims.n);
+        r.shares = span_n(shares.data, shares.n);
         engine_append(e, NULL, &r);
         if (e->error)
                 return e->error;

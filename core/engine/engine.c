@@ -251,7 +251,8 @@ void engine_run_hurry(struct engine *e, const struct run *run)
         for (uint32_t i = 0; i < running->n_flights; i++) {
                 struct flight *f = running->flights[i];
 
-                if ((f->phase == PHASE_DELAYED || f->phase == PHASE_WATCHING) &&
+                if ((f->phase == PHASE_DELAYED || f->phase == PHASE_WATCHING ||
+                     f->phase == PHASE_SHARING) &&
                     (!timer_is_set(&f->next) || !flight_may_begin(f)) &&
                     timers_set(&e->timers, &f->next, e->boot_ms))
                         e->error = -ENOMEM;

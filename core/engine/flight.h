@@ -28,6 +28,7 @@ enum phase {
         PHASE_SEEING,    /* reads the resource that a condition is about */
         PHASE_JUDGING,   /* evaluates the condition */
         PHASE_WATCHING,  /* until the condition is looked at again */
+        PHASE_SHARING,   /* until what another run makes is there, or that run has ended */
 };
 
 enum { TIMER_NEXT, TIMER_LIMIT, TIMER_LANE };
@@ -136,9 +137,14 @@ void attempt_next(struct flight *f);
 void attempt_resume(struct flight *f);
 void task_done(struct flight *f, int32_t answer, struct span outputs);
 void task_end(struct flight *f, int32_t answer, struct span outputs);
+/* Another run made it: this one has it as it is. */
+void task_use(struct flight *f, struct span outputs);
 void task_failed(struct flight *f, const struct op_reply *reply);
 /* A failure: nothing more starts in the run, unless its operation says `continue`. */
 void task_halts(struct engine *e, struct run *run, uint32_t task, struct span message);
+
+/* submit.c: another key of a JSON array, whose end is still to come. */
+void list_key(struct buf *list, const char *key);
 
 /* rollback.c */
 bool rollback_by_itself(struct engine *e, struct run *run); /* true: a rollback has begun */
@@ -163,6 +169,11 @@ void wait_seen(struct flight *f, struct op_reply *reply);
 void wait_judged(struct flight *f, struct op_reply *reply);
 void wait_free(struct flight *f);
 const char *wait_expression(const struct flight *f);
+
+/* share.c */
+/* Another run in flight makes the same, or another workflow has it: then the flight waits for it, or has ended.
+ * False: the task is to make it. */
+bool share_waits(struct flight *f);
 
 /* end.c */
 /* What the task did to the inventory, into the site stream: the run's own stream need not be read for it

@@ -158,6 +158,11 @@ static bool is_kept(struct engine *e, const struct run *run, const struct task *
         if (t->verb != PLAN_CREATE || t->redo || startswith(r->key, "server.") ||
             startswith(r->key, "taskserv."))
                 return false;
+        if (r->claim && !streq(r->claim, run->id_text)) { /* only who claims it changes it */
+                buf_printf(why, "%s stays: run %s of workflow \"%s\", which has not ended, uses it", r->key,
+                           r->claim, r->claim_workflow);
+                return true;
+        }
         if (r->n_on) {
                 const struct resource *on = inventory_user(&e->site->inventory, r->key);
 
@@ -166,6 +171,8 @@ static bool is_kept(struct engine *e, const struct run *run, const struct task *
                 return true;
         }
         user = site_user(e->site, r->key, run, NULL);
+        if (user && run_shares(user, r) && resource_is_rest(r))
+                return false; /* it waits for the whole, and makes it then */
         if (user)
                 buf_printf(why, "%s stays: run %s of workflow \"%s\" builds on it", r->key, user->id_text,
                            user->name);
@@ -231,7 +238,8 @@ static bool ends_at_once(struct engine *e, struct run *run, uint32_t task)
                                                        .message = span_n(why.data, why.n)});
         else if (t->irreversible)
                 undo_failed(e, run, task, PRVNG_UNSUPPORTED,
-                            "the plugin does not declare that %s can be undone", plan_verb_name((enum plan_verb)t->verb));
+                            "the plugin does not declare that %s can be undone",
+                            plan_verb_name((enum plan_verb)t->verb));
         else if (t->verb == PLAN_CREATE && !present)
                 engine_append(e, run, &(struct record){.type = RECORD_UNDONE,
                                                        .task = task,

@@ -177,6 +177,9 @@ void task_go(struct flight *f)
 {
         struct task *t = flight_task(f);
 
+        if (share_waits(f))
+                return;
+        buf_clear(&f->document);
         if (compose_document(f->engine->site, f->run, t, NULL, &f->document))
                 f->engine->error = error_origin(-ENOMEM);
         else if (t->verb == PLAN_UPDATE || t->verb == PLAN_DELETE)

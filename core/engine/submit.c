@@ -2,22 +2,25 @@
 /* The plan becomes records, and the records become the run. */
 #include "engine/flight.h"
 
-static void list_claims(const struct plan *plan, struct buf *claims)
+void list_key(struct buf *list, const char *key)
 {
-        bool any = false;
+        buf_putc(list, list->n ? ',' : '[');
+        buf_json(list, key);
+}
 
-        buf_putc(claims, '[');
+/* What is shared stays empty if nothing is. */
+static int list_claims(const struct plan *plan, struct buf *claims, struct buf *shares)
+{
         for (uint32_t i = 0; i < plan->n_tasks; i++) {
                 const struct plan_task *t = &plan->tasks[i];
 
-                if (t->verb == PLAN_JOIN || t->verb == PLAN_CHECK || !*t->resource)
-                        continue;
-                if (any)
-                        buf_putc(claims, ',');
-                buf_json(claims, t->resource);
-                any = true;
+                if (t->verb != PLAN_JOIN && t->verb != PLAN_CHECK && *t->resource)
+                        list_key(t->shared ? shares : claims, t->resource);
         }
-        buf_putc(claims, ']');
+        buf_puts(claims, claims->n ? "]" : "[]");
+        if (shares->n)
+                buf_putc(shares, ']');
+        return buf_error(claims) || buf_error(shares) ? error_origin(-ENOMEM) : 0;
 }
 
 static void list_notices(const struct plan *plan, struct buf *notices)
@@ -144,7 +147,7 @@ static void append_task(struct engine *e, struct run *run, const struct plan *pl
 static struct run *append_accepted(struct engine *e, const struct submission *s,
                                    const struct plan *plan)
 {
-        _cleanup_(cleanup_buf) struct buf claims = BUF_NULL;
+        _cleanup_(cleanup_buf) struct buf claims = BUF_NULL, shares = BUF_NULL;
         char id[UID_TEXT], stream[4 + UID_TEXT];
         struct record r = {
                 .type = RECORD_ACCEPTED,
@@ -158,12 +161,12 @@ static struct run *append_accepted(struct engine *e, const struct submission *s,
         uid_text(&s->run, id);
         snprintf(stream, sizeof(stream), "run-%s", id);
         r.stream = span_of(stream);
-        list_claims(plan, &claims);
-        if (buf_error(&claims)) {
+        if (list_claims(plan, &claims, &shares)) {
                 e->error = -ENOMEM;
                 return NULL;
         }
         r.claims = span_n(claims.data, claims.n);
+        r.shares = span_n(shares.data, shares.n);
         engine_append(e, NULL, &r);
         return e->error ? NULL : site_run(e->site, id);
 }
@@ -261,14 +264,14 @@ static const char *find_changed(const struct run *run, const struct strmap *by_i
 static int prepare_replan(struct engine *e, struct run *run, const struct plan *plan,
                           const struct strmap *by_id)
 {
-        _cleanup_(cleanup_buf) struct buf claims = BUF_NULL;
+        _cleanup_(cleanup_buf) struct buf claims = BUF_NULL, shares = BUF_NULL;
 
-        list_claims(plan, &claims);
-        if (buf_error(&claims))
+        if (list_claims(plan, &claims, &shares))
                 return error_origin(-ENOMEM);
         engine_append(e, NULL, &(struct record){.type = RECORD_CLAIM,
                                                 .run = run->id,
-                                                .claims = span_n(claims.data, claims.n)});
+                                                .claims = span_n(claims.data, claims.n),
+                                                .shares = span_n(shares.data, shares.n)});
         for (uint32_t i = 0; i < run->n_tasks && !e->error; i++) {
                 struct task *t = &run->tasks[i];
 

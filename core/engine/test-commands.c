@@ -242,9 +242,10 @@ static int replan(struct fake *f, unsigned n, const char *const *ids, const char
         char keys[8][24];
         struct plan plan = {.name = "w", .type = "batch", .lanes = &lane, .n_lanes = 1,
                             .operations = &operation, .n_operations = 1, .tasks = tasks, .n_tasks = n};
-        struct submission s = {.kind = "batch", .store = "file", .who = "{}", .max_attempts = 3,
-                               .initial_delay_s = 5, .max_delay_s = 300, .backoff = "exponential",
-                               .logging = "{}", .rollback = true, .on_partial = true};
+        struct submission s = {.kind = "parallel", .store = "file", .who = "{\"user\":\"another\"}",
+                               .max_attempts = 3, .initial_delay_s = 5, .max_delay_s = 300,
+                               .backoff = "exponential", .logging = "{}", .rollback = true,
+                               .on_partial = true};
         int r;
 
         s.run = f->run->id;
@@ -292,6 +293,27 @@ Test(replan, keeps_what_has_started_and_changes_the_rest)
         answer(&f, CALL_BEGIN, PRVNG_DONE);
         cr_assert_eq(f.run->status, RUN_ROLLED_BACK);
         cr_assert_eq(status(&f, 0), TASK_UNDONE);
+        fake_deinit(&f);
+}
+
+/* Who submitted a run, and as what, is all that is known of it when it has ended: that stays. */
+Test(replan, leaves_what_was_accepted)
+{
+        static const char *const ids[] = {"op/t0", "op/t1"};
+        const char *task = NULL;
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 2, true, ON_FAILURE_ROLLBACK, 0);
+        engine_pause(f.engine, f.run, "{}");
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(replan(&f, 2, ids, DOC, &task), 0);
+        for (unsigned again = 0; again < 2; again++) {
+                cr_assert_str_eq(f.run->type, "parallel");
+                cr_assert_str_eq(f.run->kind, "batch");
+                cr_assert_str_eq(f.run->who, "{}");
+                crash(&f);
+        }
         fake_deinit(&f);
 }
 

@@ -10,6 +10,7 @@
 #include <prvng/abi.h>
 
 struct host;
+struct isolated;
 struct plugin;
 
 /* One call under way. The caller makes it (worker or loop thread), hands it to one op_* function and
@@ -22,10 +23,14 @@ struct op_call {
         const char *run;            /* ids for logs and workdir; "" if none */
         const char *task;
         int cancelled;              /* atomic */
+        struct op_call *within;     /* what it is made for, in the same thread: with that it is cancelled,
+                                     * too. NULL: none */
         int cancel_fd;              /* eventfd, made when first asked for; -1 */
         struct op_reply *reply;     /* where error(), ask_again() write */
         bool said;                  /* error() was called, with this class */
         int32_t said_class;
+        struct isolated *inside;    /* atomic: the isolated plugin that the call is in, else NULL */
+        uint64_t ticket;            /* atomic: which of its calls (core/plugin/isolate.h) */
         void (*on_progress)(struct op_call *call, uint32_t permille, const char *message);
         void *userdata;
 };
@@ -52,6 +57,14 @@ struct op_reply {
 static inline struct op_call *op_call_of(struct prvng_call *pub)
 {
         return (struct op_call *)pub;
+}
+
+static inline bool op_call_is_cancelled(const struct op_call *call)
+{
+        for (; call; call = call->within)
+                if (__atomic_load_n(&call->cancelled, __ATOMIC_ACQUIRE))
+                        return true;
+        return false;
 }
 
 /* The call that this thread is inside of, for the log; set by the border, NULL outside of calls. */

@@ -216,6 +216,7 @@ static int child_start(const struct child_spec *spec, struct child *c, struct ch
 static int drain(int *fd, struct buf *into, size_t max, bool *cut)
 {
         char chunk[16384];
+        int r = 0;
 
         while (*fd >= 0) {
                 ssize_t n = read(*fd, chunk, sizeof(chunk));
@@ -223,20 +224,21 @@ static int drain(int *fd, struct buf *into, size_t max, bool *cut)
 
                 if (n < 0 && errno == EINTR)
                         continue;
-                if (n < 0 && errno == EAGAIN)
-                        return 0;
-                if (n < 0)
-                        return error_origin(-errno);
-                if (n == 0) {
-                        close(*fd);
-                        *fd = -1;
-                        return 0;
+                if (n <= 0) {
+                        r = n == 0 || errno == EAGAIN ? 0 : -errno;
+                        if (n == 0) {
+                                close(*fd);
+                                *fd = -1;
+                        }
+                        break;
                 }
                 keep = MIN((size_t)n, max - MIN(max, into->n));
                 *cut |= keep < (size_t)n;
                 buf_append(into, chunk, keep);
         }
-        return buf_error(into);
+        if (into->wipes)
+                explicit_bzero(chunk, sizeof(chunk));
+        return r < 0 ? error_origin(r) : buf_error(into);
 }
 
 static int poll_timeout(int64_t until)

@@ -60,7 +60,7 @@ int32_t op_call_fail(struct prvng_call *call, int32_t error_class, uint32_t effe
 
 static int32_t host_is_cancelled(struct prvng_call *pub)
 {
-        return __atomic_load_n(&op_call_of(pub)->cancelled, __ATOMIC_ACQUIRE);
+        return op_call_is_cancelled(op_call_of(pub));
 }
 
 /* The canceller sets the flag, then looks for the descriptor; here the descriptor is published, then
@@ -68,8 +68,11 @@ static int32_t host_is_cancelled(struct prvng_call *pub)
 static int32_t host_cancel_fd(struct prvng_call *pub)
 {
         struct op_call *call = op_call_of(pub);
-        int fd = __atomic_load_n(&call->cancel_fd, __ATOMIC_SEQ_CST), none = -1;
+        int fd, none = -1;
 
+        while (call->within) /* nobody else cancels it */
+                call = call->within;
+        fd = __atomic_load_n(&call->cancel_fd, __ATOMIC_SEQ_CST);
         if (fd >= 0)
                 return fd;
         fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -130,6 +133,7 @@ static struct prvng_sink *host_sink_new(uint64_t limit)
 
         if (!own)
                 return NULL;
+        own->buf = BUF_WIPES; /* the output of a program that decrypts, the reply of a vault */
         own->sink = SINK(&own->buf, limit);
         return &own->sink;
 }
@@ -209,6 +213,12 @@ int host_provide(struct host *h, const char *id, const void *table)
                 return error_origin(-ENOMEM);
         h->n_provided++;
         return 0;
+}
+
+void host_set_secrets(struct host *h, host_secret_f resolve, void *userdata)
+{
+        h->secrets = resolve;
+        h->secrets_userdata = userdata;
 }
 
 static const struct prvng_host table = {

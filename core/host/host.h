@@ -58,6 +58,16 @@ void host_capture_errors(struct buf *sentences);
  * modules above this one (the document builder). */
 int host_provide(struct host *h, const char *id, const void *table);
 
+/* Looks up {"secret": REFERENCE} of HTTP sessions, for a call that is under way: DONE and the value, or a
+ * negative class with a sentence in `why`. Any thread; of modules above this one (core/plugin/secret.c). */
+struct locked;
+struct op_call;
+typedef int32_t (*host_secret_f)(void *userdata, struct op_call *call, const char *reference,
+                                 struct locked *ret_value, struct buf *why);
+
+/* [main], before any call; NULL: nobody does. */
+void host_set_secrets(struct host *h, host_secret_f resolve, void *userdata);
+
 /* libcurl's own beginning, once in the process and without an end: for all that uses libcurl. Its memory is
  * wiped when freed. 0, or -ENOMEM. [any]: libcurl's initialisation knows threads since 7.84 */
 int http_library_init(void);

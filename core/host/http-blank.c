@@ -80,7 +80,7 @@ static bool is_secret_name(const char *name, size_t n)
 static size_t secret_at(const struct http_blank *b, const char *text, size_t n)
 {
         for (size_t i = 0; b->credentials && i < HTTP_SECRETS; i++) {
-                const struct http_secret *s = &b->credentials->secret[i];
+                const struct locked *s = &b->credentials->secret[i];
 
                 /* A user's name or the id of a key is no secret. */
                 if (i == 0 && b->session && b->session->auth != HTTP_AUTH_BEARER)

@@ -1,50 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Credentials of HTTP sessions. They are looked up anew for each request, so that a rotated key counts
- * from the next one on, and wiped when it has come back; only those that a plugin gave are kept.
+ * from the next one on, and wiped when it has come back. Kept are those that a plugin gave; and for a
+ * minute, or until they are refused, those of a secret backend, which may have to run a program or ask a
+ * service for each.
  */
 #include "host/http.h"
 
+#include "base/clock.h"
+
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
-enum { SECRET_MAX = 16384 };
-
-int http_secret_init(struct http_secret *s, const void *data, size_t n)
-{
-        size_t page = (size_t)sysconf(_SC_PAGESIZE), mapped = (n / page + 1) * page;
-        char *p = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-        if (p == MAP_FAILED)
-                return error_origin(-ENOMEM);
-        /* Best effort: a user's limit on locked memory is no reason not to work. */
-        mlock(p, mapped);
-        madvise(p, mapped, MADV_DONTDUMP);
-        if (data)
-                memcpy(p, data, n);
-        *s = (struct http_secret){p, n, mapped};
-        return 0;
-}
-
-void http_secret_deinit(struct http_secret *s)
-{
-        if (s->data) {
-                explicit_bzero(s->data, s->mapped);
-                munmap(s->data, s->mapped);
-        }
-        *s = (struct http_secret){0};
-}
+enum { SECRET_MAX = 16384, KEEP_MS = 60000 };
 
 void http_credentials_deinit(struct http_credentials *c)
 {
         for (size_t i = 0; i < HTTP_SECRETS; i++)
-                http_secret_deinit(&c->secret[i]);
+                locked_deinit(&c->secret[i]);
 }
 
 /* A secret goes into a header line: whatever would end that line is no secret but an attack, or a file
  * that holds something else. */
-static int check(struct http_secret *s, const struct http_ref *ref, struct buf *why)
+static int check(struct locked *s, const struct http_ref *ref, struct buf *why)
 {
         while (s->n > 0 && strchr("\r\n \t", s->data[s->n - 1]))
                 s->data[--s->n] = 0;
@@ -94,7 +72,7 @@ static int open_private(const char *path, int *ret_fd, struct buf *why)
         return 0;
 }
 
-static int from_file(const struct http_ref *ref, struct http_secret *ret, struct buf *why)
+static int from_file(const struct http_ref *ref, struct locked *ret, struct buf *why)
 {
         _cleanup_(cleanup_close) int fd = -1;
         char text[SECRET_MAX + 1], *end;
@@ -121,29 +99,84 @@ static int from_file(const struct http_ref *ref, struct http_secret *ret, struct
                 buf_printf(why, "the first line of %s is longer than %d bytes", ref->name, SECRET_MAX);
                 r = -EINVAL;
         } else {
-                r = http_secret_init(ret, text, n);
+                r = locked_init(ret, text, n);
         }
         explicit_bzero(text, sizeof(text));
         return r;
 }
 
 static int from_given(struct prvng_http_session *s, const struct http_ref *ref,
-                      struct http_secret *ret, struct buf *why)
+                      struct locked *ret, struct buf *why)
 {
         int r = -ENOKEY;
 
         pthread_mutex_lock(&s->lock);
         for (const struct http_given *g = s->given; g && r == -ENOKEY; g = g->next)
                 if (g->value.data && streq(g->name, ref->name))
-                        r = http_secret_init(ret, g->value.data, g->value.n);
+                        r = locked_init(ret, g->value.data, g->value.n);
         pthread_mutex_unlock(&s->lock);
         if (r == -ENOKEY)
                 buf_printf(why, "the secret \"%s\" was not set yet", ref->name);
         return r;
 }
 
-static int find(struct prvng_http_session *s, const struct http_ref *ref, struct http_secret *ret,
-                struct buf *why)
+/* 0, or -ENOKEY if none is kept. */
+static int from_kept(struct prvng_http_session *s, const struct http_ref *ref, struct locked *ret)
+{
+        int r = -ENOKEY;
+
+        pthread_mutex_lock(&s->lock);
+        if (ref->kept.data && clock_boot_ms() < ref->kept_until_ms)
+                r = locked_init(ret, ref->kept.data, ref->kept.n);
+        pthread_mutex_unlock(&s->lock);
+        return r;
+}
+
+/* Without the lock: the backend may take long, and others have theirs. */
+static int from_backend(struct prvng_http_session *s, struct op_call *call, struct http_ref *ref,
+                        struct locked *ret, struct buf *why)
+{
+        struct host *h = s->host;
+        struct locked copy = {0}, old;
+        int32_t answer;
+        int r = from_kept(s, ref, ret);
+
+        if (r != -ENOKEY)
+                return r;
+        if (!h->secrets) {
+                buf_printf(why, "%s: nothing here looks secrets up", ref->name);
+                return -ENOKEY;
+        }
+        answer = h->secrets(h->secrets_userdata, call, ref->name, ret, why);
+        if (answer != PRVNG_DONE)
+                return answer == PRVNG_TRANSIENT || answer == PRVNG_RATE_LIMITED ? -EAGAIN
+                       : answer == PRVNG_CANCELLED                               ? -ECANCELED
+                                                                                 : -ENOKEY;
+        if (ret->n > SECRET_MAX) {
+                buf_printf(why, "the value of %s is longer than %d bytes", ref->name, SECRET_MAX);
+                return -EINVAL;
+        }
+        if (locked_init(&copy, ret->data, ret->n) == 0) {
+                pthread_mutex_lock(&s->lock);
+                old = ref->kept;
+                ref->kept = copy;
+                ref->kept_until_ms = clock_boot_ms() + KEEP_MS;
+                pthread_mutex_unlock(&s->lock);
+                locked_deinit(&old);
+        }
+        return 0;
+}
+
+void http_credentials_refused(struct prvng_http_session *s)
+{
+        pthread_mutex_lock(&s->lock);
+        for (size_t i = 0; i < HTTP_SECRETS; i++)
+                s->ref[i].kept_until_ms = 0;
+        pthread_mutex_unlock(&s->lock);
+}
+
+static int find(struct prvng_http_session *s, struct op_call *call, struct http_ref *ref,
+                struct locked *ret, struct buf *why)
 {
         const char *value;
         int r;
@@ -156,13 +189,16 @@ static int find(struct prvng_http_session *s, const struct http_ref *ref, struct
                         return -ENOKEY;
                 }
                 r = strnlen(value, SECRET_MAX + 1) > SECRET_MAX
-                            ? -E2BIG : http_secret_init(ret, value, strlen(value));
+                            ? -E2BIG : locked_init(ret, value, strlen(value));
                 if (r == -E2BIG)
                         buf_printf(why, "the value of $%s is longer than %d bytes", ref->name,
                                    SECRET_MAX);
                 break;
         case HTTP_FILE:
                 r = from_file(ref, ret, why);
+                break;
+        case HTTP_SECRET:
+                r = from_backend(s, call, ref, ret, why);
                 break;
         case HTTP_SET:
                 r = from_given(s, ref, ret, why);
@@ -174,12 +210,13 @@ static int find(struct prvng_http_session *s, const struct http_ref *ref, struct
         return r < 0 ? r : check(ret, ref, why);
 }
 
-int http_credentials_find(struct prvng_http_session *s, struct http_credentials *ret, struct buf *why)
+int http_credentials_find(struct prvng_http_session *s, struct op_call *call,
+                          struct http_credentials *ret, struct buf *why)
 {
         int r = 0;
 
         for (size_t i = 0; i < HTTP_SECRETS && r == 0; i++)
-                r = find(s, &s->ref[i], &ret->secret[i], why);
+                r = find(s, call, &s->ref[i], &ret->secret[i], why);
         if (r < 0)
                 http_credentials_deinit(ret);
         return r;
@@ -205,21 +242,21 @@ static struct http_given *given_get(struct prvng_http_session *s, const char *na
 int32_t http_secret_set(struct prvng_http_session *s, const char *name, const void *value,
                         uint64_t n_value)
 {
-        struct http_secret copy = {0};
+        struct locked copy = {0};
         struct http_given *g;
 
         if (!name || !name[0] || n_value > SECRET_MAX || (n_value && !value))
                 return PRVNG_PERMANENT;
-        if (n_value && http_secret_init(&copy, value, n_value) < 0)
+        if (n_value && locked_init(&copy, value, n_value) < 0)
                 return PRVNG_TRANSIENT;
         pthread_mutex_lock(&s->lock);
         g = given_get(s, name, n_value > 0);
         if (g) {
-                http_secret_deinit(&g->value);
+                locked_deinit(&g->value);
                 g->value = copy;
-                copy = (struct http_secret){0};
+                copy = (struct locked){0};
         }
         pthread_mutex_unlock(&s->lock);
-        http_secret_deinit(&copy);
+        locked_deinit(&copy);
         return g || n_value == 0 ? PRVNG_DONE : PRVNG_TRANSIENT;
 }

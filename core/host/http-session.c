@@ -107,7 +107,7 @@ static void read_url(struct options *o, CURLU *u)
 static void read_ref(struct options *o, const json_t *auth, const char *name, struct http_ref *ret)
 {
         static const char *const sources[] = {[HTTP_ENV] = "env", [HTTP_FILE] = "file",
-                                              [HTTP_SET] = "set"};
+                                              [HTTP_SECRET] = "secret", [HTTP_SET] = "set"};
         const json_t *json = json_object_get(auth, name);
 
         for (size_t i = HTTP_ENV; i <= HTTP_SET && json_object_size(json) == 1; i++) {
@@ -117,14 +117,17 @@ static void read_ref(struct options *o, const json_t *auth, const char *name, st
                         continue;
                 if (i == HTTP_FILE && value[0] != '/')
                         return WRONG(o, "auth.%s.file: \"%s\" is not absolute", name, value);
+                if (i == HTTP_SECRET && !startswith(value, "secret://"))
+                        return WRONG(o, "auth.%s.secret: a reference is needed: "
+                                        "\"secret://BACKEND/PATH#KEY\"", name);
                 *ret = (struct http_ref){(enum http_source)i, strdup(value)};
                 if (!ret->name)
                         WRONG(o, "no memory");
                 return;
         }
         /* The value is not repeated: somebody may have written the secret itself here. */
-        WRONG(o, "auth.%s: a reference is needed: {\"env\": NAME}, {\"file\": \"/path\"} or {\"set\": "
-                 "NAME}", name);
+        WRONG(o, "auth.%s: a reference is needed: {\"env\": NAME}, {\"file\": \"/path\"}, "
+                 "{\"secret\": \"secret://...\"} or {\"set\": NAME}", name);
 }
 
 static void read_sigv4(struct options *o, const json_t *auth)
@@ -287,12 +290,14 @@ void http_session_free(struct prvng_http_session *s)
                 struct http_given *g = s->given;
 
                 s->given = g->next;
-                http_secret_deinit(&g->value);
+                locked_deinit(&g->value);
                 free(g->name);
                 free(g);
         }
-        for (size_t i = 0; i < HTTP_SECRETS; i++)
+        for (size_t i = 0; i < HTTP_SECRETS; i++) {
                 free(s->ref[i].name);
+                locked_deinit(&s->ref[i].kept);
+        }
         for (char **h = s->headers; h && *h; h++)
                 free(*h);
         free(s->headers);

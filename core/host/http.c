@@ -140,18 +140,18 @@ static bool make_headers(struct sending *s)
 static bool add_session_token(struct sending *s)
 {
         static const char name[] = "x-amz-security-token: ";
-        const struct http_secret *token = &s->credentials.secret[2];
-        struct http_secret line = {0};
+        const struct locked *token = &s->credentials.secret[2];
+        struct locked line = {0};
         bool good;
 
         if (s->session->auth != HTTP_AUTH_SIGV4 || !token->data)
                 return true;
-        if (http_secret_init(&line, NULL, sizeof(name) - 1 + token->n) < 0)
+        if (locked_init(&line, NULL, sizeof(name) - 1 + token->n) < 0)
                 return false;
         memcpy(line.data, name, sizeof(name) - 1);
         memcpy(line.data + sizeof(name) - 1, token->data, token->n);
         good = add_header(&s->exchange, line.data);
-        http_secret_deinit(&line);
+        locked_deinit(&line);
         return good;
 }
 
@@ -164,12 +164,14 @@ static int32_t no_memory(struct sending *s)
 static int32_t find_credentials(struct sending *s)
 {
         _cleanup_(cleanup_buf) struct buf why = BUF_NULL;
-        int r = http_credentials_find(s->session, &s->credentials, &why);
+        int r = http_credentials_find(s->session, op_call_of(s->call), &s->credentials, &why);
 
         if (r == -ENOMEM)
                 return no_memory(s);
         if (r < 0)
-                return op_call_fail(s->call, PRVNG_AUTH, PRVNG_EFFECT_NONE, -r,
+                return op_call_fail(s->call, r == -EAGAIN      ? PRVNG_TRANSIENT
+                                             : r == -ECANCELED ? PRVNG_CANCELLED
+                                                               : PRVNG_AUTH, PRVNG_EFFECT_NONE, -r,
                                     "no credentials for %s: %s", s->session->base, buf_str(&why));
         return PRVNG_DONE;
 }
@@ -307,7 +309,7 @@ static int32_t find_reply(struct sending *s)
 
         if (tape && http_tape_plays(tape)) {
                 /* Nobody has to have any; those that are there are blanked. */
-                http_credentials_find(s->session, &s->credentials, &why);
+                http_credentials_find(s->session, op_call_of(s->call), &s->credentials, &why);
                 return http_tape_play(tape, &e);
         }
         answer = in_turn(s);
@@ -347,6 +349,8 @@ static int32_t hand_over(struct sending *s, struct prvng_http_response *ret_resp
         uint32_t size = ret_response->struct_size;
 
         http_reply_meaning(r, clock_wall_ms(), &response);
+        if (r->status == 401 || r->status == 403)
+                http_credentials_refused(s->session);
         if (s->left_us && (r->status == 429 || (r->status == 503 && response.retry_after_ms >= 0)))
                 host_rate.back_off(s->call, s->session->account, response.retry_after_ms);
         if ((headers && pub->sink_write(headers, buf_str(&r->headers), r->headers.n) < 0) ||
@@ -375,7 +379,8 @@ static int32_t http_send(struct prvng_call *call, struct prvng_http_session *ses
                          struct prvng_http_response *ret_response, struct prvng_sink *headers,
                          struct prvng_sink *body)
 {
-        struct sending s = {.call = call, .session = session, .exchange = {.done_fd = -1}};
+        struct sending s = {.call = call, .session = session,
+                            .exchange = {.done_fd = -1, .reply = {.body = BUF_WIPES}}};
         int32_t answer;
 
         if (!call || !session)

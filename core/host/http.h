@@ -19,34 +19,26 @@
 #define PRVNG_HOST_HTTP_INSIDE_H
 
 #include "base/json.h"
+#include "base/locked.h"
 #include "host/services.h"
 #include <prvng/host/http.h>
 
 #include <curl/curl.h>
 
-/* Bytes in memory that is not swapped and not dumped, as far as the system lets us; wiped at the end. */
-struct http_secret {
-        char *data; /* NULL: none; n bytes and a NUL */
-        size_t n;
-        size_t mapped;
-};
-
-/* `data` NULL: n bytes to be written by the caller. */
-int http_secret_init(struct http_secret *s, const void *data, size_t n);
-void http_secret_deinit(struct http_secret *s);
-
-/* Where a secret is found: {"env": NAME}, {"file": PATH} or {"set": NAME}. */
-enum http_source { HTTP_NOWHERE, HTTP_ENV, HTTP_FILE, HTTP_SET };
+/* Where a secret is found: {"env": NAME}, {"file": PATH}, {"secret": REFERENCE} or {"set": NAME}. */
+enum http_source { HTTP_NOWHERE, HTTP_ENV, HTTP_FILE, HTTP_SECRET, HTTP_SET };
 
 struct http_ref {
         enum http_source source;
         char *name;
+        struct locked kept; /* HTTP_SECRET: the value, with the session's lock */
+        int64_t kept_until_ms;
 };
 
 /* A secret that the plugin gave. */
 struct http_given {
         char *name;
-        struct http_secret value;
+        struct locked value;
         struct http_given *next;
 };
 
@@ -57,7 +49,7 @@ enum http_auth { HTTP_AUTH_NONE, HTTP_AUTH_BEARER, HTTP_AUTH_BASIC, HTTP_AUTH_SI
 enum { HTTP_SECRETS = 3 };
 
 struct http_credentials {
-        struct http_secret secret[HTTP_SECRETS];
+        struct locked secret[HTTP_SECRETS];
 };
 
 void http_credentials_deinit(struct http_credentials *c);
@@ -96,9 +88,13 @@ void http_session_free(struct prvng_http_session *s);
 int32_t http_secret_set(struct prvng_http_session *s, const char *name, const void *value,
                         uint64_t n_value);
 
-/* Looks the session's secrets up. 0, or -errno with a sentence in `why`, which names no value. */
-int http_credentials_find(struct prvng_http_session *s, struct http_credentials *ret,
-                          struct buf *why);
+/* Looks the session's secrets up. 0, or -errno with a sentence in `why`, which names no value: -EAGAIN if
+ * it may work later, -ECANCELED. */
+int http_credentials_find(struct prvng_http_session *s, struct op_call *call,
+                          struct http_credentials *ret, struct buf *why);
+
+/* They were refused: what is kept of them is not used again. */
+void http_credentials_refused(struct prvng_http_session *s);
 
 /* One header line that a plugin may send. NULL, or what is wrong with it. */
 const char *http_header_wrong(const char *line);

@@ -38,6 +38,8 @@ struct host {
         struct host_table *tables;
         struct host_provided *provided;
         size_t n_provided;
+        host_secret_f secrets; /* NULL: none */
+        void *secrets_userdata;
 
         pthread_mutex_t intern_lock;
         struct strmap interned; /* key = the string = the value */

@@ -87,6 +87,7 @@ static int32_t spawn_run(struct prvng_call *call, const struct prvng_spawn *give
         if (!spawn_copy(given, &spawn))
                 return op_call_fail(call, PRVNG_INTERNAL, PRVNG_EFFECT_NONE, EINVAL,
                                     "spawn: no argv, or a struct below the baseline");
+        result.output.wipes = result.errors.wipes = true; /* it may be a program that decrypts */
         spec_fill(call, &spawn, &spec);
         spec.no_output = !output;
         spec.no_errors = !errors;

@@ -293,7 +293,7 @@ Test(host_http_tape, blanks_whatever_comes)
         struct http_blank b = {.credentials = &have, .ids = &ids, .learn = true};
         uint32_t random = 1;
 
-        cr_assert_eq(http_secret_init(&have.secret[1], "s3cret", 6), 0);
+        cr_assert_eq(locked_init(&have.secret[1], "s3cret", 6), 0);
         cr_assert_eq(http_ids_init(&ids), 0);
         cr_assert_str_eq(http_ids_name(&ids, TEST_OP), "id_1");
         for (int i = 0; i < 20000; i++) {

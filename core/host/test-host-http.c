@@ -450,3 +450,86 @@ Test(host_http, signs_with_sigv4)
         cr_assert_eq(f.response.status, 403);
         end(&f);
 }
+
+/* --- secrets of a backend --- */
+
+struct safe {
+        unsigned int asked;
+        int32_t answer;
+        const char *value;
+};
+
+static int32_t open_safe(void *userdata, struct op_call *call, const char *reference,
+                         struct locked *ret_value, struct buf *why)
+{
+        struct safe *s = userdata;
+
+        s->asked++;
+        cr_assert_str_eq(reference, "secret://safe/api#token");
+        cr_assert_str_eq(call->run, "RUN");
+        if (s->answer != PRVNG_DONE)
+                return buf_puts(why, "the safe is shut"), s->answer;
+        cr_assert_eq(locked_init(ret_value, s->value, strlen(s->value)), 0);
+        return PRVNG_DONE;
+}
+
+static void refuse_old(void *userdata, const struct web_request *q, struct web_reply *ret)
+{
+        ret->status = strstr(q->headers, "Bearer new") ? 200 : 401;
+}
+
+/* A minute long no program is run anew for each request; but what was refused is not tried again. */
+Test(host_http, asks_a_backend_for_its_credentials)
+{
+        static const char auth[] = ",\"auth\":{\"type\":\"bearer\",\"token\":{\"secret\":"
+                                   "\"secret://safe/api#token\"}}";
+        struct safe safe = {.value = "old"};
+        struct fixture f;
+
+        setup(&f, refuse_old, NULL, NULL);
+        open_session(&f, auth);
+        cr_assert_eq(ask(&f, "GET", "/", NULL), PRVNG_AUTH, "nobody looks it up");
+        ENDS(&f, PRVNG_AUTH, PRVNG_EFFECT_NONE);
+        host_set_secrets(f.host, open_safe, &safe);
+        cr_assert_eq(ask(&f, "GET", "/", NULL), PRVNG_DONE);
+        cr_assert_eq(f.response.status, 401);
+        cr_assert_eq(safe.asked, 1);
+        safe.value = "new";
+        for (int i = 0; i < 3; i++) {
+                cr_assert_eq(ask(&f, "GET", "/", NULL), PRVNG_DONE);
+                cr_assert_eq(f.response.status, 200);
+        }
+        cr_assert_eq(safe.asked, 2, "%u", safe.asked);
+        cr_assert_null(strstr(buf_str(&f.log), "new"), "%s", buf_str(&f.log));
+        end(&f);
+}
+
+Test(host_http, tells_why_a_backend_gave_nothing)
+{
+        static const struct {
+                int32_t safe, send;
+        } answers[] = {{PRVNG_TRANSIENT, PRVNG_TRANSIENT}, {PRVNG_RATE_LIMITED, PRVNG_TRANSIENT},
+                       {PRVNG_CANCELLED, PRVNG_CANCELLED}, {PRVNG_NOT_FOUND, PRVNG_AUTH},
+                       {PRVNG_PERMANENT, PRVNG_AUTH},      {PRVNG_AUTH, PRVNG_AUTH}};
+        struct safe safe = {.value = "two\nlines"};
+        struct fixture f;
+
+        setup(&f, echo, NULL, NULL);
+        host_set_secrets(f.host, open_safe, &safe);
+        open_session(&f, ",\"auth\":{\"type\":\"bearer\",\"token\":{\"secret\":\"secret://safe/api#token\"}}");
+        for (size_t i = 0; i < N_ELEMENTS(answers); i++) {
+                safe.answer = answers[i].safe;
+                cr_assert_eq(ask(&f, "GET", "/", NULL), answers[i].send);
+                ENDS(&f, answers[i].send, PRVNG_EFFECT_NONE);
+                SAYS(&f, "the safe is shut");
+        }
+        safe.answer = PRVNG_DONE;
+        cr_assert_eq(ask(&f, "GET", "/", NULL), PRVNG_AUTH, "it would end the header line");
+        SAYS(&f, "control character");
+        cr_assert_eq(web_requests(f.web), 0);
+        cr_assert_eq(open_text(&f, "{\"base_url\":\"https://a.example\",\"auth\":{\"type\":\"bearer\","
+                                   "\"token\":{\"secret\":\"hunter2\"}}}"), PRVNG_PERMANENT);
+        cr_assert_not_null(strstr(buf_str(&f.log), "secret://BACKEND"), "%s", buf_str(&f.log));
+        cr_assert_null(strstr(buf_str(&f.log), "hunter2"), "%s", buf_str(&f.log));
+        end(&f);
+}

@@ -112,17 +112,21 @@ static int add_run(struct auditor *a, const struct record *r)
 
 static int run_ended(struct audited_run *run, const struct record *r)
 {
-        struct audit_head *heads = realloc(run->heads, (run->n_ended + 1) * sizeof(*heads));
+        struct audit_head *heads = realloc(run->heads, (run->n_ended + 1) * sizeof(*heads)), *last;
 
         if (!heads)
                 return error_origin(-ENOMEM);
         run->heads = heads;
+        run->in_flight = false;
+        run->ended_ms = r->at;
+        last = run->n_ended ? &heads[run->n_ended - 1] : NULL;
         heads[run->n_ended] = (struct audit_head){0};
         if (!hex_read(r->head.p, r->head.n, heads[run->n_ended].digest, 32)) /* never what a seal has */
                 memset(heads[run->n_ended].digest, 0, 32);
-        run->n_ended++;
-        run->in_flight = false;
-        run->ended_ms = r->at;
+        /* The engine died when it had taken up the run again, before anything was said in its own stream: it
+         * is the same end. */
+        if (!last || memcmp(last->digest, heads[run->n_ended].digest, 32) != 0)
+                run->n_ended++;
         return 0;
 }
 

@@ -36,9 +36,9 @@ static void site_run_line(struct buf *b, const struct run *run)
         NUMBER(b, run, accepted_ms);
         NUMBER(b, run, closed);
         NUMBER(b, run, compacted);
+        STRING(b, run, kind);
+        STRING(b, run, who);
         if (run->closed) {
-                STRING(b, run, kind);
-                STRING(b, run, who);
                 NUMBER(b, run, status);
                 NUMBER(b, run, ended_ms);
                 NUMBER(b, run, n_drift);
@@ -46,6 +46,8 @@ static void site_run_line(struct buf *b, const struct run *run)
         BUF_LIT(b, " claims=");
         for (const struct resource *r = run->claims; r; r = r->next_claim)
                 buf_printf(b, "%s,", r->key);
+        for (uint32_t i = 0; i < run->n_shares; i++)
+                buf_printf(b, "%s%s", i ? "," : " shares=", run->shares[i]->key);
         buf_putc(b, '\n');
 }
 
@@ -102,6 +104,7 @@ static void head_lines(struct buf *b, const struct run *r)
         uid(b, "id", &r->id);
         STRING(b, r, name);
         STRING(b, r, kind);
+        STRING(b, r, type);
         STRING(b, r, who);
         STRING(b, r, folder);
         STRING(b, r, file);

@@ -21,6 +21,17 @@ int inventory_gone(struct inventory *inv, struct span key);
 int claim(struct site *s, struct run *run, struct span key, struct resource ***last);
 int add_run(struct site *s, struct run *run);
 
+/* share.c */
+/* Adds to what the run shares; once is enough. -ENOMEM. */
+int share_add(struct run *run, struct resource *r);
+/* A JSON array of keys; what nobody claims any more it claims. */
+int apply_shares(struct site *s, struct run *run, struct span list);
+void release_shares(struct site *s, struct run *run);
+/* Nobody claims it any more: the first run that shares it, in the order of acceptance, does from now on. */
+void hand_over(struct site *s, struct resource *r);
+/* A resource that neither exists nor is claimed, and that nothing stands on, has no entry. */
+void inventory_tidy(struct inventory *inv, struct resource *r);
+
 bool run_status_from_span(struct span name, enum run_status *ret);
 int set_string(char **target, struct span value); /* "" for an empty span */
 

@@ -24,6 +24,7 @@ struct resource {
         const char *claim_workflow; /* that run's workflow name, or NULL */
         struct resource *next_claim; /* of the same run */
         uint32_t n_on;     /* how many resources build on it */
+        uint32_t n_sharers; /* runs in flight that share it with the one that claims it */
         char op_id[UID_TEXT];    /* request that last changed it; "" if it was found or adopted */
 };
 
@@ -44,11 +45,25 @@ static inline const struct resource *inventory_get(const struct inventory *i, co
 /* Something that is there and builds on it, the first by key; or NULL. Looks at all. */
 const struct resource *inventory_user(const struct inventory *i, const char *key);
 
+/* Networks and the like, "network.private@upcloud": several runs in flight may be about one. */
+static inline bool key_is_shared(const char *key)
+{
+        return strchr(key, '@') && !startswith(key, "taskserv.");
+}
+
 /* A run in flight of another workflow that has a task to come which builds on the resource; false: there
  * is none. Looks at runs that are loaded. */
 struct site;
 bool site_used(const struct site *s, const char *key, const char *workflow, const char **ret_run,
                const char **ret_workflow);
+
+/* What the run in flight that claims the resource makes it with, appended; false if others cannot share it, as
+ * site_maker() in journal/state.h says. *ret_settled (may be NULL): it is made. */
+bool site_makes(const struct site *s, const struct resource *r, struct buf *ret_spec, bool *ret_settled);
+
+/* The first run in flight that shares it with the one that claims it; false: there is none. */
+bool site_shared(const struct site *s, const struct resource *r, const char **ret_run,
+                 const char **ret_workflow);
 
 /* Does it build on the resource with that key? */
 bool resource_stands_on(const struct resource *r, const char *key);

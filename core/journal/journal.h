@@ -48,6 +48,7 @@ struct journal {
         uint64_t epoch;
         bool read_only;
         bool failed;        /* J4 */
+        bool tidy;          /* the engine's: it holds no stream any more that the site's does not name */
         bool in_full;       /* snapshots are not used: everything is read (journal/snapshot.h) */
         bool listed;
         struct strmap last; /* number of the last segment by name of stream; a writer's is always right */

@@ -121,6 +121,7 @@ struct record {
         uint32_t snapshot_every; /* seconds */
         uint32_t interval;      /* operations between two checkpoints; 0: none */
         uint64_t upto;          /* seq of a run's stream */
+        uint32_t shared;        /* 0 or 1: another run made it, this one only uses it */
         uint32_t soft;          /* how many of deps, at their end, need only have ended */
         struct uid op_id;
         struct uid run;
@@ -132,7 +133,7 @@ struct record {
         struct span from, to, public, signature, sha256, build_id;
 
         /* Whole JSON values. */
-        struct span who, claims, spec, outputs, request, former, doc, definition, difference;
+        struct span who, claims, shares, spec, outputs, request, former, doc, definition, difference;
         struct span deps, uses, waits, logging, options, notices;
 };
 

@@ -122,6 +122,8 @@ static int gone(struct run *run, struct site *site, struct task *t)
 /* What a task did to the inventory. */
 int change_inventory(struct run *run, struct site *site, struct task *t, const struct record *r)
 {
+        if (r->shared) /* another run's, which tells of it */
+                return 0;
         if (t->verb == VERB_DELETE)
                 return gone(run, site, t);
         return put(run, site, t, r, task_spec(run, t));
@@ -150,6 +152,8 @@ int undo_inventory(struct run *run, struct site *site, struct task *t, const str
 {
         const struct attempt *a = t->attempt;
 
+        if (!a && r->answer == PRVNG_UNCHANGED) /* it was gone; another run may have made it since */
+                return 0;
         if (a ? a->verb == VERB_DELETE : t->verb == VERB_CREATE)
                 return gone(run, site, t);
         if (a && a->verb == VERB_CREATE && gone(run, site, t)) /* half deleted: with what stood on it */

@@ -72,8 +72,11 @@ static int apply_run(struct run *run, const struct record *r)
         run->snapshot_every_s = r->snapshot_every;
         run->halted_by = TASK_NONE;
         run->next_claim = run->claims;
-        if ((!run->name && set_string(&run->name, r->name)) || set_string(&run->kind, r->kind) ||
-            set_string(&run->who, r->who) || set_string(&run->folder, r->folder) ||
+        /* What the site's stream says too stays as that says it: it is all that is known later. */
+        if ((!run->name && set_string(&run->name, r->name)) ||
+            (!run->kind && set_string(&run->kind, r->kind)) ||
+            (!run->who && set_string(&run->who, r->who)) || set_string(&run->type, r->kind) ||
+            set_string(&run->folder, r->folder) ||
             set_string(&run->file, r->file) || set_string(&run->backoff, r->backoff) ||
             set_string(&run->logging, r->logging) || set_string(&run->options, r->options) ||
             set_string(&run->notices, r->notices))

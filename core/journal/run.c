@@ -76,6 +76,7 @@ void run_unload(struct run *run)
         forget_progress(run);
         free_replaced(run);
         free_plan(run);
+        free(steal(&run->type));
         free(steal(&run->text));
         free(steal(&run->tasks));
         free(steal(&run->notes));
@@ -107,6 +108,7 @@ struct run *run_free(struct run *run)
         free(run->backoff);
         free(run->rollback_reason);
         free(run->rollback_who);
+        free(run->shares);
         free(run);
         return NULL;
 }

@@ -177,6 +177,8 @@ static void pack_inventory(struct buf *b, const struct site *site, struct run *r
                 if (!t->n_key || task_is_join(t) || t->verb == VERB_CHECK)
                         continue;
                 r = run_resource(site, run, t);
+                if (r && r->claim && !streq(r->claim, run->id_text))
+                        continue; /* what it shares is the business of the run that claims it */
                 if (pass == INVENTORY_GONE
                             ? !was_gone(t, r)
                             : !r || !r->workflow || (!streq(r->run, run->id_text) &&

@@ -36,11 +36,14 @@ static unsigned same_as(const struct resource *r, const struct resource *before)
         return flags;
 }
 
-/* In their order: it is that of the plan. */
+/* In their order: it is that of the plan; and what it shares. */
 static void pack_claims(struct buf *b, const struct run *run)
 {
         for (const struct resource *r = run->claims; r; r = r->next_claim)
                 pack_string(b, r->key);
+        pack_string(b, NULL);
+        for (uint32_t i = 0; i < run->n_shares; i++)
+                pack_string(b, run->shares[i]->key);
         pack_string(b, NULL);
 }
 
@@ -118,7 +121,7 @@ bool pack_site(struct buf *b, const struct site *site, struct packing *p, uint32
                 return false;
         case SITE_CLAIMS: /* one run at a time: most have none */
                 for (bool any = false; p->at < site->n_runs && n > 0 && !any; n--) {
-                        any = site->runs[p->at]->claims != NULL;
+                        any = site->runs[p->at]->claims || site->runs[p->at]->n_shares;
                         pack_claims(b, site->runs[p->at++]);
                 }
                 p->phase = p->at < site->n_runs ? SITE_CLAIMS : SITE_DONE;
@@ -167,6 +170,11 @@ static int unpack_claims(struct unpack *u, struct site *site, struct run *run)
 
         while (q == 0 && (key = unpack_span(u)).p)
                 q = claim(site, run, key, &last);
+        while (q == 0 && (key = unpack_span(u)).p) {
+                struct resource *r = inventory_entry(&site->inventory, key);
+
+                q = r ? share_add(run, r) : error_origin(-ENOMEM);
+        }
         return q;
 }
 

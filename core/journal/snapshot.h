@@ -25,7 +25,7 @@
 #include "journal/journal.h"
 #include "journal/state.h"
 
-#define SNAPSHOT_VERSION 2u
+#define SNAPSHOT_VERSION 3u
 
 /* Open a stream for appending and fold it. The site must be empty, the run as the site made it. 0,
  * a condition, -EBADMSG for records that cannot follow each other, -errno. */

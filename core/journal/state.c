@@ -162,9 +162,9 @@ int inventory_put(struct inventory *inv, struct resource *r, const struct resour
 }
 
 /* A resource that neither exists nor is claimed, and that nothing stands on, has no entry. */
-static void inventory_tidy(struct inventory *inv, struct resource *r)
+void inventory_tidy(struct inventory *inv, struct resource *r)
 {
-        if (r->workflow || r->claim || r->n_on)
+        if (r->workflow || r->claim || r->n_on || r->n_sharers)
                 return;
         strmap_remove(&inv->by_key, r->key, strlen(r->key));
         if (inv->next == r)
@@ -215,7 +215,7 @@ int claim(struct site *s, struct run *run, struct span key, struct resource ***l
 
         if (!r)
                 return error_origin(-ENOMEM);
-        if (r->claim) /* once is enough; nobody claims what another run in flight does */
+        if (r->claim) /* once is enough; what another run in flight claims can only be shared */
                 return r->claim == run->id_text ? 0 : error_origin(-EBADMSG);
         r->claim = run->id_text;
         r->claim_workflow = run->name;
@@ -229,9 +229,12 @@ static void release_claims(struct site *s, struct run *run)
 {
         struct resource *next;
 
+        release_shares(s, run);
         for (struct resource *r = steal(&run->claims); r; r = next) {
                 next = steal(&r->next_claim);
                 r->claim = r->claim_workflow = NULL;
+                if (r->n_sharers)
+                        hand_over(s, r);
                 inventory_tidy(&s->inventory, r);
         }
         run->next_claim = NULL;
@@ -364,7 +367,7 @@ static int apply_accepted(struct site *s, const struct record *r)
                 run_free(run);
                 return error_origin(-ENOMEM);
         }
-        return apply_claims(s, run, r);
+        return apply_claims(s, run, r) ?: apply_shares(s, run, r->shares);
 }
 
 /* More claims of a run in flight, or of one that is in flight again. */
@@ -384,15 +387,25 @@ static int apply_again(struct site *s, const struct record *r)
                 run->closed = false;
                 run->settled_seq = run->told_seq = r->upto;
         }
-        return apply_claims(s, run, r);
+        return apply_claims(s, run, r) ?: apply_shares(s, run, r->shares);
+}
+
+/* Several runs may want it to be there; only one may do anything else with it. */
+static bool may_share(const struct site *s, const struct run *run, const struct task *t,
+                      const struct resource *r)
+{
+        if (resource_is_rest(r) && streq(r->run, run->id_text)) /* it has to go first */
+                return false;
+        return t->verb == VERB_CREATE && key_is_shared(r->key) && site_maker(s, r, NULL);
 }
 
 bool site_may_reopen(const struct site *s, const struct run *run, const struct resource **ret_claimed)
 {
         for (uint32_t i = 0; i < run->n_tasks; i++) {
-                const struct resource *r = inventory_get(&s->inventory, task_key(run, &run->tasks[i]));
+                const struct task *t = &run->tasks[i];
+                const struct resource *r = inventory_get(&s->inventory, task_key(run, t));
 
-                if (r && r->claim && !streq(r->claim, run->id_text)) {
+                if (r && r->claim && !streq(r->claim, run->id_text) && !may_share(s, run, t, r)) {
                         *ret_claimed = r;
                         return false;
                 }

@@ -147,9 +147,10 @@ struct run {
         struct uid id;
         char id_text[UID_TEXT];
         char *name;       /* of the workflow */
-        char *kind;       /* "batch", "sequential", "parallel", "destroy", "check" */
+        char *kind;       /* "batch", "sequential", "parallel", "destroy", "check": as it was accepted */
+        char *type;       /* the same, as its present plan says; NULL: that was not read */
         char *store, *stream;
-        char *who;        /* JSON object: user, host */
+        char *who;        /* JSON object: user, host; who submitted it */
         char *folder, *file;
         char *logging, *options, *notices; /* JSON */
         char *backoff;
@@ -210,6 +211,8 @@ struct run {
         uint32_t unsettled; /* tasks of the plan that have not ended, joins included */
         struct resource *claims; /* what it claims, in the order of its tasks, by next_claim */
         struct resource *next_claim; /* of the next task, while the plan is read */
+        struct resource **shares; /* what other runs claim and this one is about too, in its order */
+        uint32_t n_shares, cap_shares;
         bool closed;      /* the site stream says that it ended */
         bool loaded;      /* the run's own stream was read; else only what the site stream says */
         bool compacted;   /* its stream is gone; a signed record of the site's stream stands for it */
@@ -249,6 +252,27 @@ void run_unload(struct run *run); /* back to what the site stream says */
 /* True if the run may be rolled back, retried or resumed: all its resources are free, or its own. Else
  * names the resource and the run that claims it. */
 bool site_may_reopen(const struct site *s, const struct run *run, const struct resource **ret_claimed);
+
+/*
+ * Shared claims. A resource that several runs in flight want to be there, alike, is claimed by one of them;
+ * the others share it. When that one ends, the first of them claims it.
+ */
+
+/* The task by which the run that claims it wants it to be there; NULL if it changes or deletes it, does more
+ * than one thing about it, or is not loaded. *ret_run: that run, or NULL. Looks at its plan. */
+struct task *site_maker(const struct site *s, const struct resource *r, struct run **ret_run);
+
+/* Is it as it will stay while a run in flight has a task to come that builds on it? Then others may use it:
+ * the task that makes it (NULL: there is none) has come to its end, and nothing of it is under way. */
+bool maker_settled(const struct task *maker);
+
+/* Not the whole of it: an attempt that failed left it (left_behind() in fold.h). */
+bool resource_is_rest(const struct resource *r);
+
+/* The first run in flight that shares it, or NULL. */
+const struct run *site_sharer(const struct site *s, const struct resource *r);
+
+bool run_shares(const struct run *run, const struct resource *r);
 
 /* A run by id, or the latest run of that workflow name. */
 struct run *site_run(const struct site *s, const char *id_or_name);

@@ -252,6 +252,31 @@ Test(audit, an_untouched_journal_is_intact_and_holds_its_anchor)
         }
 }
 
+/* An engine took up the run again and died before it said so in the run's stream; the next one said once more
+ * that the run has ended. */
+Test(audit, an_end_that_is_told_twice_is_one)
+{
+        foreach_store (i) {
+                char head[65] = "";
+                struct stream *s;
+
+                open_store(i);
+                make_site("1");
+                s = opened(stream_a);
+                hex_text(s->digest, 32, head);
+                stream_close(s);
+                s = opened("site");
+                add(s, (struct record){.type = RECORD_REOPENED, .run = run_a, .upto = 10,
+                                       .who = span_of("{}"), .claims = span_of("[]")});
+                commit(s);
+                add(s, (struct record){.type = RECORD_ENDED, .run = run_a, .status = span_of("succeeded"),
+                                       .head = span_of(head)});
+                commit(s);
+                stream_close(s);
+                cr_assert_eq(verdict(NULL, "").fault, FAULT_NONE);
+        }
+}
+
 /* Whatever byte of whatever stream is changed, it is found, not behind where it stands. */
 Test(audit, any_byte)
 {

@@ -583,3 +583,55 @@ Test(fold, what_happened_to_the_site)
         cr_assert(site.runs[0]->compacted);
         site_deinit(&site);
 }
+
+static void accept(struct site *site, uint8_t id, const char *name, const char *claims, const char *shares)
+{
+        struct record r = {.type = RECORD_ACCEPTED, .run = {.bytes = {id}}, .name = span_of(name),
+                           .kind = span_of("batch"), .store = span_of("file"), .stream = span_of(name),
+                           .who = span_of("{}"), .claims = span_of(claims), .shares = span_of(shares)};
+
+        cr_assert_eq(site_apply(site, &r), 0);
+}
+
+static void end(struct site *site, uint8_t id)
+{
+        struct record r = {.type = RECORD_ENDED, .run = {.bytes = {id}}, .status = span_of("failed")};
+
+        cr_assert_eq(site_apply(site, &r), 0);
+}
+
+/* Who shares a claim gets it when the one before ends, in the order of acceptance; nothing is left of it
+ * in the end. */
+Test(fold, shared_claims_are_handed_over)
+{
+        struct site site = SITE_NULL;
+        const struct resource *r;
+        struct record twice = {.type = RECORD_CLAIM, .run = {.bytes = {3}}, .claims = span_of("[]"),
+                               .shares = span_of("[\"network.n@x\"]")};
+        struct record stolen = {.type = RECORD_CLAIM, .run = {.bytes = {3}},
+                                .claims = span_of("[\"network.n@x\"]")};
+
+        accept(&site, 1, "one", "[\"network.n@x\",\"server.a\"]", "");
+        accept(&site, 2, "two", "[\"server.b\"]", "[\"network.n@x\"]");
+        accept(&site, 3, "three", "[\"server.c\"]", "[\"network.n@x\"]");
+        cr_assert_eq(site_apply(&site, &twice), 0, "once is enough");
+        cr_assert_lt(site_apply(&site, &stolen), 0, "it is another run's");
+        r = inventory_get(&site.inventory, "network.n@x");
+        cr_assert_str_eq(r->claim_workflow, "one");
+        cr_assert_eq(r->n_sharers, 2);
+        cr_assert_str_eq(site_sharer(&site, r)->name, "two");
+        end(&site, 1);
+        cr_assert_str_eq(r->claim_workflow, "two");
+        cr_assert_eq(r->n_sharers, 1);
+        cr_assert_null(inventory_get(&site.inventory, "server.a"));
+        accept(&site, 4, "four", "[]", "[\"network.n@x\",\"network.free@x\"]");
+        cr_assert_str_eq(inventory_get(&site.inventory, "network.free@x")->claim_workflow, "four",
+                         "nobody else claims it");
+        end(&site, 3); /* it never got it */
+        end(&site, 2);
+        cr_assert_str_eq(r->claim_workflow, "four");
+        cr_assert_eq(r->n_sharers, 0);
+        end(&site, 4);
+        cr_assert_eq(site.inventory.by_key.n, 0, "something is left");
+        site_deinit(&site);
+}

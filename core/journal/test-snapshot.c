@@ -439,6 +439,23 @@ struct draft {
 
 static const char *const operation_ids[] = {"a", "b", "c"};
 
+/* What the runs of both workflows want to be there; not always alike. */
+static void draft_shared(struct world *w, struct draft *d, const struct run *of)
+{
+        uint32_t i = N_TASKS - 1;
+        struct plan_task *t = &d->tasks[i];
+        const struct resource *r = inventory_get(&w->site.inventory, "network.n@x");
+
+        snprintf(d->keys[i], sizeof(d->keys[i]), "network.n@x");
+        snprintf(d->docs[i], sizeof(d->docs[i]), "{\"kind\":\"network\",\"spec\":{\"cpu\":%u}}", one_in(w, 8));
+        t->verb = PLAN_CREATE;
+        t->waits = NULL;
+        t->shared = r && r->claim && (!of || !streq(r->claim, of->id_text));
+        d->plan.n_deps -= t->n_deps;
+        d->plan.n_uses -= t->n_uses;
+        t->n_deps = t->n_uses = t->n_soft = 0;
+}
+
 /* What stands on a server is made behind it and deleted before it. */
 static void draft_task(struct world *w, struct draft *d, uint32_t i, unsigned part, unsigned cpu,
                        bool deletes)
@@ -469,7 +486,8 @@ static void draft_task(struct world *w, struct draft *d, uint32_t i, unsigned pa
         t->n_deps = d->plan.n_deps - t->first_dep;
 }
 
-static void make_draft(struct world *w, struct draft *d, unsigned part, bool any_verb)
+static void make_draft(struct world *w, struct draft *d, unsigned part, bool any_verb,
+                       const struct run *of)
 {
         unsigned cpu = (unsigned)draw(w) % 3;
         bool deletes = any_verb && one_in(w, 3);
@@ -485,6 +503,7 @@ static void make_draft(struct world *w, struct draft *d, unsigned part, bool any
                                              : any_verb ? ANY(w, PLAN_CREATE, PLAN_UPDATE, PLAN_CHECK)
                                                         : PLAN_CREATE);
         }
+        draft_shared(w, d, of);
         d->plan.name = part ? "other" : "w";
         d->plan.type = "batch";
         d->plan.lanes = &d->lane;
@@ -590,10 +609,12 @@ static void replan(struct world *w, struct run *run)
         const char *task = NULL;
         struct draft d;
 
-        make_draft(w, &d, run->name[0] == 'o', false);
+        make_draft(w, &d, run->name[0] == 'o', false, run);
         for (uint32_t i = 0; i < N_TASKS && i < run->n_tasks; i++) /* what has started stays */
                 snprintf(d.docs[i], sizeof(d.docs[i]), "%s", task_doc(run, &run->tasks[i]));
         s.run = run->id;
+        s.kind = "parallel";
+        s.who = "{\"user\":\"another\"}";
         if (engine_replan_claim(w->engine, run, &d.plan, &task) == 0)
                 engine_replan(w->engine, run, &s, &d.plan);
 }
@@ -644,7 +665,7 @@ static void start_run(struct world *w)
         if (w->n_runs < N_RUNS) {
                 struct run *run;
 
-                make_draft(w, &d, part, w->n_runs > 1);
+                make_draft(w, &d, part, w->n_runs > 1, NULL);
                 cr_assert_eq(engine_submit(w->engine, &s, &d.plan, &run), 0);
         }
 }

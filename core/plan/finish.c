@@ -2,6 +2,8 @@
 /* From the maker's tables to the plan: renumbered, packed, with every string of its own. */
 #include "plan/make.h"
 
+#include "plugin/confine.h"
+
 static int finish_operations(struct maker *m)
 {
         const struct op *implied = &m->ops[m->n_ops];
@@ -32,10 +34,24 @@ static int finish_operations(struct maker *m)
         return 0;
 }
 
+/* Who looks at a plan sees what its plugins could do at most. */
+static int finish_lane(struct maker *m, const struct plugin *plugin, struct plan_lane *lane)
+{
+        _cleanup_(cleanup_buf) struct buf may = BUF_NULL;
+
+        lane->version = plugin && plugin->version ? plugin->version : "";
+        if (!plugin || !plugin->config || !plugin->capabilities || !plugin_isolation(plugin))
+                return 0;
+        confine_describe(plugin, &may);
+        lane->may = buf_error(&may) ? NULL : arena_strdup(m->text, buf_str(&may));
+        return lane->may ? 0 : error_origin(-ENOMEM);
+}
+
 /* Only lanes that have tasks, in the order they were met. */
 static int finish_lanes(struct maker *m, uint32_t *numbers)
 {
         struct plan *p = m->plan;
+        int r;
 
         p->lanes = arena_alloc(m->text, m->n_lanes * sizeof(*p->lanes));
         if (!p->lanes)
@@ -44,7 +60,10 @@ static int finish_lanes(struct maker *m, uint32_t *numbers)
                 if (!m->lanes[i].n_tasks)
                         continue;
                 numbers[i] = p->n_lanes;
-                p->lanes[p->n_lanes++] = m->lanes[i].plan;
+                p->lanes[p->n_lanes] = m->lanes[i].plan;
+                r = finish_lane(m, m->lanes[i].plugin, &p->lanes[p->n_lanes++]);
+                if (r < 0)
+                        return error_fold(r);
         }
         return 0;
 }
@@ -227,7 +246,8 @@ static int finish_task(struct maker *m, uint32_t i, const uint32_t *lanes, uint3
                 .difference = t->difference, .reason = t->reason,
                 .operation = m->ops[t->op].number,
                 .lane = t->kind == KIND_JOIN ? UINT32_MAX : lanes[t->lane], .verb = t->verb,
-                .impact = t->impact, .implied = t->implied, .irreversible = t->irreversible};
+                .impact = t->impact, .implied = t->implied, .irreversible = t->irreversible,
+                .shared = t->shared};
         r = task_names(m, t, out);
         r = r ? r : takes_of(m, t, out);
         r = r ? r : task_uses(m, t, out, cap_uses);

@@ -120,6 +120,7 @@ struct task {
         bool implied;
         bool old;          /* deletes a server that the next task of it makes anew */
         bool repeated;     /* another task has the same resource */
+        bool shared;       /* with the run in flight that claims it */
         bool irreversible;
 };
 

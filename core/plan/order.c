@@ -262,7 +262,8 @@ static int server_edges(struct maker *m, uint32_t i)
         return error_fold(no_server(m, i));
 }
 
-/* Two operations that touch one resource must not run beside each other. */
+/* Two operations that touch one resource must not run beside each other, not even when the first of them is
+ * done again and what lies between them is not: so the two tasks have an edge of their own. */
 static int same_resource(struct maker *m, uint32_t i)
 {
         const struct task *t = &m->tasks[i];
@@ -276,8 +277,12 @@ static int same_resource(struct maker *m, uint32_t i)
                 return error_fold(edge_add(m, t->next_same, i));
         r = operations_reach(m, o->op, t->op, &after);
         r = r ? r : operations_reach(m, t->op, o->op, &before);
-        if (r || after || before)
+        if (r)
                 return error_fold(r);
+        if (after)
+                return error_fold(edge_add(m, t->next_same | SOFT, i));
+        if (before)
+                return error_fold(edge_add(m, i | SOFT, t->next_same));
         if (maker_room(m, RULE_TWICE))
                 maker_problem(m, m->ops[t->op].def->node, "items", t->item,
                               "operations \"%s\" and \"%s\" both work on %s, and neither waits for "

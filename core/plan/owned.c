@@ -36,6 +36,22 @@ static struct going *going_get(const struct owned *d, const char *key, size_t n_
              *(word += strspn(word, " ")); word += strcspn(word, " "))                             \
                 for (size_t n_word = strcspn(word, " "), once_ = 1; once_; once_ = 0)
 
+/* A run in flight of another workflow, which waited for ours to make it, has its claim. */
+static bool is_used_only(const struct maker *m, const struct resource *r)
+{
+        return r->workflow && key_is_shared(r->key) && r->claim_workflow &&
+               !streq(r->claim_workflow, m->plan->name);
+}
+
+static int keep_used(struct maker *m, struct going *g)
+{
+        if (m->ops[0].def->type != OPERATION_DELETE)
+                return 0;
+        g->kept = true;
+        return error_fold(maker_notice(m, "%s stays: run %s of workflow \"%s\", which has not ended, uses it",
+                                       g->r->key, g->r->claim, g->r->claim_workflow));
+}
+
 static int collect(struct maker *m, struct owned *d)
 {
         d->list = calloc(d->n_all + 1, sizeof(*d->list));
@@ -45,10 +61,11 @@ static int collect(struct maker *m, struct owned *d)
                 const struct resource *r = d->all[i];
                 const char *owner = r->workflow ? r->workflow : r->claim_workflow;
                 struct strmap_entry *e;
+                int q;
 
                 if (!owner || !streq(owner, m->plan->name) || startswith(r->key, "credential."))
                         continue;
-                if (r->claim) {
+                if (r->claim && !is_used_only(m, r)) {
                         if (maker_room(m, RULE_CLAIM))
                                 problems_add(m->problems, NULL, NULL,
                                              "%s is claimed by run %s of workflow \"%s\", which "
@@ -59,6 +76,9 @@ static int collect(struct maker *m, struct owned *d)
                         continue;
                 }
                 d->list[d->n++] = (struct going){.r = r, .task = NONE};
+                q = r->claim ? keep_used(m, &d->list[d->n - 1]) : 0;
+                if (q)
+                        return error_fold(q);
                 e = strmap_add(&d->by_key, r->key, strlen(r->key));
                 if (!e)
                         return error_origin(-ENOMEM);

@@ -34,6 +34,8 @@ struct plan_lane {
         const char *plugin;   /* "provider/local", "taskserv/containerd" */
         uint32_t batch_size;  /* tasks of this lane at once, over the site; 0: no limit of its own */
         uint32_t rate_limit;  /* requests a second; 0: none */
+        const char *version;
+        const char *may;      /* of an isolated plugin: what it may reach; NULL: it runs inside the engine */
 };
 
 struct plan_operation {
@@ -66,6 +68,7 @@ struct plan_task {
         uint8_t impact;       /* enum plan_impact: the worst of its difference */
         bool implied;
         bool irreversible;    /* its effect cannot be undone */
+        bool shared;          /* another run in flight claims the resource, and makes it alike */
         const char *takes;    /* keys, separated by spaces, of what goes with the server that it deletes
                                * and no task deletes: an undo does not bring it back; NULL: nothing */
 };
@@ -127,7 +130,8 @@ struct plan *plan_free(struct plan *p);
 
 /* The document of --dry-run --format json: {"name", "type", "operations": [...], "tasks": [{"id",
  * "operation", "item", "target", "server", "resource", "verb", "implied", "reason", "depends_on",
- * "plugin", "impact", "difference", "waits", "irreversible", "takes"}], "lanes": [...], "notices": [...],
+ * "plugin", "impact", "difference", "waits", "irreversible", "takes"}], "lanes": [{"plugin", "batch_size",
+ * "rate_limit", "version", "isolated", "may": what it may reach, or null}], "notices": [...],
  * "undefined": [keys], "forecast": {...},
  * "point_of_no_return": the first task that cannot be undone, or null}.
  * Joins are resolved: depends_on names real tasks; where that would give more than 64 names for one

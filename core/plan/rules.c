@@ -6,6 +6,8 @@
  */
 #include "plan/make.h"
 
+#include "base/json.h"
+
 struct key key_parse(const char *resource)
 {
         const char *dot = strchrnul(resource, '.'), *at;
@@ -93,6 +95,85 @@ static bool unclaimed(struct maker *m, const struct task *t, const struct resour
                               r->key, r->claim, r->claim_workflow ? r->claim_workflow : "?",
                               r->claim);
         return false;
+}
+
+/* "address: there "10.0.0.0/24", here null; ...": what differs, at most three of it. */
+static int name_differences(struct buf *b, const char *difference)
+{
+        _cleanup_(cleanup_json_decref) json_t *list = NULL;
+        json_t *v;
+        size_t i;
+        int r = json_parse(difference, strlen(difference), &list, NULL);
+
+        if (r)
+                return error_fold(r);
+        json_array_foreach (list, i, v) {
+                if (i == 3) {
+                        BUF_LIT(b, "; ...");
+                        break;
+                }
+                buf_printf(b, "%s%s: there ", i ? "; " : "", json_get_string(v, "path", "?"));
+                json_append(b, json_object_get(v, "from"));
+                BUF_LIT(b, ", here ");
+                json_append(b, json_object_get(v, "to"));
+        }
+        return buf_error(b);
+}
+
+/*
+ * A run in flight is about to make it, or did: this one uses it then. It has to be the same to both, since
+ * whichever of them comes first makes it. What that run changes or deletes cannot be shared.
+ */
+static int share(struct maker *m, struct task *t, const struct resource *r, bool *ret_mine)
+{
+        _cleanup_(cleanup_buf) struct buf spec = BUF_NULL, difference = BUF_NULL, names = BUF_NULL;
+        int q;
+
+        *ret_mine = false;
+        if (!site_makes(m->request->runs, r, &spec, NULL)) {
+                *ret_mine = unclaimed(m, t, r);
+                return 0;
+        }
+        q = buf_error(&spec);
+        q = q ? q : spec_difference(&difference, buf_str(&spec), t->spec);
+        q = q || !difference.n ? q : name_differences(&names, buf_str(&difference));
+        if (q)
+                return error_fold(q);
+        if (!difference.n) {
+                *ret_mine = t->shared = true;
+                return error_fold(maker_notice(m, "%s is shared with run %s of workflow \"%s\", which has not "
+                                               "ended: it is made there, and used here as soon as it is there",
+                                               t->resource, r->claim, r->claim_workflow ?: "?"));
+        }
+        if (maker_room(m, RULE_CLAIM))
+                maker_problem(m, task_node(m, t), "items", t->item,
+                              "%s is needed by workflow \"%s\", but run %s of workflow \"%s\", which has not "
+                              "ended, makes another one of that name (%s): say the same in both, choose "
+                              "another name, wait for that run, or end it with `prvng batch cancel %s`",
+                              t->resource, m->plan->name, r->claim, r->claim_workflow ?: "?",
+                              buf_str(&names), r->claim);
+        return 0;
+}
+
+static bool may_be_shared(const struct maker *m, const struct task *t, const struct resource *r)
+{
+        return t->kind == KIND_SHARED && t->verb == PLAN_CREATE && m->request->runs && r && r->claim &&
+               !streq(r->claim, m->request->run ?: "") &&
+               (!r->workflow || streq(r->workflow, m->plan->name));
+}
+
+/* Others use it as it is: a problem otherwise. */
+static void look_for_sharers(struct maker *m, const struct task *t, const struct resource *r)
+{
+        const char *run, *workflow;
+
+        if (!r || !r->n_sharers || t->verb == PLAN_CREATE || t->verb == PLAN_CHECK || !m->request->runs ||
+            !site_shared(m->request->runs, r, &run, &workflow) || !maker_room(m, RULE_CLAIM))
+                return;
+        maker_problem(m, task_node(m, t), "items", t->item,
+                      "%s cannot be changed or deleted: run %s of workflow \"%s\", which has not ended, "
+                      "shares it: wait for it, or end it with `prvng batch cancel %s`", t->resource, run,
+                      workflow, run);
 }
 
 /* Whose is it, or who is at it? False: a problem was told. */
@@ -239,7 +320,7 @@ static int decide(struct maker *m, struct task *t, bool present, const char *fro
 static int apply(struct maker *m, struct task *t, const struct task *before)
 {
         const struct resource *any = NULL, *there;
-        bool ours, present;
+        bool ours = true, present;
         int r;
 
         if (m->inventory && m->inventory->by_key.n)
@@ -251,7 +332,10 @@ static int apply(struct maker *m, struct task *t, const struct task *before)
         if (t->kind == KIND_TASKSERV && m->servers[t->server].replaced && t->verb == PLAN_UPDATE)
                 t->verb = PLAN_CREATE;
         there = any && any->workflow ? any : NULL;
-        ours = mine(m, t, any);
+        r = may_be_shared(m, t, any) ? share(m, t, any, &ours) : 0;
+        if (r)
+                return error_fold(r);
+        ours = ours && (t->shared || mine(m, t, any));
         if (ours && t->kind == KIND_TASKSERV)
                 ours = server_mine(m, t);
         if (ours && t->kind == KIND_SERVER)
@@ -265,7 +349,10 @@ static int apply(struct maker *m, struct task *t, const struct task *before)
         if (r || !ours)
                 return error_fold(r);
         present = before ? verb_makes(before->verb) : there != NULL;
-        return error_fold(decide(m, t, present, before ? before->spec : there ? there->spec : NULL));
+        r = decide(m, t, present, before ? before->spec : there ? there->spec : NULL);
+        if (!r)
+                look_for_sharers(m, t, any);
+        return error_fold(r);
 }
 
 int rules_apply(struct maker *m)

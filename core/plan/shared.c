@@ -366,6 +366,17 @@ static int compose_spec(struct maker *m, const char *provider, struct shared *s,
 
 /* --- tasks --- */
 
+/* The run in flight that claims it made it, and does nothing else with it: it stays as long as a run in flight
+ * has a task to come that builds on it. Or that run uses it just as this one does. */
+static bool stays_as_it_is(const struct maker *m, const struct resource *r)
+{
+        _cleanup_(cleanup_buf) struct buf spec = BUF_NULL;
+        bool settled = false;
+
+        return m->request->runs && site_makes(m->request->runs, r, &spec, &settled) &&
+               (settled || !streq(r->claim_workflow ?: "", r->workflow)) && !buf_error(&spec);
+}
+
 /* Another workflow's, used as it stands: which must not be other than what this definition says. */
 static int use_foreign(struct maker *m, const char *provider, struct shared *s)
 {
@@ -375,7 +386,8 @@ static int use_foreign(struct maker *m, const char *provider, struct shared *s)
         json_t *v;
         int q;
 
-        if (r->claim && maker_room(m, RULE_CLAIM))
+        if (r->claim && !streq(r->claim, m->request->run ?: "") && !stays_as_it_is(m, r) &&
+            maker_room(m, RULE_CLAIM))
                 maker_problem(m, s->node, NULL, NONE, "%s is needed, and claimed by run %s of workflow "
                               "\"%s\", which may change or delete it: wait for it, or end it with "
                               "`prvng batch cancel %s`", s->key, r->claim, r->claim_workflow ?: "?",

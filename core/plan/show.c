@@ -273,6 +273,16 @@ static void json_operations(const struct plan *p, struct buf *b)
         }
 }
 
+static void json_lane(const struct plan_lane *l, bool comma, struct buf *b)
+{
+        buf_printf(b, "%s{\"plugin\":\"%s\",\"batch_size\":%u,\"rate_limit\":%u", comma ? "," : "", l->plugin,
+                   l->batch_size, l->rate_limit);
+        json_text(b, ",\"version\":", l->version);
+        json_bool(b, ",\"isolated\":", l->may != NULL);
+        json_text(b, ",\"may\":", l->may);
+        buf_putc(b, '}');
+}
+
 static int json_lanes(const struct plan *p, struct buf *b)
 {
         _cleanup_(cleanup_free) struct forecast *lanes = NULL;
@@ -283,9 +293,7 @@ static int json_lanes(const struct plan *p, struct buf *b)
                 return error_fold(r);
         BUF_LIT(b, "],\"lanes\":[");
         for (uint32_t i = 0; i < p->n_lanes; i++)
-                buf_printf(b, "%s{\"plugin\":\"%s\",\"batch_size\":%u,\"rate_limit\":%u}",
-                           i ? "," : "", p->lanes[i].plugin, p->lanes[i].batch_size,
-                           p->lanes[i].rate_limit);
+                json_lane(&p->lanes[i], i > 0, b);
         BUF_LIT(b, "],\"notices\":[");
         for (uint32_t i = 0; i < p->n_notices; i++)
                 json_text(b, i ? "," : "", p->notices[i]);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "plan/test-plan-stage.h"
+#include "plan/test-plan-shop.h"
 
 #include "base/json.h"
 
@@ -158,7 +158,7 @@ static void make(struct stage *s, const char *text)
         struct plan_request request = {.config = &s->config, .plugins = &s->plugins,
                                        .inventory = &s->inventory, .site = "SITE",
                                        .only = s->only, .replace = s->replace,
-                                       .prune = s->prune};
+                                       .prune = s->prune, .runs = s->runs};
 
         problems_deinit(&s->problems);
         s->plan = plan_free(s->plan);
@@ -206,7 +206,7 @@ const struct plan_request *stage_request(struct stage *s)
         static struct plan_request request;
 
         request = (struct plan_request){.config = &s->config, .plugins = &s->plugins,
-                                        .inventory = &s->inventory, .site = "SITE"};
+                                        .inventory = &s->inventory, .site = "SITE", .runs = s->runs};
         return &request;
 }
 
@@ -251,4 +251,47 @@ const char *stage_json(struct stage *s)
 
         cr_assert_eq(plan_json(s->plan, &b), 0);
         return show(s, &b);
+}
+
+struct stage *stage_shop(void)
+{
+        struct stage *s = stage_new();
+
+        stage_plugin(s, "provider", "cloud",
+                    "{'requires_network':true,'network_before_servers':true,"
+                    "'shared_resources':['private_network','security_group'],"
+                    "'api_rate_limit':10,'batch_size':2}");
+        stage_plugin(s, "taskserv", "os", "{}");
+        stage_plugin(s, "taskserv", "resolv", "{'requires':['os']}");
+        stage_plugin(s, "taskserv", "containerd", "{'requires':['os']}");
+        stage_plugin(s, "taskserv", "docker", "{'conflicts_with':['containerd']}");
+        stage_plugin(s, "taskserv", "kubernetes",
+                    "{'requires':['containerd','resolv'],'conflicts_with':['docker'],"
+                    "'minimum_resources':{'cpu':2,'memory':4096,'disk':20}}");
+        return s;
+}
+
+const char *verb_of(const struct plan *p, const char *id)
+{
+        const struct plan_task *t = task_by_id(p, id);
+
+        cr_assert_not_null(t, "there is no task %s", id);
+        return plan_verb_name(t->verb);
+}
+
+uint32_t count_verb(const struct plan *p, enum plan_verb verb)
+{
+        uint32_t n = 0;
+
+        for (uint32_t i = 0; i < p->n_tasks; i++)
+                n += p->tasks[i].verb == verb;
+        return n;
+}
+
+bool noticed(const struct plan *p, const char *part)
+{
+        for (uint32_t i = 0; i < p->n_notices; i++)
+                if (strstr(p->notices[i], part))
+                        return true;
+        return false;
 }

@@ -5,6 +5,9 @@
 
 #include "plan/plan.h"
 
+#define HAS(text, part) cr_assert_not_null(strstr((text), (part)), "no \"%s\" in: %s", part, text)
+#define LACKS(text, part) cr_assert_null(strstr((text), (part)), "\"%s\" is in: %s", part, text)
+
 struct stage {
         struct config config;
         struct plugin list[32];
@@ -16,6 +19,7 @@ struct stage {
         struct problems problems;
         const char *const *only, *const *replace;
         bool prune;
+        const struct site *runs; /* in flight; or NULL */
         struct document *document;
         struct definition *definition;
         struct plan *plan;
@@ -45,6 +49,12 @@ bool task_after(const struct plan *p, const char *id, const char *other);
 /* All task ids in order, joins left out, separated by spaces. Valid until the next call. */
 const char *stage_order(struct stage *s);
 const char *stage_json(struct stage *s);
+
+/* Of the task with that id, which must be there. */
+const char *verb_of(const struct plan *p, const char *id);
+uint32_t count_verb(const struct plan *p, enum plan_verb verb);
+/* Does one of the plan's notices say so? */
+bool noticed(const struct plan *p, const char *part);
 
 static inline void cleanup_stage(struct stage **s)
 {

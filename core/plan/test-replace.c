@@ -5,9 +5,6 @@
 
 #include <criterion/criterion.h>
 
-#define HAS(text, part) cr_assert_not_null(strstr((text), (part)), "no \"%s\" in: %s", part, text)
-#define LACKS(text, part) cr_assert_null(strstr((text), (part)), "\"%s\" is in: %s", part, text)
-
 #define WORKFLOW(operations, more) "{'name':'shop','operations':[" operations "]" more "}"
 #define SERVERS(items) "{'id':'c','type':'create','target':'server','items':[" items "]}"
 #define OS ",{'id':'t','type':'create','target':'taskserv','items':['os'],'depends_on':['c']}"

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Networks and security groups that servers share. */
 #include "base/json.h"
+#include "journal/state.h"
 #include "plan/test-plan-stage.h"
 
 #include <criterion/criterion.h>
-
-#define HAS(text, part) cr_assert_not_null(strstr((text), (part)), "no \"%s\" in: %s", part, text)
-#define LACKS(text, part) cr_assert_null(strstr((text), (part)), "\"%s\" is in: %s", part, text)
 
 #define WORKFLOW(items, more)                                                                      \
         "{'name':'shop','operations':[{'id':'c','type':'create','target':'server','items':[" items \
@@ -163,4 +161,141 @@ Test(shared, another_workflow_s_is_used_as_it_stands)
         HAS(stage_problems(s, WORKFLOW("'a'", "")),
             "network.private@cloud is needed, and claimed by run 01RUN of workflow \"infra\", which may "
             "change or delete it: wait for it");
+}
+
+/* A run in flight, from its records: one task on the network. */
+static void fly(struct site *site, const char *verb, const char *status, const char *spec)
+{
+        static char doc[256];
+        struct record accepted = {.type = RECORD_ACCEPTED, .run = {.bytes = {7}}, .name = span_of("infra"),
+                                  .kind = span_of("batch"), .store = span_of("file"),
+                                  .stream = span_of("run-x"), .who = span_of("{}"),
+                                  .claims = span_of("[\"network.private@cloud\"]")};
+        struct record records[] = {
+                {.type = RECORD_RUN, .run = {.bytes = {7}}, .name = span_of("infra"), .kind = span_of("batch"),
+                 .who = span_of("{}"), .logging = span_of("{}"), .options = span_of("{}"),
+                 .notices = span_of("[]"), .backoff = span_of("linear"), .max_attempts = 1},
+                {.type = RECORD_LANE, .plugin = span_of("provider/cloud")},
+                {.type = RECORD_OPERATION, .id = span_of("o"), .verb = span_of(verb),
+                 .target = span_of("server"), .on_failure = span_of("fail"), .timeout = 10},
+                {.type = RECORD_TASK, .id = span_of("o/n"), .verb = span_of(verb),
+                 .key = span_of("network.private@cloud"), .doc = span_of(doc)},
+                {.type = RECORD_PLANNED, .n_tasks = 1},
+                {.type = RECORD_INTENT, .op_id = {.bytes = {9}}, .request = span_of("{}")},
+                {.type = RECORD_DONE, .answer = 0, .outputs = span_of("{}")},
+        };
+        struct run *run;
+
+        snprintf(doc, sizeof(doc), "{\"kind\":\"network\",\"name\":\"private\",\"spec\":%s}", spec);
+        records[3].doc = span_of(doc);
+        cr_assert_eq(site_apply(site, &accepted), 0);
+        run = site->runs[0];
+        run->loaded = true;
+        for (size_t i = 0; i < N_ELEMENTS(records) - (streq(status, "running") ? 1 : 0); i++) {
+                records[i].seq = i + 1;
+                cr_assert_eq(run_apply(run, site, &records[i]), 0, "%zu", i);
+        }
+}
+
+#define SAME "{\"name\":\"private\",\"zone\":\"z1\"}"
+#define SHOP WORKFLOW("'a'", ",'servers':[{'name':'a','zone':'z1'}]")
+
+static struct resource *claimed_by(struct stage *s, struct site *site, const char *workflow, const char *spec)
+{
+        struct resource *r = stage_resource(s, "network.private@cloud", workflow, "provider/cloud", spec);
+
+        r->claim = strdup(site->runs[0]->id_text);
+        r->claim_workflow = strdup("infra");
+        s->runs = site;
+        return r;
+}
+
+/* What a run in flight makes is used by another one that wants the same. */
+Test(shared, with_a_run_in_flight)
+{
+        _cleanup_(cleanup_stage) struct stage *s = cloud_stage();
+        struct site site = SITE_NULL;
+        const struct plan_task *t;
+        const char *text;
+        struct plan *p;
+
+        fly(&site, "create", "running", SAME);
+        claimed_by(s, &site, NULL, "{}");
+        p = stage_plan(s, SHOP);
+        t = task_by_id(p, NETWORK);
+        cr_assert(t && t->shared && t->verb == PLAN_CREATE);
+        cr_assert(!task_by_id(p, GROUP)->shared, "nobody claims that");
+        cr_assert_eq(p->n_notices, 1);
+        HAS(p->notices[0], "network.private@cloud is shared with run ");
+        HAS(p->notices[0], site.runs[0]->id_text);
+        text = stage_problems(s, WORKFLOW("'a'", ",'servers':[{'name':'a','zone':'z2'}]"));
+        HAS(text, "network.private@cloud is needed by workflow \"shop\", but run ");
+        HAS(text, "of workflow \"infra\", which has not ended, makes another one of that name (zone: there "
+                  "\"z1\", here \"z2\")");
+        HAS(text, "prvng batch cancel");
+        site_deinit(&site);
+}
+
+/* What it changes or deletes cannot be shared; what it is done with is used as it stands. */
+Test(shared, with_a_run_in_flight_that_does_something_else)
+{
+        static const struct {
+                const char *verb, *status, *problem;
+        } cases[] = {{"delete", "running", "is needed, and claimed by run"},
+                     {"update", "done", "is needed, and claimed by run"},
+                     {"create", "running", "is needed, and claimed by run"},
+                     {"create", "done", NULL}};
+
+        for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+                _cleanup_(cleanup_stage) struct stage *s = cloud_stage();
+                struct site site = SITE_NULL;
+
+                fly(&site, cases[i].verb, cases[i].status, SAME);
+                claimed_by(s, &site, "infra", SAME);
+                if (cases[i].problem) {
+                        HAS(stage_problems(s, SHOP), cases[i].problem);
+                } else {
+                        stage_plan(s, SHOP);
+                        LACKS(stage_order(s), "network.private");
+                        HAS(uses(s->plan, "c/a"), "network.private@cloud ");
+                }
+                site_deinit(&site);
+        }
+}
+
+/* Two runs of one workflow: alike, or an update, which has to wait. */
+Test(shared, with_another_run_of_the_same_workflow)
+{
+        _cleanup_(cleanup_stage) struct stage *s = cloud_stage();
+        struct site site = SITE_NULL;
+        struct plan *p;
+
+        fly(&site, "create", "done", SAME);
+        claimed_by(s, &site, "shop", SAME);
+        p = stage_plan(s, SHOP);
+        cr_assert(task_by_id(p, NETWORK)->shared);
+        HAS(stage_problems(s, WORKFLOW("'a'", ",'servers':[{'name':'a','zone':'z1'}],'networks':[{'name':'private',"
+                                              "'address':'10.4.0.0/24'}]")),
+            "address: there null, here \"10.4.0.0/24\"");
+        site_deinit(&site);
+}
+
+/* The claim is a run's that waited for it; destroy of the owner leaves it, and says why. */
+Test(shared, destroy_leaves_what_a_run_in_flight_has_the_claim_of)
+{
+        _cleanup_(cleanup_stage) struct stage *s = cloud_stage();
+        struct site site = SITE_NULL;
+        struct plan *p = NULL;
+
+        fly(&site, "create", "done", SAME);
+        claimed_by(s, &site, "shop", SAME);
+        stage_resource(s, "server.a", "shop", "provider/cloud", "{}");
+        cr_assert_eq(plan_destroy(stage_request(s), "shop", &s->problems, &p), 0);
+        cr_assert_eq(s->problems.n, 0);
+        cr_assert_eq(p->n_tasks, 1);
+        cr_assert_str_eq(p->tasks[0].resource, "server.a");
+        HAS(p->notices[0], "network.private@cloud stays: run ");
+        HAS(p->notices[0], "of workflow \"infra\", which has not ended, uses it");
+        plan_free(p);
+        site_deinit(&site);
 }

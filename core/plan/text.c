@@ -196,6 +196,21 @@ static void duration_put(struct buf *b, double seconds)
                 buf_printf(b, "%.1f h", seconds / 3600);
 }
 
+/* What isolated plugins may reach; those inside the engine are not held by anything. */
+static void isolated_put(const struct plan *p, struct buf *b)
+{
+        bool any = false;
+
+        for (uint32_t i = 0; i < p->n_lanes; i++) {
+                if (!p->lanes[i].may)
+                        continue;
+                if (!any)
+                        BUF_LIT(b, "\nplugins\n");
+                any = true;
+                buf_printf(b, "  %s %s isolated: %s\n", p->lanes[i].plugin, p->lanes[i].version, p->lanes[i].may);
+        }
+}
+
 static int forecast_put(const struct plan *p, struct buf *b)
 {
         _cleanup_(cleanup_free) struct forecast *lanes = NULL;
@@ -266,6 +281,7 @@ int plan_text(const struct plan *p, struct buf *b)
                            "%u implied\n", n[PLAN_CREATE], n[PLAN_UPDATE], n[PLAN_DELETE],
                            n[PLAN_CHECK], implied);
                 irreversible_put(&s, b);
+                isolated_put(p, b);
                 r = forecast_put(p, b);
                 if (p->n_notices)
                         BUF_LIT(b, "\nnotices\n");

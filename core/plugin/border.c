@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "host/services.h"
+#include "plugin/isolate.h"
 #include "plugin/json-line.h"
 #include "plugin/lock.h"
 
@@ -87,6 +88,7 @@ void op_call_deinit(struct op_call *c)
 
 void op_call_cancel(struct op_call *c)
 {
+        struct isolated *inside;
         int fd;
 
         if (__atomic_exchange_n(&c->cancelled, 1, __ATOMIC_SEQ_CST))
@@ -94,6 +96,9 @@ void op_call_cancel(struct op_call *c)
         fd = __atomic_load_n(&c->cancel_fd, __ATOMIC_SEQ_CST);
         if (fd >= 0)
                 eventfd_write(fd, 1);
+        inside = __atomic_load_n(&c->inside, __ATOMIC_SEQ_CST);
+        if (inside)
+                isolate_cancel(inside, c);
 }
 
 /* What an answer of each function may be, and what may come with it. */
@@ -105,6 +110,7 @@ enum {
         NO_LOCK = 1u << 4,     /* runs beside other calls of the instance */
         MUST_WRITE = 1u << 5,  /* DONE needs a result */
         KEEPS_TOKEN = 1u << 6, /* writing no token keeps the one there is */
+        IS_VALUE = 1u << 7,    /* what it writes is a secret value, no JSON */
 };
 
 /* One call on its way: on the stack of op_*. */
@@ -139,9 +145,11 @@ static void say(struct op_reply *r, int32_t answer, uint32_t effect, const char 
 /* Forgets an error record: the call did not fail after all, or never was. */
 static void forget(struct op_reply *r)
 {
-        free(r->message);
-        free(r->field);
-        r->message = r->field = NULL;
+        if (_unlikely_(r->message || r->field)) {
+                free(r->message);
+                free(r->field);
+                r->message = r->field = NULL;
+        }
         r->retry_after_ms = -1;
         r->code = r->status = 0;
 }
@@ -236,17 +244,19 @@ static bool is_possible(const struct crossing *x, int32_t answer)
 /* DONE, UNCHANGED and what else carries a result: is it whole, and one JSON object? */
 static void check_result(struct crossing *x, uint32_t effect)
 {
+        const char *what = x->rules & IS_VALUE ? "value" : "result";
         struct op_reply *r = x->reply;
         char why[200] = "";
 
         if (x->result.error)
-                say(r, PRVNG_INTERNAL, effect, "the result that plugin %s wrote in %s %s",
+                say(r, PRVNG_INTERNAL, effect, "the %s that plugin %s wrote in %s %s", what,
                     x->call->plugin_name, x->function,
-                    x->result.error == -ENOSPC ? "is longer than 16 MiB"
-                                               : "did not fit into memory");
-        else if (r->result.n == 0 && x->rules & MUST_WRITE)
-                say(r, PRVNG_INTERNAL, effect, "plugin %s answered %s without writing a result",
-                    x->call->plugin_name, x->function);
+                    x->result.error != -ENOSPC ? "did not fit into memory"
+                    : x->rules & IS_VALUE      ? "is longer than 65536 bytes"
+                                               : "is longer than 16 MiB");
+        else if (x->result.buf->n == 0 && x->rules & MUST_WRITE)
+                say(r, PRVNG_INTERNAL, effect, "plugin %s answered %s without writing a %s",
+                    x->call->plugin_name, x->function, what);
         else if (r->result.n > 0 && _unlikely_(json_line_normalise(&r->result, why) < 0))
                 say(r, PRVNG_INTERNAL, effect,
                     "what plugin %s wrote in %s is not one JSON object: %s", x->call->plugin_name,
@@ -332,7 +342,7 @@ static void leave(struct crossing *x, int32_t answer)
 
 static unsigned int by_verb(const char *verb, unsigned int rules)
 {
-        return rules | (streq(verb, "check") ? 0 : HAS_EFFECT);
+        return rules | (verb[0] == 'c' && streq(verb, "check") ? 0 : HAS_EFFECT);
 }
 
 #define OP(c) (&(c)->plugin->op)
@@ -468,4 +478,42 @@ int op_evaluated_true(const struct op_reply *reply, bool *ret_true)
                     : json_is_number(v) ? json_number_value(v) != 0
                                         : json_is_true(v);
         return 0;
+}
+
+#define SECRET(c) (&(c)->plugin->secret)
+
+/* The sink is a buffer that never grows: it would leave a copy behind, and its limit is below its room. */
+void secret_resolve(struct op_call *c, const char *reference, struct locked *ret_value,
+                    struct op_reply *reply)
+{
+        struct crossing x = {c, reply, "resolve", MUST_WRITE | IS_VALUE};
+        _cleanup_(cleanup_locked) struct locked room = {0};
+        struct buf value;
+
+        if (!enter(&x, SECRET(c)->resolve))
+                return;
+        if (locked_init(&room, NULL, PRVNG_SECRET_MAX) < 0)
+                room.mapped = 0;
+        value = (struct buf){.data = room.data, .cap = room.mapped, .error = room.data ? 0 : -ENOMEM};
+        x.result = SINK(&value, PRVNG_SECRET_MAX);
+        leave(&x, SECRET(c)->resolve(INSTANCE(c), &c->pub, reference, &x.result));
+        assert(value.data == room.data);
+        if (reply->answer == PRVNG_DONE && locked_init(ret_value, value.data, value.n) < 0)
+                say(reply, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, "no memory for a secret");
+}
+
+void secret_check(struct op_call *c, const char *reference, struct op_reply *reply)
+{
+        struct crossing x = {c, reply, "check", MUST_WRITE};
+
+        if (enter(&x, SECRET(c)->check))
+                leave(&x, SECRET(c)->check(INSTANCE(c), &c->pub, reference, &x.result));
+}
+
+void secret_list(struct op_call *c, const char *prefix, struct op_reply *reply)
+{
+        struct crossing x = {c, reply, "list", MUST_WRITE};
+
+        if (enter(&x, SECRET(c)->list))
+                leave(&x, SECRET(c)->list(INSTANCE(c), &c->pub, prefix, &x.result));
 }

@@ -7,6 +7,7 @@
 #define PRVNG_PLUGIN_BORDER_H
 
 #include "base/buf.h"
+#include "base/locked.h"
 #include "host/call.h"
 #include "plugin/plugin.h"
 
@@ -48,6 +49,14 @@ void op_check_expression(struct op_call *c, const char *expression, const char *
 /* The truth of what op_evaluate answered with DONE: false are false, null, 0, "", [] and {}, as in
  * Jinja2. -EBADMSG if it holds no value. */
 int op_evaluated_true(const struct op_reply *reply, bool *ret_true);
+
+/* prvng.secret/1: `reference` is what stands behind the backend's name (plugin/secret.h). The value is in
+ * *ret_value, which the caller wipes with locked_deinit, and nowhere in the reply. */
+void secret_resolve(struct op_call *c, const char *reference, struct locked *ret_value,
+                    struct op_reply *reply);
+/* Is there such a secret? reply->result is what is known about it. */
+void secret_check(struct op_call *c, const char *reference, struct op_reply *reply);
+void secret_list(struct op_call *c, const char *prefix, struct op_reply *reply);
 
 /* Asks the plugin whether it could work here: the report is reply->result. */
 void op_self_test(struct op_call *c, struct op_reply *reply);

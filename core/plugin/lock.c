@@ -92,7 +92,7 @@ int plugin_lock_enter(struct plugin_lock *l, const struct op_call *call)
                 return 0;
         pthread_mutex_lock(&l->mutex);
         while (l->taken && r == 0) {
-                if (__atomic_load_n(&call->cancelled, __ATOMIC_ACQUIRE)) {
+                if (op_call_is_cancelled(call)) {
                         r = -ECANCELED;
                 } else if (clock_boot_ms() >= call->pub.deadline_ms) {
                         r = -ETIMEDOUT;

@@ -7,12 +7,13 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "config/capability.h"
 #include <prvng/plugin.h>
 
 #include <elf.h>
 #include <sys/stat.h>
 
-enum { SEGMENTS_MAX = 256, NOTES_MAX = 1 << 20 };
+enum { SEGMENTS_MAX = 256, NOTES_MAX = 1 << 20, HEAD = 4096 };
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define NATIVE_DATA ELFDATA2LSB
@@ -24,6 +25,8 @@ struct image {
         int fd;
         uint64_t size;
         const char *reason; /* first thing found wrong */
+        uint64_t n_head;
+        uint8_t head[HEAD]; /* where headers and notes nearly always are: read at once */
 };
 
 static bool read_at(struct image *m, uint64_t offset, void *data, uint64_t n)
@@ -33,6 +36,10 @@ static bool read_at(struct image *m, uint64_t offset, void *data, uint64_t n)
         if (offset > m->size || n > m->size - offset) {
                 m->reason = "is cut off, or no sound ELF file";
                 return false;
+        }
+        if (offset <= m->n_head && n <= m->n_head - offset) {
+                memcpy(data, m->head + offset, n);
+                return true;
         }
         do
                 k = pread(m->fd, data, n, (off_t)offset);
@@ -131,7 +138,8 @@ static const uint8_t *find(const uint8_t *data, uint64_t n, uint64_t align, uint
         return NULL;
 }
 
-static int parse(const char *text, uint64_t n, json_t **ret_note, const char **ret_reason)
+/* `ret_wrong`: the caller's own text, where a constant one does not say it. */
+static int parse(const char *text, uint64_t n, json_t **ret_note, const char **ret_reason, char **ret_wrong)
 {
         static const char *const keys[] = {"abi", "kind", "id", "name", "version", "isolation"};
         _cleanup_(cleanup_json_decref) json_t *note = NULL;
@@ -155,6 +163,19 @@ static int parse(const char *text, uint64_t n, json_t **ret_note, const char **r
         json_array_foreach (requires, i, e)
                 if (!json_is_string(e))
                         return 0;
+        if (json_object_get(note, "capabilities")) {
+                _cleanup_(cleanup_free) char *wrong = NULL;
+
+                r = capability_check(json_object_get(note, "capabilities"), &wrong);
+                if (r < 0)
+                        return error_fold(r);
+                if (wrong && asprintf(ret_wrong, "has a prvng note whose capabilities%s", wrong) < 0) {
+                        *ret_wrong = NULL;
+                        return error_origin(-ENOMEM);
+                }
+                if (wrong)
+                        return 0;
+        }
         *ret_note = steal(&note);
         return 0;
 }
@@ -192,15 +213,21 @@ static int look(struct image *m, uint32_t type, const char *owner, uint8_t **ret
         return 0;
 }
 
-static bool open_image(struct image *m)
+static bool open_image(struct image *m, int fd)
 {
         struct stat st;
+        ssize_t n;
 
-        if (fstat(m->fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        m->fd = fd;
+        m->reason = NULL;
+        m->n_head = 0; /* what is behind stays as it is: clearing it costs more than most of the rest */
+        if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
                 m->reason = "is no file";
                 return false;
         }
         m->size = (uint64_t)st.st_size;
+        n = pread(fd, m->head, sizeof(m->head), 0);
+        m->n_head = n > 0 ? MIN((uint64_t)n, m->size) : 0; /* else read_at() says what is wrong */
         return true;
 }
 
@@ -208,9 +235,9 @@ int note_build_id(int fd, char **ret_hex)
 {
         _cleanup_(cleanup_buf) struct buf hex = BUF_NULL;
         _cleanup_(cleanup_free) uint8_t *data = NULL;
-        struct image m = {.fd = fd};
+        struct image m;
         uint64_t n = 0;
-        int r = open_image(&m) ? look(&m, NT_GNU_BUILD_ID, ELF_NOTE_GNU, &data, &n) : 0;
+        int r = open_image(&m, fd) ? look(&m, NT_GNU_BUILD_ID, ELF_NOTE_GNU, &data, &n) : 0;
 
         *ret_hex = NULL;
         if (r < 0 || !data)
@@ -223,18 +250,20 @@ int note_build_id(int fd, char **ret_hex)
 int note_read(int fd, json_t **ret_note, char **ret_reason)
 {
         _cleanup_(cleanup_free) uint8_t *data = NULL;
-        struct image m = {.fd = fd};
+        _cleanup_(cleanup_free) char *wrong = NULL;
+        struct image m;
         json_t *note = NULL;
         uint64_t n = 0;
-        int r = open_image(&m) ? look(&m, PRVNG_NOTE_TYPE, PRVNG_NOTE_OWNER, &data, &n) : 0;
+        int r = open_image(&m, fd) ? look(&m, PRVNG_NOTE_TYPE, PRVNG_NOTE_OWNER, &data, &n) : 0;
 
         if (r == 0 && data)
-                r = parse((const char *)data, strnlen((const char *)data, n), &note, &m.reason);
+                r = parse((const char *)data, strnlen((const char *)data, n), &note, &m.reason, &wrong);
         if (r < 0)
                 return error_fold(r);
         if (!note) {
-                *ret_reason = strdup(m.reason ? m.reason : "is no prvng plugin: it has no ELF note "
-                                                           "\"prvng\"");
+                *ret_reason = wrong ? steal(&wrong)
+                                    : strdup(m.reason ? m.reason : "is no prvng plugin: it has no ELF note "
+                                                                   "\"prvng\"");
                 if (!*ret_reason)
                         return error_origin(-ENOMEM);
         }

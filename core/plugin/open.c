@@ -10,16 +10,14 @@
 #include "host/call.h"
 #include "host/host.h"
 #include "plugin/border.h"
+#include "plugin/entry.h"
+#include "plugin/isolate.h"
 #include "plugin/json-line.h"
 #include "plugin/lock.h"
 
 #include <dlfcn.h>
-#include <link.h>
 
-#define ENTRY "prvng_plugin_v1"
 #define DESCRIBE_MAX (UINT64_C(4) << 20)
-
-typedef int32_t (*entry_f)(const struct prvng_host *host, const struct prvng_plugin **ret_plugin);
 
 /* An interface that a kind must answer to: where its table goes, and what must be in it. */
 struct wanted {
@@ -49,6 +47,9 @@ static const struct member loader_members[] = {
 
 static const struct member template_members[] = {MUST(struct prvng_template, evaluate), {NULL}};
 
+static const struct member secret_members[] = {
+        MUST(struct prvng_secret, resolve), MUST(struct prvng_secret, check), {NULL}};
+
 #define WANT(kind, id, member, baseline, members)                                                  \
         {                                                                                          \
                 kind, id, offsetof(struct plugin, member), sizeof(((struct plugin *)0)->member),   \
@@ -63,6 +64,7 @@ static const struct wanted wanted[] = {
         WANT("store", PRVNG_STORE, store, PRVNG_STORE_BASELINE, store_members),
         WANT("loader", PRVNG_LOADER, loader, PRVNG_LOADER_BASELINE, loader_members),
         WANT("template", PRVNG_TEMPLATE, template_, PRVNG_TEMPLATE_BASELINE, template_members),
+        WANT("secret", PRVNG_SECRET, secret, PRVNG_SECRET_BASELINE, secret_members),
 };
 
 /* Those that a kind may answer to. */
@@ -73,6 +75,7 @@ static const struct wanted optional[] = {
              precheck_members),
         WANT("provider", PRVNG_PROVIDER_INVENTORY, inventory, PRVNG_PROVIDER_INVENTORY_BASELINE,
              inventory_members),
+        WANT("secret", PRVNG_OP, op, PRVNG_OP_BASELINE, op_members), /* those that can also make them */
 };
 
 bool plugin_kind_known(const char *kind)
@@ -94,32 +97,6 @@ void plugin_refuse(struct plugin *p, const char *format, ...)
         if (vasprintf(&p->reason, format, ap) < 0)
                 p->reason = NULL;
         va_end(ap);
-}
-
-/* The entry, if the opened object itself has it: dlsym() also looks into what the object links. */
-static entry_f find_entry(struct plugin *p, void *handle)
-{
-        struct link_map *opened = NULL, *owner = NULL;
-        Dl_info info;
-        entry_f entry;
-        void *symbol;
-
-        symbol = dlsym(handle, ENTRY);
-        if (!symbol) {
-                plugin_refuse(p, "%s does not export " ENTRY ": it is not a plugin for this major "
-                              "version, or was linked without the SDK's version script", p->path);
-                return NULL;
-        }
-        if (dlinfo(handle, RTLD_DI_LINKMAP, &opened) < 0 ||
-            dladdr1(symbol, &info, (void **)&owner, RTLD_DL_LINKMAP) == 0 || opened != owner) {
-                plugin_refuse(p,
-                              "%s has no " ENTRY " of its own; the one that was found belongs to "
-                              "its dependency %s",
-                              p->path, owner ? owner->l_name : "(unknown)");
-                return NULL;
-        }
-        memcpy(&entry, &symbol, sizeof(entry)); /* ISO C knows no cast from object to function */
-        return entry;
 }
 
 /* Copies a table by the size rule. */
@@ -251,6 +228,7 @@ static void give_back(struct plugin *p)
         if (p->instance)
                 p->descriptor.destroy(p->instance);
         p->instance = NULL;
+        p->isolated = isolate_free(p->isolated);
         json_decref(p->dependencies);
         json_decref(p->describe);
         p->dependencies = p->describe = NULL;
@@ -259,6 +237,7 @@ static void give_back(struct plugin *p)
         p->store = (struct prvng_store){0};
         p->loader = (struct prvng_loader){0};
         p->template_ = (struct prvng_template){0};
+        p->secret = (struct prvng_secret){0};
         p->precheck = (struct prvng_provider_precheck){0};
         p->inventory = (struct prvng_provider_inventory){0};
         p->lock = plugin_lock_free(p->lock);
@@ -271,7 +250,8 @@ static int make_instance(struct plugin *p, const struct prvng_host *table)
         int32_t answer;
 
         host_capture_errors(&said);
-        answer = p->descriptor.create(table, config, strlen(config), &p->instance);
+        answer = p->isolated ? isolate_create(p->isolated, config, strlen(config), &p->instance)
+                             : p->descriptor.create(table, config, strlen(config), &p->instance);
         host_capture_errors(NULL);
         if (answer != PRVNG_DONE) {
                 p->instance = NULL; /* a failed create leaves nothing behind */
@@ -290,26 +270,25 @@ static int make_instance(struct plugin *p, const struct prvng_host *table)
         return error_fold(ask_describe(p));
 }
 
-int plugin_open(struct plugin *p)
+/* Opens the object in this process, up to its entry. NULL in *ret_descriptor: p is refused. */
+static int open_here(struct plugin *p, const struct prvng_host *table, const struct prvng_plugin **ret_descriptor,
+                     void **ret_handle)
 {
         _cleanup_(cleanup_buf) struct buf said = BUF_NULL;
-        const struct prvng_host *table = host_table_for(p->host, p->name);
+        _cleanup_(cleanup_free) char *why = NULL;
         const struct prvng_plugin *descriptor = NULL;
-        entry_f entry;
-        void *handle;
+        plugin_entry_f entry;
         int32_t answer;
         int r;
 
-        if (!table)
-                return error_origin(-ENOMEM);
-        handle = dlopen(p->path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-        if (!handle) {
-                plugin_refuse(p, "cannot be loaded: %s", dlerror());
+        *ret_descriptor = NULL;
+        r = entry_open(p->path, &entry, ret_handle, &why);
+        if (r < 0)
+                return error_fold(r);
+        if (!entry) {
+                plugin_refuse(p, "%s", why);
                 return 0;
         }
-        entry = find_entry(p, handle);
-        if (!entry)
-                return 0;
         host_capture_errors(&said);
         answer = entry(table, &descriptor);
         host_capture_errors(NULL);
@@ -317,15 +296,34 @@ int plugin_open(struct plugin *p)
                 plugin_refuse(p, "%s refuses to run here: %s", p->path,
                               said.n ? buf_str(&said) : answer ? op_class_name(answer)
                                                                : "it returned no descriptor");
-        else if (copy_sized(p, "the descriptor", &p->descriptor, sizeof(p->descriptor),
-                            PRVNG_PLUGIN_BASELINE, descriptor) &&
-                 check_descriptor(p)) {
+        else
+                *ret_descriptor = descriptor;
+        return 0;
+}
+
+int plugin_open(struct plugin *p)
+{
+        const struct prvng_host *table = host_table_for(p->host, p->name);
+        const struct prvng_plugin *descriptor;
+        void *handle = NULL;
+        int r;
+
+        if (!table)
+                return error_origin(-ENOMEM);
+        r = plugin_isolation(p) ? isolate_start(p, table, &descriptor)
+                                : open_here(p, table, &descriptor, &handle);
+        if (r < 0)
+                return error_fold(r);
+        if (descriptor &&
+            copy_sized(p, "the descriptor", &p->descriptor, sizeof(p->descriptor), PRVNG_PLUGIN_BASELINE,
+                       descriptor) &&
+            check_descriptor(p)) {
                 r = parse_dependencies(p);
                 /* Before create() opens its sessions. Who declares no limit may still ask for one. */
                 if (p->config->rate_limit.given || plugin_rate_limit(p) > 0)
                         host_set_rate_limit(table, plugin_rate_limit(p));
                 if (r == 0 && p->state == PLUGIN_READY)
-                        r = plugin_lock_new(p->descriptor.threads, handle, &p->lock);
+                        r = plugin_lock_new(p->descriptor.threads, handle ?: (void *)p->isolated, &p->lock);
                 if (r == 0 && p->state == PLUGIN_READY)
                         r = make_instance(p, table);
                 if (r < 0) {

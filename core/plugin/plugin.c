@@ -6,10 +6,13 @@
 #include "plugin/plugin.h"
 
 #include "base/json.h"
+#include "config/capability.h"
 #include "host/host.h"
+#include "plugin/isolate.h"
 #include "plugin/load.h"
 #include "plugin/lock.h"
 #include "plugin/note.h"
+#include "plugin/secret.h"
 #include "plugin/signature.h"
 #include "plugin/trust.h"
 
@@ -83,40 +86,63 @@ static int check_signature(struct plugin *p, const struct config *config, int fd
         return 0;
 }
 
-/* Digest, signature and note. */
-static int look_inside(struct plugin *p, const struct config *config)
+static int open_file(const struct plugin *p)
+{
+        return open(p->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+}
+
+/* -ENOMEM, or another -errno of reading the file. */
+static int take_digest(struct plugin *p, int fd)
+{
+        char digest[TRUST_DIGEST];
+        int r = trust_digest(fd, digest);
+
+        if (r < 0)
+                return error_fold(r);
+        p->sha256 = strdup(digest);
+        return p->sha256 ? 0 : error_origin(-ENOMEM);
+}
+
+void plugin_digest(struct plugin *p)
+{
+        _cleanup_(cleanup_close) int fd = p->path && !p->sha256 ? open_file(p) : -1;
+
+        if (fd >= 0)
+                take_digest(p, fd);
+}
+
+/* Digest, signature and note. Whoever only looks at notes reads whole files only where a pin or a signature
+ * is to be checked. */
+static int look_inside(struct plugin *p, const struct config *config, uint32_t flags)
 {
         _cleanup_(cleanup_free) char *reason = NULL;
-        _cleanup_(cleanup_close) int fd = -1;
-        char digest[TRUST_DIGEST];
+        _cleanup_(cleanup_close) int fd = open_file(p);
+        bool whole = p->config->sha256 || !(flags & PLUGINS_NOTES_ONLY);
         int r;
 
-        fd = open(p->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-        if (fd < 0) {
-                plugin_refuse(p, "%s cannot be read: %s", p->path, strerror(errno));
-                return 0;
-        }
-        r = trust_digest(fd, digest);
+        r = fd < 0 ? -errno : whole ? take_digest(p, fd) : 0;
+        if (r == -ENOMEM)
+                return error_fold(r);
         if (r < 0) {
                 plugin_refuse(p, "%s cannot be read: %s", p->path, strerror(-r));
                 return 0;
         }
-        p->sha256 = strdup(digest);
-        if (!p->sha256)
-                return error_origin(-ENOMEM);
-        if (p->config->sha256 && strcasecmp(p->config->sha256, digest) != 0)
+        if (p->config->sha256 && strcasecmp(p->config->sha256, p->sha256) != 0)
                 plugin_refuse(p,
                               "%s is not the file that %s pins: its SHA-256 is %s, pinned is %s; "
                               "if the new file is wanted, change the pin",
-                              p->path, p->config->from, digest, p->config->sha256);
+                              p->path, p->config->from, p->sha256, p->config->sha256);
         r = check_signature(p, config, fd);
         r = r ?: note_build_id(fd, &p->build_id);
         r = r ?: note_read(fd, &p->note, &reason);
         if (r < 0)
                 return error_fold(r);
-        if (!p->note)
+        if (!p->note) {
                 plugin_refuse(p, "%s %s", p->path, reason);
-        return 0;
+                return 0;
+        }
+        p->capabilities = capability_merge(json_object_get(p->note, "capabilities"), p->config->capabilities);
+        return p->capabilities ? 0 : error_origin(-ENOMEM);
 }
 
 static int take(char **member, const char *value)
@@ -182,6 +208,12 @@ static bool has_kind(const char *kinds, const char *kind)
         return !kinds;
 }
 
+/* The credentials of providers may stand in a secret backend. */
+static bool is_asked_for(const struct plugin *p, const char *kinds)
+{
+        return has_kind(kinds, p->kind) || (streq(p->kind, "secret") && has_kind(kinds, "provider"));
+}
+
 /* A name that several drop-ins give to enabled plugins names none of them: which one a definition
  * means must not hang on the order of files. */
 static void check_unique(struct plugin *p, const struct config *config)
@@ -212,6 +244,13 @@ static int guess_kind(struct plugin *p)
         return plugin_kind_known(kind) ? take(&p->kind, kind) : 0;
 }
 
+bool plugin_isolation(const struct plugin *p)
+{
+        if (p->config->isolation_given)
+                return p->config->process;
+        return p->note && streq(json_get_string(p->note, "isolation", ""), "process");
+}
+
 static int load_one(struct plugin *p, const struct config *config, const char *kinds,
                     uint32_t flags)
 {
@@ -228,7 +267,7 @@ static int load_one(struct plugin *p, const struct config *config, const char *k
                 return 0;
         r = find_file(p, config);
         if (r == 0 && p->path)
-                r = look_inside(p, config);
+                r = look_inside(p, config, flags);
         if (r == 0 && p->note)
                 r = check_note(p);
         if (r < 0)
@@ -239,11 +278,13 @@ static int load_one(struct plugin *p, const struct config *config, const char *k
                 p->state = PLUGIN_DISABLED;
                 return 0;
         }
-        if (p->state == PLUGIN_READY && p->config->process)
-                plugin_refuse(p, "%s asks for isolation = \"process\", which this version does not "
-                              "have yet: remove it to run the plugin inside the engine",
-                              p->config->from);
-        if (p->state != PLUGIN_READY || flags & PLUGINS_NOTES_ONLY || !has_kind(kinds, p->kind))
+        if (p->state == PLUGIN_READY && streq(p->kind, "store") && plugin_isolation(p))
+                plugin_refuse(p, "%s is a store, and stores run inside the engine by contract: %s", p->path,
+                              p->config->process
+                                      ? "remove isolation = \"process\" from its drop-in"
+                                      : "its note asks for a process of its own, which isolation = \"none\" in "
+                                        "its drop-in overrides");
+        if (p->state != PLUGIN_READY || flags & PLUGINS_NOTES_ONLY || !is_asked_for(p, kinds))
                 return 0;
         return error_fold(plugin_open(p));
 }
@@ -288,6 +329,7 @@ int plugins_load(const struct config *config, struct host *host, const char *kin
                         return error_fold(r);
         }
         qsort(all->list, all->n, sizeof(*all->list), by_kind);
+        host_set_secrets(host, plugins_resolve, all);
         *ret_plugins = steal(&all);
         return 0;
 }
@@ -296,13 +338,16 @@ struct plugins *plugins_free(struct plugins *all)
 {
         if (!all)
                 return NULL;
+        host_set_secrets(all->host, NULL, NULL);
         for (size_t i = 0; i < all->n; i++) {
                 struct plugin *p = &all->list[i];
 
                 if (p->instance)
                         p->descriptor.destroy(p->instance);
+                isolate_free(p->isolated);
                 plugin_lock_free(p->lock);
                 json_decref(p->note);
+                json_decref(p->capabilities);
                 json_decref(p->dependencies);
                 json_decref(p->describe);
                 free(p->reason);

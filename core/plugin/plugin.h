@@ -12,7 +12,8 @@
 #include <prvng/prvng.h>
 
 struct host;        /* core/host/host.h */
-struct plugin_lock; /* core/plugin/border.c */
+struct isolated;    /* core/plugin/isolate.h */
+struct plugin_lock; /* core/plugin/lock.h */
 
 enum plugin_state {
         PLUGIN_READY,    /* with an instance, or nothing speaks against one (notes only, other
@@ -29,10 +30,12 @@ struct plugin {
         char *id;
         char *version;
         char *path;      /* absolute path of the file, or NULL if it was not found */
-        char *sha256;    /* of the file, hex, or NULL */
+        char *sha256;    /* of the file, hex; NULL: unreadable, or only its note was asked for (plugin_digest) */
         char *build_id;  /* that the linker wrote into it, hex, or NULL */
         char *signer;    /* key of the keyring that signed it, or NULL */
         json_t *note;    /* the ELF note's object, or NULL */
+        json_t *capabilities; /* that it may use if isolated: the note's and the drop-in's, with every member
+                          * (config/capability.h); NULL where there is no note */
         struct prvng_plugin descriptor; /* private copy; zero unless READY */
         json_t *dependencies;           /* descriptor.dependencies parsed, or NULL */
         json_t *describe;               /* what describe() wrote, or NULL */
@@ -41,8 +44,10 @@ struct plugin {
         struct prvng_store store;   /* it has none */
         struct prvng_loader loader;
         struct prvng_template template_;
+        struct prvng_secret secret;
         struct prvng_provider_precheck precheck;   /* optional */
         struct prvng_provider_inventory inventory;
+        struct isolated *isolated;  /* its process, NULL if it runs in this one */
         struct plugin_lock *lock;   /* by descriptor.threads */
         const struct config_plugin *config;
         struct host *host;
@@ -62,12 +67,17 @@ struct plugins {
  * Returns 0 also if some are refused. */
 int plugins_load(const struct config *config, struct host *host, const char *kinds, uint32_t flags,
                  struct plugins **ret_plugins);
+/* Fills in p->sha256 where it is not known yet and the file can be read, all of it. [main] */
+void plugin_digest(struct plugin *p);
 struct plugins *plugins_free(struct plugins *p); /* destroys instances; closes no object */
 
 /* What limits its account: the site's drop-in, else what the plugin declares; 0: nothing does. Requests a
  * second, and tasks at once (`otherwise`: where it declares nothing). */
 uint32_t plugin_rate_limit(const struct plugin *p);
 uint32_t plugin_batch_size(const struct plugin *p, uint32_t otherwise);
+
+/* Does it run, or would it, in a process of its own? The drop-in says so, else the note. */
+bool plugin_isolation(const struct plugin *p);
 
 /* The plugin of that kind and name in any state, or NULL. */
 struct plugin *plugins_find(const struct plugins *p, const char *kind, const char *name);

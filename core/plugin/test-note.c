@@ -65,6 +65,29 @@ static void expect(const void *data, size_t n, const char *name, const char *rea
                 cr_assert(why && strstr(why, reason), "\"%s\" does not say \"%s\"", why, reason);
 }
 
+Test(note, names_a_capability_that_is_none)
+{
+        static const char text[] = "{\"abi\":\"1.0\",\"kind\":\"k\",\"id\":\"a.b\",\"name\":\"n\",\"version\":\"1\","
+                                   "\"requires\":[],\"isolation\":\"none\",\"capabilities\":%s}";
+        struct {
+                Elf64_Ehdr header;
+                Elf64_Phdr segment;
+                uint32_t n_name, n_desc, type;
+                char name[8], desc[400];
+        } m = {.header = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT}, .e_type = ET_DYN,
+                          .e_phoff = sizeof(Elf64_Ehdr), .e_phentsize = sizeof(Elf64_Phdr), .e_phnum = 1},
+               .segment = {.p_type = PT_NOTE, .p_offset = sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr),
+                           .p_filesz = 20 + sizeof(m.desc), .p_align = 4},
+               .n_name = 6, .n_desc = sizeof(m.desc), .type = 1, .name = "prvng"};
+
+        snprintf(m.desc, sizeof(m.desc), text, "{\"hosts\":[\"a.example:443\"]}");
+        expect(&m, sizeof(m), "n", NULL);
+        snprintf(m.desc, sizeof(m.desc), text, "{\"hosts\":[\"a.example\"]}");
+        expect(&m, sizeof(m), NULL, "has a prvng note whose capabilities.hosts[0]: \"a.example\" is not accepted");
+        snprintf(m.desc, sizeof(m.desc), text, "{\"hots\":[]}");
+        expect(&m, sizeof(m), NULL, "capabilities: there is no \"hots\", did you mean \"hosts\"?");
+}
+
 Test(note, is_found_in_both_classes)
 {
         struct image64 m;

@@ -175,6 +175,10 @@ static void post(struct engine_process *p, struct request *q)
                 submit_owned(p, q, "rotate", "provider", plan_rotate);
         else if (streq(q->path, "/resources/adopt"))
                 api_adopt(p, q);
+        else if (streq(q->path, "/resources/find"))
+                api_ask_find(p, q);
+        else if (streq(q->path, "/workflows/precheck"))
+                api_ask_precheck(p, q);
         else if (streq(q->path, "/store/compact"))
                 api_compact(p, q);
         else if (streq(q->path, "/resources/orphans"))

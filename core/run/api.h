@@ -63,6 +63,10 @@ void api_adopt(struct engine_process *p, struct request *q);
 /* api-orphans.c: POST /resources/orphans */
 void api_orphans(struct engine_process *p, struct request *q);
 
+/* api-ask.c, answered later: POST /resources/find, POST /workflows/precheck */
+void api_ask_find(struct engine_process *p, struct request *q);
+void api_ask_precheck(struct engine_process *p, struct request *q);
+
 /* api-search.c: GET /resources/orphans, answered later */
 void api_search(struct engine_process *p, struct request *q);
 

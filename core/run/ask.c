@@ -7,8 +7,6 @@
 
 #include <stdarg.h>
 
-#define ASK_MS 120000 /* for a provider's answer */
-
 /* Adoption */
 
 static int no(char **ret_message, const char *format, ...) _printf_(2, 3);
@@ -24,7 +22,7 @@ static int no(char **ret_message, const char *format, ...)
         return *ret_message ? -ENOENT : error_origin(-ENOMEM);
 }
 
-static struct plugin *find_provider(const struct context *c, const char *name, char **ret_message)
+struct plugin *ask_find_provider(const struct context *c, const char *name, char **ret_message)
 {
         struct plugin *p = plugins_find(c->plugins, "provider", name);
 
@@ -74,11 +72,24 @@ static int compose(const char *provider, const char *kind, const char *as, const
         return *ret_found ? 0 : error_origin(-ENOMEM);
 }
 
+int ask_found(const char *provider, const char *kind, const char *id, const char *as,
+              const struct op_reply *reply, json_t **ret_found, char **ret_message)
+{
+        _cleanup_(cleanup_json_decref) json_t *answer = NULL;
+
+        if (reply->answer == PRVNG_DONE &&
+            json_parse(reply->result.data, reply->result.n, &answer, NULL) == 0)
+                return compose(provider, kind, as, answer, ret_found, ret_message);
+        if (reply->answer == PRVNG_NOT_FOUND)
+                return no(ret_message, "provider %s has no %s \"%s\"%s%s", provider, kind, id,
+                          reply->message ? ": " : "", reply->message ?: "");
+        return no(ret_message, "provider %s: %s", provider, reply->message ?: op_class_name(reply->answer));
+}
+
 int ask_find(const struct context *c, const char *provider, const char *kind, const char *id,
              const char *as, json_t **ret_found, char **ret_message)
 {
-        struct plugin *p = find_provider(c, provider, ret_message);
-        _cleanup_(cleanup_json_decref) json_t *answer = NULL;
+        struct plugin *p = ask_find_provider(c, provider, ret_message);
         struct op_reply reply = OP_REPLY_NULL;
         struct op_call call;
         int r;
@@ -88,41 +99,84 @@ int ask_find(const struct context *c, const char *provider, const char *kind, co
         op_call_init(&call, p, "", 1, clock_boot_ms() + ASK_MS, 0, "", "");
         op_find(&call, kind, id, &reply);
         op_call_deinit(&call);
-        if (reply.answer == PRVNG_DONE && json_parse(reply.result.data, reply.result.n, &answer, NULL) == 0)
-                r = compose(provider, kind, as, answer, ret_found, ret_message);
-        else if (reply.answer == PRVNG_NOT_FOUND)
-                r = no(ret_message, "provider %s has no %s \"%s\"%s%s", provider, kind, id,
-                       reply.message ? ": " : "", reply.message ?: "");
-        else
-                r = no(ret_message, "provider %s: %s", provider,
-                       reply.message ?: op_class_name(reply.answer));
+        r = ask_found(provider, kind, id, as, &reply, ret_found, ret_message);
         op_reply_deinit(&reply);
         return r;
 }
 
 /* Prechecks */
 
-struct precheck {
-        const struct plan *plan;
-        const struct inventory *inventory;
-        json_t *problems, *notices, *silent;
-        const struct plan_task **tasks; /* of the provider that is being asked */
-        uint32_t n_tasks;
-};
+int prechecks_init(struct prechecks *p)
+{
+        *p = (struct prechecks){json_array(), json_array(), json_array()};
+        return p->problems && p->notices && p->silent ? 0 : error_origin(-ENOMEM);
+}
+
+void prechecks_deinit(struct prechecks *p)
+{
+        json_decref(p->problems);
+        json_decref(p->notices);
+        json_decref(p->silent);
+}
+
+json_t *prechecks_said(const struct prechecks *p)
+{
+        return json_pack("{s:O, s:O, s:O}", "problems", p->problems, "notices", p->notices, "silent",
+                         p->silent);
+}
 
 /* As prepare gets it, but for the results of others, which are not there yet. */
-static void put_task(const struct precheck *p, const struct plan_task *t, struct buf *b)
+static void put_task(const struct inventory *inventory, const struct plan_task *t, bool first,
+                     struct buf *b)
 {
-        const struct resource *r = inventory_get(p->inventory, t->resource);
+        const struct resource *r = inventory_get(inventory, t->resource);
 
-        buf_printf(b, "%s{\"verb\":\"%s\",\"task\":", p->n_tasks ? "," : "", plan_verb_name(t->verb));
+        buf_printf(b, "%s{\"verb\":\"%s\",\"task\":", first ? "" : ",", plan_verb_name(t->verb));
         buf_append(b, t->doc, strlen(t->doc) - 1);
         if (r && r->workflow)
                 buf_printf(b, ",\"identity\":%s,\"former\":%s", r->outputs, r->spec);
         BUF_LIT(b, "}}");
 }
 
-static int take_answer(struct precheck *p, const char *provider, const struct op_reply *reply)
+int prechecks_question(struct prechecks *p, const struct context *c, const struct inventory *inventory,
+                       const struct plan *plan, uint32_t lane, struct plugin **ret_plugin,
+                       struct buf *ret_tasks, json_t **ret_resources)
+{
+        const char *name = startswith(plan->lanes[lane].plugin, "provider/");
+        struct plugin *plugin = name ? plugins_find(c->plugins, "provider", name) : NULL;
+        _cleanup_(cleanup_json_decref) json_t *resources = json_array();
+
+        *ret_plugin = NULL;
+        if (!resources)
+                return error_origin(-ENOMEM);
+        if (!plugin)
+                return 0; /* a taskserv's */
+        if (!plugin->precheck.struct_size)
+                return json_array_append_new(p->notices,
+                                             json_sprintf("provider %s was not asked: its plugin has no "
+                                                          "prechecks", name))
+                               ? error_origin(-ENOMEM)
+                               : 0;
+        BUF_LIT(ret_tasks, "{\"tasks\":[");
+        for (uint32_t i = 0; i < plan->n_tasks; i++) {
+                const struct plan_task *t = &plan->tasks[i];
+
+                if (t->lane != lane)
+                        continue;
+                put_task(inventory, t, json_array_size(resources) == 0, ret_tasks);
+                if (json_array_append_new(resources, json_string(t->resource)))
+                        return error_origin(-ENOMEM);
+        }
+        BUF_LIT(ret_tasks, "]}");
+        if (buf_error(ret_tasks))
+                return error_origin(-ENOMEM);
+        *ret_plugin = plugin;
+        *ret_resources = steal(&resources);
+        return 0;
+}
+
+static int take_answer(struct prechecks *p, const char *provider, const json_t *resources,
+                       const struct op_reply *reply)
 {
         _cleanup_(cleanup_json_decref) json_t *answer = NULL;
         const json_t *v;
@@ -133,9 +187,9 @@ static int take_answer(struct precheck *p, const char *provider, const struct op
                 return error_fold(r);
         json_array_foreach (json_object_get(answer, "problems"), i, v) {
                 int64_t task = json_get_int(v, "task", -1);
-                bool known = task >= 0 && (uint64_t)task < p->n_tasks;
+                json_t *of = task >= 0 ? json_array_get(resources, (size_t)task) : NULL;
                 json_t *o = json_pack("{s:s, s:s*, s:s*, s:s}", "provider", provider, "resource",
-                                      known ? p->tasks[task]->resource : NULL, "field",
+                                      json_string_value(of), "field",
                                       json_string_value(json_object_get(v, "field")), "message",
                                       json_get_string(v, "message", "it cannot be had"));
 
@@ -149,69 +203,50 @@ static int take_answer(struct precheck *p, const char *provider, const struct op
         return 0;
 }
 
-static int ask(struct precheck *p, struct plugin *plugin, const struct buf *tasks)
+int prechecks_take(struct prechecks *p, const struct plugin *plugin, const json_t *resources,
+                   const struct op_reply *reply)
 {
-        struct op_reply reply = OP_REPLY_NULL;
-        const char *message;
-        struct op_call call;
-        int r;
+        const char *message = !reply ? "it did not answer in time"
+                                     : reply->message ?: op_class_name(reply->answer);
+        bool refused = reply && reply->answer == PRVNG_AUTH;
 
-        op_call_init(&call, plugin, "", 1, clock_boot_ms() + ASK_MS, 0, "", "");
-        op_precheck(&call, tasks->data, tasks->n, &reply);
-        op_call_deinit(&call);
-        message = reply.message ?: op_class_name(reply.answer);
-        if (reply.answer == PRVNG_DONE)
-                r = take_answer(p, plugin->name, &reply);
-        else
-                r = json_array_append_new(reply.answer == PRVNG_AUTH ? p->problems : p->silent,
-                                          json_pack("{s:s, s:s}", "provider", plugin->name, "message",
-                                                    message))
-                            ? error_origin(-ENOMEM)
-                            : 0;
-        op_reply_deinit(&reply);
-        return r;
+        if (reply && reply->answer == PRVNG_DONE)
+                return error_fold(take_answer(p, plugin->name, resources, reply));
+        return json_array_append_new(refused ? p->problems : p->silent,
+                                     json_pack("{s:s, s:s}", "provider", plugin->name, "message", message))
+                       ? error_origin(-ENOMEM)
+                       : 0;
 }
 
-static int precheck_lane(struct precheck *p, const struct context *c, uint32_t lane)
+static int ask_lane(struct prechecks *p, const struct context *c, const struct inventory *inventory,
+                    const struct plan *plan, uint32_t lane)
 {
-        const char *name = startswith(p->plan->lanes[lane].plugin, "provider/");
-        struct plugin *plugin = name ? plugins_find(c->plugins, "provider", name) : NULL;
+        _cleanup_(cleanup_json_decref) json_t *resources = NULL;
         _cleanup_(cleanup_buf) struct buf tasks = BUF_NULL;
+        struct op_reply reply = OP_REPLY_NULL;
+        struct plugin *plugin;
+        struct op_call call;
+        int r = prechecks_question(p, c, inventory, plan, lane, &plugin, &tasks, &resources);
 
-        if (!plugin)
-                return 0; /* a taskserv's */
-        if (!plugin->precheck.struct_size)
-                return json_array_append_new(p->notices,
-                                             json_sprintf("provider %s was not asked: its plugin has no "
-                                                          "prechecks", name))
-                               ? error_origin(-ENOMEM)
-                               : 0;
-        p->n_tasks = 0;
-        BUF_LIT(&tasks, "{\"tasks\":[");
-        for (uint32_t i = 0; i < p->plan->n_tasks; i++) {
-                const struct plan_task *t = &p->plan->tasks[i];
-
-                if (t->lane != lane)
-                        continue;
-                put_task(p, t, &tasks);
-                p->tasks[p->n_tasks++] = t;
-        }
-        BUF_LIT(&tasks, "]}");
-        return buf_error(&tasks) ?: ask(p, plugin, &tasks);
+        if (r || !plugin)
+                return error_fold(r);
+        op_call_init(&call, plugin, "", 1, clock_boot_ms() + ASK_MS, 0, "", "");
+        op_precheck(&call, tasks.data, tasks.n, &reply);
+        op_call_deinit(&call);
+        r = prechecks_take(p, plugin, resources, &reply);
+        op_reply_deinit(&reply);
+        return error_fold(r);
 }
 
 int ask_precheck(const struct context *c, const struct inventory *inventory, const struct plan *plan,
                  json_t **ret_said)
 {
-        _cleanup_(cleanup_free) const struct plan_task **tasks = calloc((size_t)plan->n_tasks + 1,
-                                                                        sizeof(*tasks));
-        struct precheck p = {.plan = plan, .inventory = inventory, .problems = json_array(),
-                             .notices = json_array(), .silent = json_array(), .tasks = tasks};
-        int r = tasks && p.problems && p.notices && p.silent ? 0 : error_origin(-ENOMEM);
+        struct prechecks p;
+        int r = prechecks_init(&p);
 
         for (uint32_t i = 0; !r && i < plan->n_lanes; i++)
-                r = precheck_lane(&p, c, i);
-        *ret_said = json_pack("{s:o, s:o, s:o}", "problems", p.problems, "notices", p.notices, "silent",
-                              p.silent);
+                r = ask_lane(&p, c, inventory, plan, i);
+        *ret_said = r ? NULL : prechecks_said(&p);
+        prechecks_deinit(&p);
         return r ? r : *ret_said ? 0 : error_origin(-ENOMEM);
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Questions to providers that change nothing and belong to no run: what is there under an id (adoption), and
- * whether what a plan wants can be had (prechecks). A command asks them in its own process, beside an
- * engine; the calls pass the rate limit of that process only.
+ * whether what a plan wants can be had (prechecks). Where an engine runs, it makes the calls (api-ask.c), with
+ * its credentials and under its limits; else the command does in its own process.
  */
 #ifndef PRVNG_RUN_ASK_H
 #define PRVNG_RUN_ASK_H
 
 #include "plan/plan.h"
+#include "plugin/border.h"
 #include "run/site.h"
 
 /*
@@ -26,5 +27,33 @@ int ask_find(const struct context *c, const char *provider, const char *kind, co
  */
 int ask_precheck(const struct context *c, const struct inventory *inventory, const struct plan *plan,
                  json_t **ret_said);
+
+/*
+ * The steps of these, for who makes the calls himself.
+ */
+#define ASK_MS 120000 /* for a provider's answer */
+
+/* The provider, if it can be asked; NULL with *ret_message (NULL: out of memory). */
+struct plugin *ask_find_provider(const struct context *c, const char *provider, char **ret_message);
+/* What it said; as ask_find(). */
+int ask_found(const char *provider, const char *kind, const char *id, const char *as,
+              const struct op_reply *reply, json_t **ret_found, char **ret_message);
+
+/* What came out of prechecks so far. */
+struct prechecks {
+        json_t *problems, *notices, *silent;
+};
+int prechecks_init(struct prechecks *p);
+void prechecks_deinit(struct prechecks *p);
+/* The tasks that the plan has in a lane, as check() of prvng/ext/precheck.h takes them, and an array of their
+ * resources. *ret_plugin is NULL if nobody is to be asked: a notice may say why. -ENOMEM. */
+int prechecks_question(struct prechecks *p, const struct context *c, const struct inventory *inventory,
+                       const struct plan *plan, uint32_t lane, struct plugin **ret_plugin,
+                       struct buf *ret_tasks, json_t **ret_resources);
+/* The answer; `reply` NULL: there was none in time. -ENOMEM. */
+int prechecks_take(struct prechecks *p, const struct plugin *plugin, const json_t *resources,
+                   const struct op_reply *reply);
+/* As ask_precheck() says it. NULL: out of memory. */
+json_t *prechecks_said(const struct prechecks *p);
 
 #endif

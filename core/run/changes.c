@@ -376,7 +376,7 @@ static int compare_runs(struct comparison *c, const struct submission *s)
         struct buf *b = &c->changes->run;
         int r;
 
-        describe(&c->old, run->kind, run->max_attempts, run->backoff, run->initial_delay_s,
+        describe(&c->old, run->type, run->max_attempts, run->backoff, run->initial_delay_s,
                  run->max_delay_s);
         describe(&c->new, s->kind, s->max_attempts, s->backoff, s->initial_delay_s, s->max_delay_s);
         describe_strategy(&c->old, run->strategy.enabled, run->strategy.on_partial,

@@ -35,6 +35,8 @@ static int hold(struct engine_process *p, struct run *run)
         return engine_hold(p->engine, run, "{\"user\":\"prvngd\",\"reason\":\"restored from a backup\"}");
 }
 
+static int tidy(struct engine_process *p, struct journal *j);
+
 /* Reads the stream of a run in flight and goes on with it. */
 static int take_up(struct engine_process *p, struct run *run)
 {
@@ -46,6 +48,9 @@ static int take_up(struct engine_process *p, struct run *run)
         r = journals_of_run(p->journals, run, &journal, &message);
         if (r)
                 return store_failed(p, r, message);
+        r = tidy(p, journal); /* its store may have refused to open a moment ago */
+        if (r)
+                return r;
         r = run_open_stream(journal, &p->site, run, &stream);
         if (r == JOURNAL_E_SHORTCUT)
                 return r;
@@ -137,16 +142,28 @@ static int refuse_other_home(struct engine_process *p, struct journal *other)
         return store_failed(p, JOURNAL_E_FAILED, message);
 }
 
+/* Before anything is done with a journal, once: whoever was the first to open it. */
+static int tidy(struct engine_process *p, struct journal *j)
+{
+        int r = 0;
+
+        if (j->tidy)
+                return 0;
+        if (j != p->journal)
+                r = refuse_other_home(p, j); /* before streams that nothing names are removed */
+        r = r ?: remove_orphans(p, j);
+        j->tidy = r == 0;
+        return r;
+}
+
 int process_journal(struct engine_process *p, const char *store, struct journal **ret_journal,
                     char **ret_message)
 {
-        bool fresh = !journals_find(p->journals, store);
         int r = journals_get(p->journals, store, ret_journal, ret_message);
 
-        if (r || !fresh)
+        if (r)
                 return r;
-        r = refuse_other_home(p, *ret_journal); /* before streams that nothing names are removed */
-        r = r ?: remove_orphans(p, *ret_journal);
+        r = tidy(p, *ret_journal);
         if (r && p->message)
                 *ret_message = strdup(p->message);
         return r;
@@ -197,7 +214,7 @@ static int replay(struct engine_process *p)
         p->epoch = MAX(p->journal->epoch, p->site.epoch + 1);
         p->restored = p->site.restored; /* until the first record of this engine is applied */
         engine_time(p->engine, clock_boot_ms(), clock_wall_ms());
-        r = remove_orphans(p, p->journal);
+        r = tidy(p, p->journal);
         r = r ?: journals_others(p->context, open_other, p);
         if (r)
                 return r;

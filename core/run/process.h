@@ -79,7 +79,7 @@ struct engine_process {
         int64_t idle_since_ms;
 
         struct request *answers, **answers_last; /* sent after the next commit */
-        struct search *searches;       /* api-search.c: what providers are asked for */
+        struct search *searches;       /* search.c: what plugins are asked for */
 };
 
 /* process.c: the journal of a store, opened if it is not yet. 0, a condition of journal.h or -errno, with
@@ -106,6 +106,7 @@ extern struct snapshot_tuning { /* tests and benchmarks change it */
         uint32_t rest;    /* one part of the time; 0: no pause between them at all */
         uint32_t step;    /* tasks packed at once */
         int64_t again_ms; /* the next try after a command ended the making of one */
+        size_t part;      /* bytes put into the store at once */
 } snapshot_tuning;
 bool driver_snapshot(struct engine_process *p); /* a step of one, if one is due; true: it goes on */
 bool driver_snapshot_is_made(const struct engine_process *p); /* nothing may change meanwhile */
@@ -117,7 +118,7 @@ void driver_last_snapshots(struct engine_process *p);
 /* process.c; NULL is fine */
 void process_request_free(struct request *q);
 
-/* api-search.c */
+/* search.c */
 int64_t api_search_deadline(const struct engine_process *p); /* INT64_MAX: none */
 void api_search_time(struct engine_process *p);
 void api_search_free(struct engine_process *p);

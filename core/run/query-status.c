@@ -242,7 +242,7 @@ void query_head(struct buf *b, const struct run *run)
         BUF_LIT(b, "{\"id\":");
         buf_json(b, run->id_text);
         query_string(b, "name", run->name);
-        query_string(b, "kind", run->kind);
+        query_string(b, "kind", run->type ?: run->kind);
         query_string(b, "status", run_status_name(run->status));
         if (code < 0)
                 BUF_LIT(b, ",\"exit_code\":null");

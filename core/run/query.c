@@ -2,7 +2,9 @@
 /* The read model of the API: documents made from the fold. docs/http-api.md says what they hold. */
 #include "run/query.h"
 
+#include "base/json.h"
 #include "host/host.h"
+#include "plugin/describe.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -177,6 +179,22 @@ static int query_run(const struct context *c, struct journals *journals, struct 
         return !r ? 200 : run->compacted ? problem(body, 410, *ret_message ?: "") : 500;
 }
 
+static int query_plugins(const struct plugins *plugins, struct buf *body)
+{
+        int r = 0;
+
+        BUF_LIT(body, "{\"plugins\":[");
+        for (size_t i = 0; r == 0 && i < plugins->n; i++) {
+                _cleanup_(cleanup_json_decref) json_t *o = plugin_describe(&plugins->list[i]);
+
+                if (i)
+                        buf_putc(body, ',');
+                r = o ? json_append(body, o) : error_origin(-ENOMEM);
+        }
+        BUF_LIT(body, "]}");
+        return r ? error_fold(r) : buf_error(body);
+}
+
 int query(const struct context *c, struct journals *journals, struct site *site, const char *path,
           struct buf *body, char **ret_message)
 {
@@ -198,6 +216,8 @@ int query(const struct context *c, struct journals *journals, struct site *site,
                 if (!resource)
                         return not_found(body, "resource", rest);
                 r = query_resource(resource, body);
+        } else if (streq(bare, "/plugins")) {
+                r = query_plugins(c->plugins, body);
         } else if (streq(bare, "/healthz") || streq(bare, "/readyz")) {
                 buf_printf(body,
                            "{\"status\":\"ok\",\"version\":\"%s\",\"pid\":%ld,\"site\":\"%s\","

@@ -23,10 +23,8 @@
 #define EVERY_S  10            /* as the definition's default */
 #define LAST_MAX (64u << 20)   /* at the end, which has to be prompt (promise 10) */
 
-#define PART     (2u << 20)    /* bytes put at once */
-
 struct snapshot_tuning snapshot_tuning = {.worth = 256u << 10, .share = 4, .rest = 50, .step = 8192,
-                                          .again_ms = 1000};
+                                          .again_ms = 1000, .part = 2u << 20};
 
 static void say_failed(struct engine_process *p, struct journal *j)
 {
@@ -158,7 +156,7 @@ static void pack_more(struct engine_process *p, struct snapshot_writing *w, stru
 static void put_more(struct engine_process *p, struct snapshot_writing *w, struct pace *pace)
 {
         const struct buf *b = snapshot_bytes(w->making);
-        size_t n = MIN(b->n - w->n_put, (size_t)PART);
+        size_t n = MIN(b->n - w->n_put, snapshot_tuning.part);
         int r = snapshot_put_part(w->stream, b, w->n_put, n);
 
         w->n_put += n;

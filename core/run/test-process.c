@@ -131,6 +131,68 @@ Test(process, removes_what_a_crash_between_two_commits_left)
         in_each_store(removed);
 }
 
+/* A run in flight that is kept in the store `rkvs`, all of it paused. */
+static void run_in_rkvs(void)
+{
+        static const char name[] = "run-01JD0000000000000000000002";
+        _cleanup_(cleanup_free) char *message = NULL;
+        struct record accepted = {.type = RECORD_ACCEPTED, .name = span_of("w"), .kind = span_of("batch"),
+                                  .store = span_of(rkvs_name), .stream = span_of(name),
+                                  .who = span_of("{}"), .claims = span_of("[]")};
+        struct record run = {.type = RECORD_RUN, .name = span_of("w"), .kind = span_of("batch"),
+                             .who = span_of("{}"), .max_attempts = 1, .backoff = span_of("linear"),
+                             .logging = span_of("{}"), .options = span_of("{}"), .notices = span_of("[]")};
+        struct journals *js = NULL;
+        struct journal *j = NULL;
+        struct stream *s = NULL;
+
+        cr_assert(uid_parse(name + 4, strlen(name + 4), &accepted.run));
+        run.run = accepted.run;
+        cr_assert_eq(journals_open(&context, false, &js, &message), 0, "%s", message);
+        cr_assert_eq(journals_get(js, rkvs_name, &j, &message), 0, "%s", message);
+        cr_assert_eq(stream_open(j, name, NULL, NULL, &s), 0);
+        stream_append(s, &run);
+        stream_append(s, &(struct record){.type = RECORD_PLANNED});
+        stream_append(s, &(struct record){.type = RECORD_PAUSE, .who = span_of("{}")});
+        cr_assert_eq(stream_commit(s), 0);
+        stream_close(s);
+        cr_assert_eq(stream_open(js->home, "site", NULL, NULL, &s), 0);
+        stream_append(s, &(struct record){.type = RECORD_SITE, .site = accepted.run, .format = 2});
+        stream_append(s, &accepted);
+        cr_assert_eq(stream_commit(s), 0);
+        stream_close(s);
+        journals_close(js);
+}
+
+static int32_t (*really_open)(void *instance, struct prvng_call *call, const char *location, uint32_t flags,
+                              uint64_t *ret_epoch);
+static unsigned n_refusals;
+
+static int32_t opens_later(void *instance, struct prvng_call *call, const char *location, uint32_t flags,
+                           uint64_t *ret_epoch)
+{
+        if (n_refusals == 0)
+                return really_open(instance, call, location, flags, ret_epoch);
+        n_refusals--;
+        return PRVNG_PERMANENT;
+}
+
+/* Whoever opens a store first: a client would find its own id there, with another plan. */
+Test(process, removes_it_too_where_the_store_opens_later)
+{
+        struct plugin *rkvs = plugins_find(context.plugins, "store", rkvs_name);
+
+        run_in_rkvs();
+        orphan(rkvs_name, false);
+        really_open = rkvs->store.open;
+        rkvs->store.open = opens_later;
+        n_refusals = 1;
+        start(0, NULL);
+        rkvs->store.open = really_open;
+        cr_assert_eq(n_refusals, 0);
+        cr_assert(!exists(rkvs_name, STREAM));
+}
+
 static void refused(const char *store)
 {
         start(0, NULL);

@@ -3,9 +3,9 @@
  * prvng-plugin-check: does a plugin keep the contract?
  *
  * Every test runs in a process of its own: the program starts itself again for each (run.c), which goes
- * into a sandbox (sandbox.c) before it opens the plugin, and tells what it found over a socket. So a
+ * into a sandbox (core/sandbox) before it opens the plugin, and tells what it found over a socket. So a
  * plugin that crashes, hangs or spoils its process fails one test and disturbs no other. What it tries
- * and may not do is answered, and reported, by the parent (broker.c).
+ * and may not do is answered, and reported, by the parent.
  */
 #ifndef PRVNG_CHECK_CHECK_H
 #define PRVNG_CHECK_CHECK_H
@@ -40,8 +40,9 @@ struct test {
         unsigned int flags;
 };
 
-extern const struct test file_tests[], load_tests[], instance_tests[], op_tests[], scenario_tests[],
-        store_tests[], loader_tests[], template_tests[]; /* each ends with a NULL name */
+extern const struct test file_tests[], load_tests[], instance_tests[], op_tests[], scenario_tests[], crash_tests[],
+        pending_tests[], store_tests[], loader_tests[], template_tests[],
+        secret_tests[]; /* each ends with a NULL name */
 
 /* Calls `visit` with every test, in order, until it returns false. */
 void tests_visit(bool (*visit)(const struct test *t, void *userdata), void *userdata);
@@ -108,31 +109,6 @@ void check_sleep_ms(int64_t ms);
 
 /* The test's process: never returns. `arguments` is what run.c made. */
 _Noreturn void child_main(const char *arguments);
-
-/* --- the sandbox (sandbox.c, broker.c) --- */
-
-struct sandbox {
-        const char *folder;       /* may be written */
-        const json_t *write;      /* array of more that may be written, or NULL */
-        const char *off;          /* why there is none, or NULL */
-        unsigned int cpu_seconds;
-};
-
-/* In the child. *ret_listener: where the parent hears of what is tried, -1 if the kernel has no such
- * thing; then ret_missing gets a sentence. */
-int sandbox_enter(const struct sandbox *s, int *ret_listener, struct buf *ret_missing);
-
-struct broker {
-        int listener;
-        const struct shared *shared;
-        const char *folder;
-        const json_t *write;
-        void (*violation)(void *userdata, const char *text);
-        void *userdata;
-};
-
-/* In the parent, when the listener is readable. */
-void broker_answer(const struct broker *b);
 
 /* --- results --- */
 

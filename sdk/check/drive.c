@@ -8,14 +8,23 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#define CALL_MS 30000
+#define CALL_MS   30000
+#define LOOKS_MAX 5 /* for what was made, as in the engine */
 
-struct ledger *ledger_new(struct check *c)
+static struct ledger *one_new(struct check *c)
 {
         struct ledger *l = mmap(NULL, sizeof(*l), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
         if (l == MAP_FAILED)
                 check_stop(c, "no memory");
+        return l;
+}
+
+struct ledger *ledger_new(struct check *c)
+{
+        struct ledger *l = one_new(c);
+
+        l->surplus = one_new(c);
         return l;
 }
 
@@ -25,7 +34,7 @@ void ledger_start(struct check *c, struct ledger *l, const char *verb, json_t *t
 
         if (!text || strlen(text) >= sizeof(l->task))
                 check_stop(c, "a task of the scenario is larger than %zu bytes", sizeof(l->task));
-        memset(l, 0, offsetof(struct ledger, task));
+        memset(l, 0, offsetof(struct ledger, surplus));
         op_id_new(c, l->op_id);
         snprintf(l->verb, sizeof(l->verb), "%s", verb);
         l->n_task = (uint32_t)strlen(text);
@@ -44,6 +53,18 @@ static void keep(struct check *c, const struct buf *from, char *to, size_t size,
         *ret_n = (uint32_t)from->n;
 }
 
+int64_t settle_of(const struct subject *s)
+{
+        return scenario_limit(s->check, "settle_ms", s->plugin->settle_ms);
+}
+
+/* A create of an API without keys that was begun more than once may have made more than one. */
+static bool surplus_possible(const struct act *a, const struct ledger *l, int32_t answer)
+{
+        return answer == PRVNG_DONE && streq(l->verb, "create") && l->attempt > 1 && a->s->plugin->settle_ms > 0 &&
+               a->s->op.list;
+}
+
 static void end(struct act *a, struct ledger *l, int32_t answer)
 {
         struct check *c = a->s->check;
@@ -52,7 +73,7 @@ static void end(struct act *a, struct ledger *l, int32_t answer)
         snprintf(l->message, sizeof(l->message), "%s", a->reply.message ?: "");
         l->answer = answer;
         l->effect = a->call.said ? a->reply.effect : answer < 0 ? PRVNG_EFFECT_UNKNOWN : PRVNG_EFFECT_COMPLETE;
-        l->state = LEDGER_ENDED;
+        l->state = surplus_possible(a, l, answer) ? LEDGER_MADE : LEDGER_ENDED;
 }
 
 static int64_t wait_of(const struct act *a, int64_t fallback)
@@ -97,7 +118,7 @@ static int64_t take(struct act *a, struct ledger *l, int32_t answer, bool polled
 
 static int64_t take_observed(struct act *a, struct ledger *l, int32_t answer)
 {
-        int64_t settle = a->s->plugin->settle_ms;
+        int64_t settle = settle_of(a->s);
 
         switch (answer) {
         case PRVNG_OBSERVED_DONE:
@@ -142,14 +163,106 @@ static bool prepare(struct act *a, struct ledger *l)
         return true;
 }
 
+/* --- surplus, as core/engine/surplus.c --- */
+
+int32_t list_by(struct subject *s, const char *filter, json_t **ret)
+{
+        struct act a;
+        int32_t answer;
+
+        *ret = NULL;
+        act_init(&a, s, NULL, 1, CALL_MS);
+        answer = act_list(&a, filter);
+        if (answer == PRVNG_DONE)
+                json_parse(a.reply.result.data, a.reply.result.n, ret, NULL);
+        act_deinit(&a);
+        return answer;
+}
+
+/* Is that the one that the result names? Each member of its identity stands there. */
+static bool is_ours(json_t *identity, const json_t *outputs)
+{
+        const char *key;
+        json_t *value;
+
+        json_object_foreach (identity, key, value)
+                if (!json_equal(value, json_object_get(outputs, key)))
+                        return false;
+        return json_object_size(identity) > 0;
+}
+
+static void remove_one(struct check *c, struct ledger *l, json_t *identity)
+{
+        json_t *task = json_loads(l->task, 0, NULL);
+
+        json_object_set(task, "identity", identity);
+        ledger_start(c, l->surplus, "delete", task);
+        l->removing = true;
+}
+
+/* True: it is not over. */
+static bool look_for_surplus(struct subject *s, struct ledger *l, int64_t *ret_wait_ms)
+{
+        _cleanup_(cleanup_json_decref) json_t *listed = NULL, *outputs = json_loads(l->result, 0, NULL);
+        json_t *one, *other = NULL;
+        size_t i, n_ours = 0;
+        char filter[64];
+        int32_t answer;
+
+        snprintf(filter, sizeof(filter), "{\"op_id\":\"%s\"}", l->op_id);
+        *ret_wait_ms = 100;
+        answer = list_by(s, filter, &listed);
+        if (answer == PRVNG_UNSUPPORTED)
+                l->state = LEDGER_ENDED;
+        if (answer != PRVNG_DONE)
+                return l->state != LEDGER_ENDED;
+        json_array_foreach (json_object_get(listed, "resources"), i, one) {
+                if (is_ours(json_object_get(one, "identity"), outputs))
+                        n_ours++;
+                else
+                        other = json_object_get(one, "identity");
+        }
+        if (n_ours == 0 && ++l->looks < LOOKS_MAX) /* a list may lag behind */
+                return true;
+        if (n_ours == 0 && other)
+                check_stop(s->check, "list() by op id finds other resources than the one that the result of create "
+                                     "names: the operator would be asked which one is in use");
+        if (other)
+                remove_one(s->check, l, other);
+        else
+                l->state = LEDGER_ENDED;
+        return l->state != LEDGER_ENDED;
+}
+
+static bool surplus_step(struct subject *s, struct ledger *l, int64_t *ret_wait_ms)
+{
+        int64_t left = l->left_ms + settle_of(s) - check_now_ms();
+
+        if (l->removing) {
+                if (ledger_step(s, l->surplus, ret_wait_ms))
+                        return true;
+                if (l->surplus->answer != PRVNG_DONE && l->surplus->answer != PRVNG_UNCHANGED)
+                        check_stop(s->check, "what was made twice cannot be deleted: %s: %s",
+                                   class_name(l->surplus->answer), l->surplus->message);
+                l->left_ms = check_now_ms(); /* what was deleted may be seen for a while */
+                l->removing = false;
+                return true;
+        }
+        *ret_wait_ms = MAX(left, INT64_C(0));
+        return left > 0 || look_for_surplus(s, l, ret_wait_ms);
+}
+
+/* --- one step --- */
+
 bool ledger_step(struct subject *s, struct ledger *l, int64_t *ret_wait_ms)
 {
         struct act a;
 
         *ret_wait_ms = 0;
-        l->settle_ms = s->plugin->settle_ms;
         if (l->state == LEDGER_ENDED)
                 return false;
+        if (l->state == LEDGER_MADE)
+                return surplus_step(s, l, ret_wait_ms);
         act_init(&a, s, l->state == LEDGER_NEW && !l->n_request ? "" : l->op_id, MAX(l->attempt, 1u), CALL_MS);
         if (l->state == LEDGER_NEW && !l->n_request) {
                 prepare(&a, l);
@@ -252,6 +365,11 @@ json_t *task_update(struct check *c, const json_t *entry, const char *suffix, co
 int64_t task_counts(const json_t *entry)
 {
         return json_get_int(entry, "counts", 1);
+}
+
+int64_t task_shared(const json_t *entry)
+{
+        return json_get_int(entry, "shared", 0);
 }
 
 /* --- processes --- */

@@ -5,7 +5,8 @@
 
 #include "inside.h"
 
-enum ledger_state { LEDGER_NEW, LEDGER_INTENT, LEDGER_TOKEN, LEDGER_ENDED };
+/* MADE: it is done, and since it was begun more than once it may have been done twice. */
+enum ledger_state { LEDGER_NEW, LEDGER_INTENT, LEDGER_TOKEN, LEDGER_MADE, LEDGER_ENDED };
 
 /* What is durable of one operation. Lies in shared memory: it outlives the process that acts. */
 struct ledger {
@@ -13,18 +14,25 @@ struct ledger {
         char verb[16];
         uint32_t state;   /* enum ledger_state */
         uint32_t attempt;
-        int64_t settle_ms; /* of the plugin */
         int64_t left_ms;  /* when the last attempt may have left */
         int32_t answer;   /* with ENDED */
         uint32_t effect;
-        uint32_t polls, observes, rejections;
+        uint32_t polls, observes, rejections, looks;
         bool was_pending;
+        bool removing;    /* with MADE: `surplus` is under way */
         char message[600];
         uint32_t n_task, n_request, n_token, n_result;
+        struct ledger *surplus; /* deletes what was made twice, one after the other */
         char task[65536], request[262144], token[PRVNG_TOKEN_MAX + 1], result[262144];
 };
 
 struct ledger *ledger_new(struct check *c);
+
+/* How long what left may stay unseen: the plugin's settle_ms, or less where the scenario knows its fake. */
+int64_t settle_of(const struct subject *s);
+
+/* list(): its answer, and where that is DONE a new reference to {"resources": []}, else NULL. */
+int32_t list_by(struct subject *s, const char *filter, json_t **ret);
 
 /* A new operation; takes over the reference to the task. */
 void ledger_start(struct check *c, struct ledger *l, const char *verb, json_t *task);
@@ -44,6 +52,7 @@ json_t *task_create(struct check *c, const json_t *entry, const char *suffix);
 json_t *task_update(struct check *c, const json_t *entry, const char *suffix, const char *result);
 json_t *task_known(struct check *c, const json_t *entry, const char *suffix, const char *result);
 int64_t task_counts(const json_t *entry); /* how many resources it makes as "count" sees it */
+int64_t task_shared(const json_t *entry); /* of these, how many all such tasks have together */
 
 /* Runs f in a child of its own, until it ends or, if kill_after_us >= 0, is killed. True: it came to its
  * end; false: it was killed as wanted. Anything else fails the test. */

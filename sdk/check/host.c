@@ -13,12 +13,16 @@
 
 #include "base/clock.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
 #define TABLE_MAX 65536u
+
+enum { SECRET_SHORTEST = 6 }; /* a value that is shorter may stand somewhere by chance */
 
 struct world *the_world;
 
@@ -50,12 +54,46 @@ void world_look_for_secrets(struct check *c, const char *where, const void *data
         const json_t *e;
         size_t i;
 
-        json_array_foreach (scenario_get(c, "secrets"), i, e) {
+        json_array_foreach (c->scenario ? c->scenario->secrets : NULL, i, e) {
                 size_t k = json_string_length(e);
 
                 if (k > 0 && n >= k && memmem(data, n, json_string_value(e), k))
                         check_fail(c, "%s holds secret number %zu of the scenario", where, i + 1);
         }
+        json_array_foreach (scenario_get(c, "references"), i, e) {
+                const char *value = json_get_string(e, "value", "");
+                size_t k = strlen(value);
+
+                if (k >= SECRET_SHORTEST && n >= k && memmem(data, n, value, k))
+                        check_fail(c, "%s holds the value of %s", where, json_get_string(e, "reference", ""));
+        }
+}
+
+void world_look_into(struct check *c, const char *path)
+{
+        DIR *d = opendir(path);
+
+        for (const struct dirent *e; d && (e = readdir(d));) {
+                _cleanup_(cleanup_buf) struct buf data = BUF_NULL;
+                char below[4096], chunk[4096], what[4200];
+                ssize_t n;
+                int fd;
+
+                if (streq(e->d_name, ".") || streq(e->d_name, ".."))
+                        continue;
+                snprintf(below, sizeof(below), "%s/%s", path, e->d_name);
+                if (e->d_type == DT_DIR)
+                        world_look_into(c, below);
+                fd = e->d_type == DT_REG ? open(below, O_RDONLY | O_CLOEXEC) : -1;
+                while (fd >= 0 && data.n < 1 << 24 && (n = read(fd, chunk, sizeof(chunk))) > 0)
+                        buf_append(&data, chunk, (size_t)n);
+                if (fd >= 0)
+                        close(fd);
+                snprintf(what, sizeof(what), "the file %s", below);
+                world_look_for_secrets(c, what, buf_str(&data), data.n);
+        }
+        if (d)
+                closedir(d);
 }
 
 static void look_for_secrets(const char *where, const char *text)

@@ -41,8 +41,11 @@ extern struct world *the_world;
 /* A place where the process may be killed: before and after what leaves it. */
 void world_boundary(const char *where);
 
-/* Fails the test if the text holds a secret of the scenario. */
+/* Fails the test if the text holds a secret of the scenario: one of "secrets", or a value of "references". */
 void world_look_for_secrets(struct check *c, const char *where, const void *data, size_t n);
+
+/* The same for all files below a folder. */
+void world_look_into(struct check *c, const char *path);
 
 /* --- the plugin (subject.c) --- */
 
@@ -57,6 +60,7 @@ struct subject {
         struct prvng_store store;
         struct prvng_loader loader;
         struct prvng_template template_;
+        struct prvng_secret secret;
 };
 
 /* dlopen and the entry symbol; stops the test where that fails. */
@@ -69,6 +73,8 @@ void subject_destroy(struct subject *s);
 
 /* All of it with the configuration asked for; skips the test where the plugin does not start with it. */
 void subject_start(struct check *c, struct subject *ret);
+/* The same, with the scenario's fake, if there is one. */
+void subject_start_live(struct check *c, struct subject *ret);
 void subject_stop(struct subject *s);
 
 const char *check_config(struct check *c);
@@ -115,6 +121,10 @@ int32_t act_list(struct act *a, const char *filter);
 void act_judge(struct act *a, int32_t answer);
 void act_judge_observed(struct act *a, int32_t answer);
 
+/* For a thread: cancels the act (userdata) after ACT_SOON_MS. */
+enum { ACT_SOON_MS = 300 };
+void *act_cancel_soon(void *userdata);
+
 /* A fresh op id. */
 void op_id_new(struct check *c, char ret[27]);
 
@@ -125,6 +135,8 @@ struct trace *trace_take(struct check *c);
 /* Fails the test for each difference; frees. */
 void trace_compare(struct check *c, struct trace *before, const char *after_what);
 size_t trace_memory(void); /* bytes in use from malloc */
+/* How often these bytes stand in the memory of this process; -1: it cannot be read. */
+int64_t memory_count(const void *bytes, size_t n);
 
 /* --- the builder of documents (builder.c) --- */
 
@@ -174,6 +186,7 @@ struct scenario {
         json_t *json;
         char *folder;        /* of the file */
         struct buf config;   /* JSON */
+        json_t *secrets;     /* array, or NULL */
         int fake;            /* pid, 0: none */
         char *base;          /* of words that stand for others */
 };

@@ -3,6 +3,7 @@
 #include "check.h"
 
 #include "base/clock.h"
+#include "sandbox/sandbox.h"
 
 #include <fcntl.h>
 #include <ftw.h>
@@ -200,6 +201,14 @@ static bool read_report(struct run *r)
         return true;
 }
 
+static void answer(struct run *r)
+{
+        sandbox_answer(&(struct sandbox_broker){
+                .listener = r->listener, .folder = r->folder, .write = r->write, .tested = &r->shared->tested,
+                .may_fork = &r->shared->may_fork, .may_spawn = &r->shared->may_spawn,
+                .violation = add_violation, .userdata = r});
+}
+
 /* Until the process has ended, or was ended for being late. */
 static void attend(struct run *r)
 {
@@ -222,8 +231,7 @@ static void attend(struct run *r)
                         continue;
                 }
                 if (fds[3].revents & POLLIN)
-                        broker_answer(&(struct broker){r->listener, r->shared, r->folder, r->write,
-                                                       add_violation, r});
+                        answer(r);
                 if (fds[3].revents & (POLLHUP | POLLERR)) {
                         close(r->listener);
                         r->listener = -1;

@@ -23,6 +23,7 @@ enum { READY_MS = 20000, COUNT_MS = 30000 };
 static const char *const members[] = {
         "about", "config", "environment", "secrets", "start", "count", "reset", "sandbox", "cache", "tasks",
         "limits", "tokens_before", "samples", "broken", "expressions", "wrong", "endless", "schemas",
+        "references", "unknown",
 };
 
 static json_t *words; /* name -> value, of this process */
@@ -130,6 +131,7 @@ struct scenario *scenario_load(struct check *c, const char *path)
                 set_word(key, json_string_value(v));
         set_word("LIBEXEC", c->options->libexec ? c->options->libexec : CHECK_LIBEXEC);
         c->scenario = s;
+        s->secrets = scenario_expand(c, scenario_get(c, "secrets"));
         v = scenario_expand(c, scenario_get(c, "config"));
         if (v)
                 json_append(&s->config, v);
@@ -216,6 +218,8 @@ void scenario_start(struct check *c)
         json_object_foreach (environment, key, v)
                 setenv(key, json_string_value(v) ?: "", 1);
         json_decref(environment);
+        json_decref(c->scenario->secrets);
+        c->scenario->secrets = scenario_expand(c, scenario_get(c, "secrets"));
         buf_clear(&c->scenario->config);
         config = scenario_expand(c, scenario_get(c, "config"));
         if (config)

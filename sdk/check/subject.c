@@ -138,6 +138,7 @@ bool subject_create(struct subject *s, const char *config)
         FETCH(s, PRVNG_STORE, store, PRVNG_STORE_BASELINE);
         FETCH(s, PRVNG_LOADER, loader, PRVNG_LOADER_BASELINE);
         FETCH(s, PRVNG_TEMPLATE, template_, PRVNG_TEMPLATE_BASELINE);
+        FETCH(s, PRVNG_SECRET, secret, PRVNG_SECRET_BASELINE);
         return true;
 }
 
@@ -161,6 +162,13 @@ void subject_start(struct check *c, struct subject *ret)
                 check_stop(c, "create() refused the configuration: %s", buf_str(&w->log));
         check_skip(c, "the plugin does not start without configuration (--scenario or --config): %s",
                    buf_str(&w->log));
+}
+
+void subject_start_live(struct check *c, struct subject *ret)
+{
+        if (c->scenario)
+                scenario_start(c);
+        subject_start(c, ret);
 }
 
 void subject_stop(struct subject *s)

@@ -153,7 +153,8 @@ static void test_destroy_null(struct check *c)
 /* --- interfaces --- */
 
 static const char *const known_ids[] = {PRVNG_OP,       PRVNG_PROVIDER, PRVNG_TASKSERV,           PRVNG_STORE,
-                                        PRVNG_LOADER,   PRVNG_TEMPLATE, PRVNG_PROVIDER_INVENTORY, PRVNG_PROVIDER_PRECHECK};
+                                        PRVNG_LOADER,   PRVNG_TEMPLATE, PRVNG_PROVIDER_INVENTORY, PRVNG_PROVIDER_PRECHECK,
+                                        PRVNG_SECRET};
 
 static void answers_null(struct subject *s, const char *id)
 {
@@ -195,7 +196,7 @@ static void test_interfaces(struct check *c)
                 bool is_op;
         } needed[] = {{"provider", PRVNG_OP, true},     {"provider", PRVNG_PROVIDER, true},
                       {"taskserv", PRVNG_OP, true},     {"taskserv", PRVNG_TASKSERV, true},
-                      {"secret", PRVNG_OP, true},       {"store", PRVNG_STORE, false},
+                      {"secret", PRVNG_SECRET, false},      {"store", PRVNG_STORE, false},
                       {"loader", PRVNG_LOADER, false},  {"template", PRVNG_TEMPLATE, false}};
         struct subject s;
 
@@ -216,6 +217,8 @@ static void test_interfaces(struct check *c)
                 check_remark(c, "has no observe(): whatever is in doubt after a crash waits for the operator");
         if (s.loader.struct_size && (!s.loader.extensions || !s.loader.load))
                 check_fail(c, PRVNG_LOADER " needs extensions and load");
+        if (s.secret.struct_size && (!s.secret.resolve || !s.secret.check))
+                check_fail(c, PRVNG_SECRET " needs resolve and check");
         if (s.template_.struct_size && !s.template_.evaluate)
                 check_fail(c, PRVNG_TEMPLATE " needs evaluate");
         subject_stop(&s);
@@ -239,6 +242,7 @@ static void test_two_instances(struct check *c)
         table = s.plugin->get_interface(second, s.op.struct_size         ? PRVNG_OP
                                                 : s.store.struct_size    ? PRVNG_STORE
                                                 : s.loader.struct_size   ? PRVNG_LOADER
+                                                : s.secret.struct_size   ? PRVNG_SECRET
                                                                          : PRVNG_TEMPLATE);
         if (!table)
                 check_fail(c, "the second instance has lost its interfaces with the first one");

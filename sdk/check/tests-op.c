@@ -9,6 +9,14 @@ enum { RANDOM_TASKS = 300, RANDOM_TOKENS = 150 };
 #define OP_KINDS "provider taskserv secret"
 #define CALL_MS 5000
 
+/* A secret backend may have none of it. */
+static void start(struct check *c, struct subject *s)
+{
+        subject_start(c, s);
+        if (streq(c->kind, "secret") && !s->op.struct_size)
+                check_skip(c, "has no " PRVNG_OP ": it only reads");
+}
+
 /* --- tasks --- */
 
 /* The first task of the scenario, else one that the plugin's description makes likely; text. */
@@ -111,7 +119,7 @@ static void test_describe(struct check *c)
         json_t *o = NULL;
         size_t i;
 
-        subject_start(c, &s);
+        start(c, &s);
         if (!s.op.describe)
                 check_skip(c, "has no describe(): nothing is checked before a run");
         if (describe(&s, &text) != PRVNG_DONE)
@@ -138,7 +146,7 @@ static void test_prepare(struct check *c)
         struct trace *before;
         struct subject s;
 
-        subject_start(c, &s);
+        start(c, &s);
         task = a_task(&s);
         before = trace_take(c);
         s.world->is_pure = true;
@@ -161,7 +169,7 @@ static void test_failing_sinks(struct check *c)
         _cleanup_(cleanup_free) char *task = NULL;
         struct subject s;
 
-        subject_start(c, &s);
+        start(c, &s);
         task = a_task(&s);
         if (!a_request(&s, task, &whole))
                 check_skip(c, "prepare() refuses the task that is tried");
@@ -203,7 +211,7 @@ static void test_random_tasks(struct check *c)
         _cleanup_(cleanup_free) char *task = NULL;
         struct subject s;
 
-        subject_start(c, &s);
+        start(c, &s);
         task = a_task(&s);
         for (unsigned int i = 0; i < RANDOM_TASKS; i++) {
                 struct act a;
@@ -228,7 +236,7 @@ static void test_unknown_verb(struct check *c)
         _cleanup_(cleanup_free) char *task = NULL;
         struct subject s;
 
-        subject_start(c, &s);
+        start(c, &s);
         task = a_task(&s);
         for (size_t i = 0; i < N_ELEMENTS(verbs); i++) {
                 struct act a;
@@ -278,7 +286,7 @@ static void test_foreign_tokens(struct check *c)
         _cleanup_(cleanup_free) char *task = NULL;
         struct subject s;
 
-        subject_start(c, &s);
+        start(c, &s);
         if (!s.op.poll)
                 check_skip(c, "has no poll(): nothing of it is ever PENDING");
         task = a_task(&s);
@@ -305,7 +313,7 @@ static void test_random_requests(struct check *c)
 
         if (json_is_string(json_object_get(scenario_get(c, "sandbox"), "off")))
                 check_skip(c, "nonsense is begun in the sandbox only");
-        subject_start(c, &s);
+        start(c, &s);
         task = a_task(&s);
         if (!a_request(&s, task, &request))
                 check_skip(c, "prepare() refuses the task that is tried");

@@ -35,6 +35,6 @@ page += [".SH OWNERSHIP AND THREADS",
          ".TP", "1.0", "All of the above.",
          ".SH SEE ALSO", roff("prvng-plugin(7), prvng-plugin-check(1), prvng-plugin-provider(7), "
                               "prvng-plugin-taskserv(7), prvng-plugin-store(7), prvng-plugin-loader(7), "
-                              "prvng-plugin-template(7)")]
+                              "prvng-plugin-template(7), prvng-plugin-secret(7)")]
 with open(output, "w", encoding="utf-8") as f:
     f.write("\n".join(page) + "\n")

@@ -197,6 +197,96 @@ def shared_in_use():
         check(site.existing() == [], "something is left", site.existing())
 
 
+def hold(site, kind, shut=True):
+    """Nothing of that kind is made while it is shut."""
+    gate = os.path.join(site.world, "gates", kind)
+    os.makedirs(os.path.dirname(gate), exist_ok=True)
+    if not shut:
+        os.unlink(gate)
+        return
+    with open(gate, "w", encoding="utf-8"):
+        pass
+
+
+def calls(site):
+    path = os.path.join(site.world, "calls.log")
+    return open(path, encoding="utf-8").read() if os.path.exists(path) else ""
+
+
+def told(site, run, task):
+    return {t["id"]: (t.get("waits_until") or {}).get("message") or "" for t in status(site, run)["tasks"]}[task]
+
+
+def two_in_flight(site, kill=False, **first):
+    """Two workflows at once that need the same network; the first is making it. Their commands."""
+    hold(site, "network")
+    one = run_until(site, cloud("one", servers=("one-0", "one-1"), **first), "the begin of the network",
+                    lambda: "begin create network private" in calls(site))
+    two = site.popen("batch", "submit", site.write("two.json", cloud("two", servers=("two-0",))), "--watch")
+    wait_for("the second run's wait", lambda: site.prvng("batch", "status", "two").code == 0 and
+             NETWORK + ", which run" in told(site, "two", IMPLIED[0]))
+    id_ = status(site, "one")["id"]
+    check(f"which run {id_} of workflow \"one\" is making" in told(site, "two", IMPLIED[0]), "what it waits for",
+          told(site, "two", IMPLIED[0]))
+    if kill:
+        site.kill_engine()
+    hold(site, "network", False)
+    return one, two
+
+
+def shared_in_flight():
+    """Two workflows in flight share what the first makes, also when the engine is killed in between."""
+    for kill in (False, True):
+        with Site() as site:
+            one, two = two_in_flight(site, kill)
+            site.finish(one).expect(0)
+            r = site.finish(two).expect(0)
+            check(f"{NETWORK} is shared with run" in r.out + r.err, "no word of it at the start", r)
+            check(made(site).count("network.private") == made(site).count("security_group.default") == 1, "made twice",
+                  made(site))
+            check(statuses(site, "two")[IMPLIED[0]] == "unchanged", "the task", statuses(site, "two"))
+            check(resources(site)[NETWORK]["workflow"] == "one", "whose it is", resources(site)[NETWORK])
+            check(not site.violations(), "violations", site.violations())
+            site.prvng("audit", "verify").expect(0)
+            r = site.prvng("batch", "destroy", "one", "--watch").expect(0)
+            check(f"{NETWORK} stays" in r.out + r.err or f"{GROUP} stays" in r.out + r.err, "why it stays", r)
+            site.prvng("batch", "destroy", "two", "--watch").expect(0)
+            site.prvng("batch", "destroy", "one", "--watch").expect(0)
+            check(site.existing() == [], "something is left", site.existing())
+
+
+def shared_in_flight_undone():
+    """The first fails and is rolled back: what the second is about to build on stays."""
+    for kill in (False, True):
+        with Site() as site:
+            one, two = two_in_flight(site, kill, scripts={"one-1": REFUSED}, on_failure="rollback")
+            site.finish(one).expect(4)
+            site.finish(two).expect(0)
+            check(site.existing() == ["network.private", "security_group.default", "server.two-0"], "what is left",
+                  site.existing())
+            check(made(site, "create").count("network.private") == 1 and not site.violations(), "made again", made(site))
+            s = {t["id"]: t for t in status(site, "one")["tasks"]}
+            check("stays" in s[IMPLIED[0]]["message"], "why it stays", s)
+            site.prvng("batch", "destroy", "two", "--watch").expect(0)
+            site.prvng("batch", "destroy", "one", "--watch").expect(0)
+            check(site.existing() == [], "something is left", site.existing())
+
+
+def shared_in_flight_not_alike():
+    """Another spec of what a run in flight makes is refused, with both named."""
+    with Site() as site:
+        hold(site, "network")
+        one = run_until(site, cloud("one"), "the begin of the network",
+                        lambda: "begin create network private" in calls(site))
+        other = cloud("other", servers=("db-0",), networks=[{"name": "private", "address": "10.8.0.0/22"}])
+        r = site.prvng("batch", "submit", site.write("other.json", other)).expect(3)
+        id_ = status(site, "one")["id"]
+        check(f"{NETWORK} is needed by workflow \"other\", but run {id_} of workflow \"one\"" in r.err and
+              "address: there null, here \"10.8.0.0/22\"" in r.err, "the refusal", r)
+        hold(site, "network", False)
+        site.finish(one).expect(0)
+
+
 # Drift
 
 
@@ -278,6 +368,40 @@ def fewer():
         check(set(resources(site)) == {NETWORK, GROUP, "server.web-0"}, "the inventory", resources(site))
         check(site.servers() == ["server.web-0"] and "network.db" not in site.existing(), "what is left", site.existing())
         site.prvng("batch", "submit", site.path("w.json"), "--prune", "--only", "make").expect(3, "--prune")
+
+
+def changed_while_paused():
+    """A paused run takes --replace and --prune with a changed definition; the difference is shown first."""
+    with Site() as site:
+        specs = {"web-0": {"image": "deb12"}}
+        submit(site, cloud(servers=("web-0", "old-0"), specs=specs))
+        w = cloud(servers=("new-0", "web-0"), specs=specs, scripts={"new-0": {"gate": {"verb": "create", "unless": "go"}}})
+        w["shop"]["operations"] = [
+            {"id": "first", "type": "create", "target": "server", "items": ["new-0"]},
+            {"id": "rest", "type": "create", "target": "server", "items": ["web-0"], "depends_on": ["first"]}]
+        run = site.prvng("batch", "submit", site.write("w.json", w)).expect(0).out.strip()
+        p = site.popen("batch", "attach", run)
+        wait_for("new-0", lambda: statuses(site, run).get("first/new-0") == "running")
+        site.prvng("batch", "pause", run).expect(0)
+        with open(os.path.join(site.world, "go"), "w", encoding="utf-8"):
+            pass
+        wait_for("what was in flight", lambda: statuses(site, run)["first/new-0"] == "succeeded")
+        w["shop"]["servers"][1]["image"] = "deb13"
+        file = site.write("new.json", w)
+        for option in (["--prune"], ["--replace", "web-0"]):
+            site.prvng("batch", "resume", run, *option).expect(2, f"{option[0]} goes with --definition")
+        asked = "batch", "resume", run, "--definition", file
+        site.prvng(*asked, "--dry-run").expect(3, "--replace server.web-0")
+        r = site.prvng(*asked, "--replace", "web-0", "--prune", "--dry-run").expect(0, "(prune)/", "old-0", "rest/web-0")
+        check("server.old-0" in site.existing() and not made(site, "delete"), "a dry run did something", r)
+        r = site.prvng(*asked, "--replace", "web-0", "--prune").expect(2, "--yes", "old-0")
+        r = site.prvng(*asked, "--replace", "web-0", "--prune", "--yes", "--watch").expect(0, "(prune)/")
+        site.finish(p).expect(0)
+        check(made(site, "delete") == ["server.old-0", "server.web-0"], "what was deleted", made(site))
+        check(made(site, "create").count("server.web-0") == 2, "it was not made anew", made(site))
+        check(resources(site)["server.web-0"]["spec"]["image"] == "deb13" and "server.old-0" not in resources(site),
+              "the inventory", resources(site))
+        check(not site.violations(), "an op id acted twice", site.violations())
 
 
 # Adoption
@@ -394,5 +518,7 @@ def rotate_after_a_crash():
 
 
 if __name__ == "__main__":
-    main([shared_once, shared_found_by_marks, shared_defined, shared_in_kcl, shared_undone, shared_in_use, drift, changes, fewer, adopt, online,
+    main([shared_once, shared_found_by_marks, shared_defined, shared_in_kcl, shared_undone, shared_in_use,
+          shared_in_flight, shared_in_flight_undone, shared_in_flight_not_alike, drift, changes, fewer,
+          changed_while_paused, adopt, online,
           rotate, rotate_after_a_crash])

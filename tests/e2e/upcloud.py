@@ -12,6 +12,7 @@ import fakes  # noqa: E402
 from live import BUILD, Site, check, main, wait_for  # noqa: E402
 
 PLUGIN = os.path.join(BUILD, "tests", "plugins", "upcloudquick.so")
+NETWORK = "(implied)/network.private@upcloud"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBwmXg1oHz5tUuO0yRPhcHWRA8uX8PSkcmSKNB6iyoSv test"
 
 
@@ -119,6 +120,37 @@ def rollback():
         check(not state["servers"] and not state["networks"] and not state["storages"], "left", json.dumps(state)[:2000])
 
 
+def task_status(site, run, task):
+    r = site.prvng("batch", "status", run, "--format", "json")
+    return next((t["status"] for t in r.json()["tasks"] if t["id"] == task), None) if r.code == 0 else None
+
+
+def shared():
+    """Two workflows in flight share one network; the rollback of the first leaves it to the second"""
+    with Cloud(more="batch_size = 4;", state_ms=600) as site:
+        site.fake.inject("slow", method="POST", path="/1.3/network/$", ms=1500)
+        ops = [{"id": "good", "type": "create", "target": "server", "items": ["web-0"]},
+               {"id": "bad", "type": "create", "target": "server", "items": ["bad"], "depends_on": ["good"],
+                "on_failure": "rollback"}]
+        one = site.popen("batch", "submit", site.define([{"name": "web-0"}, {"name": "bad", "plan": "no-such-plan"}], ops),
+                         "--watch")
+        wait_for("the network's request", lambda: task_status(site, "shop", NETWORK) in ("running", "pending"))
+        two = site.popen("batch", "submit", site.define([{"name": "db-0"}], name="store"), "--watch")
+        site.finish(one).expect(4, "PLAN_INVALID")
+        r = site.finish(two).expect(0)
+        check("network.private@upcloud is shared with run" in r.out + r.err, "the second did not meet the first", r)
+        state = site.fake.state()
+        check(len(site.fake.effects("create", "network")) == 1 and len(state["networks"]) == 1, "not one network",
+              json.dumps(state)[:3000])
+        net = state["networks"][0]["uuid"]
+        check([s["title"] for s in state["servers"]] == ["db-0"] and
+              any(i["network"] == net for i in state["servers"][0]["interfaces"]), "the second's server", state["servers"])
+        site.prvng("batch", "destroy", "store", "--watch").expect(0)
+        site.prvng("batch", "destroy", "shop", "--watch").expect(0)
+        state = site.fake.state()
+        check(not state["servers"] and not state["networks"] and not state["storages"], "left", json.dumps(state)[:2000])
+
+
 def late():
     """A server that takes longer than its operation may is given up, and deleted once that can be done"""
     with Cloud(state_ms=800) as site:
@@ -162,6 +194,39 @@ def orphans():
         wait_for("the orphan's end", lambda: [s["title"] for s in site.fake.servers()] == ["web-0"])
 
 
+def adopt():
+    """Server, network and the rules of a server's firewall are adopted; by the engine where one runs, else by the command"""
+    with Cloud() as site:
+        site.submit(site.define([{"name": "web-0"}], name="shop"))
+        server = site.fake.servers()[0]["uuid"]
+        net = site.fake.state()["networks"][0]["uuid"]
+        site.kill_engine()
+        os.rename(os.path.join(site.state, "stores"), os.path.join(site.folder, "stores.old"))  # nobody knows of it any more
+        bare = {"UPCLOUD_TOKEN": ""}
+
+        def adopted(kind, id_, key, env=None):
+            site.prvng("resource", "adopt", "upcloud", kind, id_, "--dry-run", env=env).expect(0, key)
+            site.prvng("resource", "adopt", "upcloud", kind, id_, "--workflow", "old", env=env).expect(0, f"{key} belongs to")
+
+        site.prvng("resource", "adopt", "upcloud", "server", "web-0", "--dry-run", env=bare).expect(1, "UPCLOUD_TOKEN")
+        adopted("network", net, "network.private@upcloud")
+        wait_for("the engine", site.engine)
+        adopted("server", "web-0", "server.web-0", bare)
+        adopted("security_group", server, "security_group.web-0@upcloud", bare)
+        group = site.resource("security_group.web-0@upcloud")
+        check([r.get("port") for r in group["spec"]["rules"]] == [22, None] and group["outputs"]["server"] == server,
+              "not the rules of that server", group)
+        site.prvng("resource", "adopt", "upcloud", "security_group", "web-0", "--as", "again", env=bare).expect(
+            1, "security_group.web-0@upcloud", "belongs to workflow \"old\"")
+        site.prvng("resource", "adopt", "upcloud", "server", "nobody", env=bare).expect(1, "no server \"nobody\"")
+        site.prvng("resource", "adopt", "nimbus", "server", "nobody", env=bare).expect(1, "no provider \"nimbus\"")
+        path = site.define([{"name": "web-1", "zone": "fi-hel9"}], name="other")
+        site.prvng("batch", "submit", path, "--validate", "--online", env=bare).expect(3, "fi-hel9", "servers[0].zone")
+        site.prvng("batch", "submit", site.define([{"name": "web-1"}], name="other"), "--validate", "--online",
+                   env=bare).expect(0, "is valid")
+        check(len(site.fake.servers()) == 1, "something was made", site.fake.servers())
+
+
 def post(site, path, body):
     c = http.client.HTTPConnection("127.0.0.1", site.fake.port, timeout=30)
     c.request("POST", path, json.dumps(body), {"Authorization": "Bearer ucat_fake", "Content-Type": "application/json"})
@@ -203,4 +268,4 @@ def rates():
 
 
 if __name__ == "__main__":
-    main([life, firewalls, drift, growth, rollback, late, rollback_update, orphans, credentials, secrets, rates])
+    main([life, firewalls, drift, growth, rollback, shared, late, rollback_update, orphans, adopt, credentials, secrets, rates])

@@ -127,7 +127,7 @@ def workflow():
         f.write(WORKFLOW)
     listed = inside("prvng", "plugin", "list").stdout
     test("all plugins that were installed are ready",
-         all(line.split()[-1] in ("ready", "STATE") for line in listed.splitlines()) and "local" in listed, listed)
+         all(line.split()[-1] in ("enabled", "STATE") for line in listed.splitlines()) and "local" in listed, listed)
     r = inside("sh", "-ec", "cd /root; prvng batch submit shop.yaml --watch; echo; "
                "prvng server exec package-0 -- hostname; prvng batch destroy shop --watch")
     test("a workflow makes a server and removes it again, from the packages alone",

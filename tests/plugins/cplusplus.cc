@@ -10,10 +10,10 @@ namespace {
 
 const prvng_host *the_host;
 
-int32_t prepare(void *, prvng_call *, const char *, const void *task, uint64_t n_task,
-                prvng_sink *request)
+/* There is nothing that begin() would have to know. */
+int32_t prepare(void *, prvng_call *, const char *, const void *, uint64_t, prvng_sink *request)
 {
-        return the_host->sink_write(request, task, n_task) == 0 ? PRVNG_DONE : PRVNG_INTERNAL;
+        return the_host->sink_write(request, "{}", 2) == 0 ? PRVNG_DONE : PRVNG_INTERNAL;
 }
 
 int32_t begin(void *, prvng_call *, const char *, const void *, uint64_t, prvng_sink *,

@@ -25,8 +25,14 @@ static void expect(const struct test_plugin *p, const char *const *words)
         loaded_end(&l);
 }
 
+/* Inside of the engine, and in a process of its own: with the same words. */
 #define REFUSED(name_, ...)                                                                        \
-        expect(&(struct test_plugin){.name = (name_)}, (const char *const[]){__VA_ARGS__, NULL})
+        do {                                                                                       \
+                expect(&(struct test_plugin){.name = (name_)},                                     \
+                       (const char *const[]){__VA_ARGS__, NULL});                                  \
+                expect(&(struct test_plugin){.name = (name_), .more = "isolation = \"process\";"}, \
+                       (const char *const[]){__VA_ARGS__, NULL});                                  \
+        } while (0)
 
 Test(refused, without_a_sound_note)
 {
@@ -40,7 +46,9 @@ Test(refused, without_a_sound_note)
 Test(refused, without_an_entry_of_its_own)
 {
         REFUSED("bad-no-entry", "does not export prvng_plugin_v1");
-        REFUSED("bad-entry-elsewhere", "prvng_plugin_v1 of its own", "libprvng-test-dependency");
+        /* In its sandbox it would not find the library, which no system folder holds. */
+        expect(&(struct test_plugin){"bad-entry-elsewhere"},
+               (const char *const[]){"prvng_plugin_v1 of its own", "libprvng-test-dependency", NULL});
         REFUSED("bad-refuses", "refuses to run here", "the moon is not full");
         REFUSED("bad-no-descriptor", "returned no descriptor");
 }
@@ -72,8 +80,8 @@ Test(refused, for_its_place_or_configuration)
                (const char *const[]){"/dev/null is not a file", NULL});
         expect(&(struct test_plugin){"noop", "/etc/passwd"},
                (const char *const[]){"is no ELF file", NULL});
-        expect(&(struct test_plugin){"noop", NULL, NULL, "isolation = \"process\";"},
-               (const char *const[]){"isolation", NULL});
+        expect(&(struct test_plugin){"crashstore", NULL, NULL, "isolation = \"process\";"},
+               (const char *const[]){"is a store", "remove isolation", NULL});
         expect(&(struct test_plugin){"noop", NULL, NULL,
                                      "sha256 = \"00000000000000000000000000000000000000000000000000000"
                                      "00000000000\";"},
@@ -102,6 +110,21 @@ Test(refused, when_two_claim_one_name)
         loaded_end(&l);
 }
 
+/* Whoever lists plugins is told of a wrong pin too. */
+Test(listed, with_a_pin)
+{
+        struct plugins *notes;
+        struct loaded l;
+
+        loaded_new(&l, (struct test_plugin[]){{"noop", NULL, NULL, "sha256 = \"00000000000000000000000000000000"
+                                              "00000000000000000000000000000000\";"}}, 1, NULL);
+        cr_assert_eq(plugins_load(l.config, l.host, NULL, PLUGINS_NOTES_ONLY, &notes), 0);
+        cr_assert_eq(notes->list[0].state, PLUGIN_REFUSED);
+        cr_assert_not_null(strstr(notes->list[0].reason, "is not the file that"));
+        plugins_free(notes);
+        loaded_end(&l);
+}
+
 Test(listed, without_running_any_code)
 {
         struct loaded l;
@@ -115,6 +138,8 @@ Test(listed, without_running_any_code)
         p = plugins_find(notes, "provider", "bad-create-fails");
         cr_assert(p && p->state == PLUGIN_READY && !p->instance);
         cr_assert_str_eq(p->version, "1.0");
+        cr_assert_null(p->sha256, "a whole file was read for its note");
+        plugin_digest(p);
         cr_assert_eq(strlen(p->sha256), 64);
         plugins_free(notes);
         cr_assert_eq(plugins_load(l.config, l.host, "store loader", 0, &notes), 0);
@@ -145,5 +170,6 @@ Test(accepted, c_plus_plus)
                 cr_skip("built without a C++ compiler");
         loaded_new(&l, (struct test_plugin[]){{"cplusplus"}}, 1, NULL);
         cr_assert_eq(l.plugins->list[0].state, PLUGIN_READY, "%s", l.plugins->list[0].reason);
+        cr_assert_not_null(l.plugins->list[0].isolated, "as its note asks for");
         loaded_end(&l);
 }

@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 BUILD, SOURCE = os.environ["PRVNG_TEST_BUILD"], os.environ["PRVNG_TEST_SOURCE"]
-KINDS = ["provider", "taskserv", "store", "loader", "template"]
+KINDS = ["provider", "taskserv", "secret", "store", "loader", "template"]
 
 
 def find(root, name):

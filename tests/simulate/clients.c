@@ -9,8 +9,9 @@
 
 #define MAX_SUBMISSIONS 16
 #define MAX_PARKED 64
+#define MAX_REPLANS 12 /* questions and pauses with it */
 
-enum command { SUBMIT, CANCEL, PAUSE, RESUME, ROLLBACK, RETRY, RESOLVE };
+enum command { SUBMIT, CANCEL, PAUSE, RESUME, ROLLBACK, RETRY, REPLAN, RESOLVE, COMPACT };
 
 static const struct {
         const char *name;
@@ -18,23 +19,24 @@ static const struct {
 } commands[] = {
         [CANCEL] = {"cancel", RECORD_CANCEL},       [PAUSE] = {"pause", RECORD_PAUSE},
         [RESUME] = {"resume", N_RECORD_TYPES},      [ROLLBACK] = {"rollback", RECORD_ROLLBACK},
-        [RETRY] = {"retry", RECORD_RERUN},
+        [RETRY] = {"retry", RECORD_RERUN},          [REPLAN] = {"replan", RECORD_REPLAN},
 };
 
 struct submission_of_client {
         char id[UID_TEXT];
         const char *kind;
         uint32_t size;      /* tasks, about */
-        struct buf body;
+        struct buf body, changed; /* what it is, and what it shall be after a replan */
         bool due, posted, finished;
-        uint32_t n_refused;
+        uint32_t n_refused, n_replans;
         uint32_t n_before[RESOLVE]; /* records of a command's type, when it was posted */
 };
 
 struct clients {
         struct submission_of_client list[MAX_SUBMISSIONS];
         uint32_t n;
-        bool operator_comes;
+        bool compacting;    /* asked for, and not answered */
+        int64_t older_than; /* days; -1: none said */
 };
 
 static void *cookie(enum command kind, uint32_t number)
@@ -62,9 +64,10 @@ static void draw_commands(uint32_t number)
         static const enum command by_fault[] = {[FAULT_CANCEL - FAULT_CANCEL] = CANCEL,
                                                 [FAULT_PAUSE - FAULT_CANCEL] = PAUSE,
                                                 [FAULT_ROLLBACK - FAULT_CANCEL] = ROLLBACK,
-                                                [FAULT_RETRY - FAULT_CANCEL] = RETRY};
+                                                [FAULT_RETRY - FAULT_CANCEL] = RETRY,
+                                                [FAULT_REPLAN - FAULT_CANCEL] = REPLAN};
 
-        for (unsigned f = FAULT_CANCEL; f <= FAULT_RETRY; f++)
+        for (unsigned f = FAULT_CANCEL; f <= FAULT_REPLAN; f++)
                 while (fault((enum fault)f))
                         event_add(random_between(&sim->random, 1, random_chance(&sim->random, 500) ? 5000
                                                                                                 : 300000),
@@ -87,13 +90,54 @@ struct clients *clients_new(void)
                 event_add(random_between(&sim->random, 0, i ? 120000 : 100), EVENT_SUBMIT, i);
                 draw_commands(i);
         }
+        while (fault(FAULT_COMPACT))
+                event_add(random_between(&sim->random, 1, 400000), EVENT_COMMAND, (uint32_t)COMPACT << 16);
         return c;
+}
+
+static const struct submission_of_client *submission(const char *run)
+{
+        for (uint32_t i = 0; i < sim->clients->n; i++)
+                if (streq(sim->clients->list[i].id, run))
+                        return &sim->clients->list[i];
+        return NULL;
+}
+
+bool clients_prunes(const char *run)
+{
+        const struct submission_of_client *s = submission(run);
+
+        return s && strstr(buf_str(&s->body), "\"prune\":true");
+}
+
+static bool lists(const struct buf *body, const char *server)
+{
+        const char *list = strstr(buf_str(body), "\"replace\":["), *at;
+        char name[64];
+
+        snprintf(name, sizeof(name), "\"%s\"", server);
+        at = list ? strstr(list, name) : NULL;
+        return at && at < strchr(list, ']');
+}
+
+bool clients_replaces(const char *run, const char *server)
+{
+        const struct submission_of_client *s = submission(run);
+
+        return s && (lists(&s->body, server) || lists(&s->changed, server));
+}
+
+int64_t clients_retention(void)
+{
+        return sim->clients->compacting ? sim->clients->older_than : 0;
 }
 
 struct clients *clients_free(struct clients *c)
 {
-        for (uint32_t i = 0; c && i < c->n; i++)
+        for (uint32_t i = 0; c && i < c->n; i++) {
                 buf_deinit(&c->list[i].body);
+                buf_deinit(&c->list[i].changed);
+        }
         free(c);
         return NULL;
 }
@@ -135,16 +179,77 @@ static void command(enum command kind, uint32_t number, const struct buf *body)
         post(cookie(kind, number), path, body);
 }
 
+/* It is paused for that, and asked for again while something of it is in flight, or what was asked for is
+ * refused. */
+static void replan(uint32_t number)
+{
+        struct submission_of_client *s = &sim->clients->list[number];
+        bool dry = random_chance(&sim->random, 200);
+
+        if (s->n_replans++ >= MAX_REPLANS || !streq(s->kind, "batch") || witness_ended(s->id))
+                return;
+        if (!witness_paused(s->id)) {
+                command(PAUSE, number, NULL);
+        } else {
+                buf_clear(&s->changed);
+                if (replan_body(&s->body, dry, &s->changed))
+                        command(REPLAN, number, &s->changed);
+        }
+        event_add(random_between(&sim->random, 1, 8000), EVENT_COMMAND, (uint32_t)REPLAN << 16 | number);
+}
+
+/* The journals of runs that ended are removed. */
+static void compact(void)
+{
+        _cleanup_(cleanup_buf) struct buf body = BUF_NULL;
+        struct clients *c = sim->clients;
+
+        if (c->compacting || !sim->process || sim->dead)
+                return;
+        c->older_than = random_chance(&sim->random, 300) ? -1 : random_chance(&sim->random, 800) ? 0 : 1;
+        buf_printf(&body, "{\"dry_run\":%s", random_chance(&sim->random, 100) ? "true" : "false");
+        if (c->older_than >= 0)
+                buf_printf(&body, ",\"older_than\":%d", (int)c->older_than);
+        buf_putc(&body, '}');
+        c->compacting = true;
+        HISTORY("compact", c->older_than, 0, "%s", buf_str(&body));
+        post(cookie(COMPACT, 0), "/store/compact", &body);
+}
+
+/* What was answered is so, unless it was a question. */
+static void compacted(int status, const char *body)
+{
+        sim->clients->compacting = false;
+        for (uint32_t i = 0; status == 200 && i < sim->clients->n; i++) {
+                bool removed, is = witness_compacted(sim->clients->list[i].id, &removed);
+
+                if (is && !removed && strstr(body, sim->clients->list[i].id))
+                        violated("compacted-left", "run %s was compacted, that was answered, and its stream is "
+                                 "still there", sim->clients->list[i].id);
+        }
+        if (status >= 500)
+                sim->failing = true;
+}
+
 void clients_command(uint32_t what)
 {
         _cleanup_(cleanup_buf) struct buf body = BUF_NULL;
         enum command kind = what >> 16;
         uint32_t number = what & 0xffff;
 
+        if (kind == COMPACT) {
+                if (!sim->quiet)
+                        compact();
+                return;
+        }
         if (!sim->process || sim->dead || !witness_accepted(sim->clients->list[number].id))
                 return;
         if (sim->quiet && kind != RESUME)
                 return;
+        if (kind == REPLAN) {
+                replan(number);
+                return;
+        }
         if (kind == ROLLBACK && random_chance(&sim->random, 300))
                 buf_printf(&body, "{\"to\":%u}", (unsigned)random_below(&sim->random, 4));
         if (kind == RETRY && random_chance(&sim->random, 300))
@@ -216,6 +321,8 @@ static void submitted(uint32_t number, int status, const char *body, size_t n_bo
                 violated("answered-early", "run %s was answered before it is durable", s->id);
         if (status == 422 && ++s->n_refused > 3)
                 s->finished = true; /* somebody else has what it wants */
+        if (status >= 500) /* its store cannot be opened */
+                event_add(random_between(&sim->random, 1000, 60000), EVENT_SUBMIT, number);
         if (status == 422 && !s->finished) {
                 buf_clear(&s->body); /* the world may look different by then */
                 event_add(random_between(&sim->random, 1000, 120000), EVENT_SUBMIT, number);
@@ -225,10 +332,16 @@ static void submitted(uint32_t number, int status, const char *body, size_t n_bo
 /* What was answered is durable (promise 8). */
 static void commanded(enum command kind, uint32_t number, int status, const char *body)
 {
-        const struct submission_of_client *s = &sim->clients->list[number];
+        struct submission_of_client *s = &sim->clients->list[number];
 
+        if (kind == REPLAN && status == 202) {
+                struct buf was = s->body;
+
+                s->body = s->changed;
+                s->changed = was;
+        }
         if (status == 202 && commands[kind].record < N_RECORD_TYPES &&
-            strstr(body, "\"changed\":true") &&
+            (kind == REPLAN || strstr(body, "\"changed\":true")) &&
             witness_records(s->id, commands[kind].record) <= s->n_before[kind])
                 violated("answered-early", "the %s of run %s was answered before it is durable",
                          commands[kind].name, s->id);
@@ -247,12 +360,15 @@ void clients_answer(void *userdata, void *with, int status, const char *body, si
         HISTORY("reply", (uintptr_t)with, status, "%d %.*s", status, (int)MIN(n_body, (size_t)400), body);
         if (kind == SUBMIT)
                 submitted(number, status, body, n_body);
+        else if (kind == COMPACT)
+                compacted(status, body);
         else if (kind != RESOLVE)
                 commanded(kind, number, status, body);
 }
 
 void clients_engine_gone(void)
 {
+        sim->clients->compacting = false;
         for (uint32_t i = 0; i < sim->clients->n; i++)
                 sim->clients->list[i].posted &= sim->clients->list[i].finished;
 }

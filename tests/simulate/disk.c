@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The store plugin over a simulated disk; keeps the promises S1 to S4 of prvng/kind/store.h and not a
+ * The store plugin over simulated disks, one for each store of the site; keeps the promises S1 to S4 of prvng/kind/store.h and not a
  * bit more.
  *
  * What a segment holds is `data`, as a process reads it through the page cache; only the first
@@ -25,22 +25,50 @@ struct disk_stream {
         char *name;
         struct segment *segments;
         uint32_t n_segments;
-        struct buf snapshot, part;
+        struct buf snapshot, older; /* and the one before it */
         bool recovered; /* since the store was opened */
 };
 
 struct disk {
+        const char *name;
         struct disk_stream *streams;
         uint32_t n_streams, cap_streams;
         uint64_t epoch;
         bool writing; /* open for writing */
         bool failed;  /* S1 */
+        bool made;    /* there is such a store in the site */
         int64_t full_until;
+        char *part_of;   /* stream of a snapshot that is being put; NULL: none is */
+        struct buf part; /* what there is of it */
 };
 
-struct disk *disk_new(void)
+struct disk *disk_new(const char *name)
 {
-        return calloc(1, sizeof(struct disk));
+        struct disk *d = calloc(1, sizeof(struct disk));
+
+        d->name = name;
+        return d;
+}
+
+struct disk *disk_find(const char *name)
+{
+        for (unsigned i = 0; i < N_DISKS; i++)
+                if (sim->disks[i] && streq(sim->disks[i]->name, name))
+                        return sim->disks[i];
+        return NULL;
+}
+
+bool disk_exists(const char *name)
+{
+        const struct disk *d = disk_find(name);
+
+        return d && d->made;
+}
+
+static void forget_part(struct disk *d)
+{
+        free(steal(&d->part_of));
+        buf_clear(&d->part);
 }
 
 static void stream_deinit(struct disk_stream *s)
@@ -50,7 +78,7 @@ static void stream_deinit(struct disk_stream *s)
                 buf_deinit(&s->segments[i].meant);
         }
         buf_deinit(&s->snapshot);
-        buf_deinit(&s->part);
+        buf_deinit(&s->older);
         free(s->segments);
         free(s->name);
 }
@@ -59,8 +87,11 @@ struct disk *disk_free(struct disk *d)
 {
         for (uint32_t i = 0; d && i < d->n_streams; i++)
                 stream_deinit(&d->streams[i]);
-        if (d)
+        if (d) {
                 free(d->streams);
+                free(d->part_of);
+                buf_deinit(&d->part);
+        }
         free(d);
         return NULL;
 }
@@ -71,6 +102,14 @@ static struct disk_stream *find(struct disk *d, const char *name)
                 if (streq(d->streams[i].name, name))
                         return &d->streams[i];
         return NULL;
+}
+
+bool disk_has(const struct disk *d, const char *stream)
+{
+        for (uint32_t i = 0; i < d->n_streams; i++)
+                if (streq(d->streams[i].name, stream))
+                        return true;
+        return false;
 }
 
 /* What the power cut leaves of what was not synced: any sectors of it, in any order, missing ones read
@@ -96,9 +135,36 @@ static void tear(struct segment *g)
         g->data.n = g->n_on_disk = end;
 }
 
+/* Whatever may be true of a snapshot: it is no truth, only a shortcut. */
+static void rot(struct disk_stream *s, const struct disk_stream *other)
+{
+        struct buf *b = &s->snapshot;
+        uint64_t way = random_below(&sim->random, 5);
+
+        HISTORY("rot", way, b->n, "snapshot of %s", s->name);
+        sim->rotten = true;
+        if (way == 0 || (way == 1 && !s->older.n)) {
+                buf_clear(b);
+        } else if (way == 1) {
+                buf_clear(b);
+                buf_append(b, s->older.data, s->older.n);
+        } else if (way == 2) {
+                b->n = random_below(&sim->random, b->n);
+        } else if (way == 3 && other->snapshot.n) {
+                buf_clear(b);
+                buf_append(b, other->snapshot.data, other->snapshot.n);
+        } else {
+                b->data[random_below(&sim->random, b->n)] ^= (char)(1 + random_below(&sim->random, 255));
+        }
+}
+
 void disk_crash(struct disk *d, bool power)
 {
         d->writing = false;
+        forget_part(d);
+        for (uint32_t i = 0; i < d->n_streams; i++)
+                if (d->streams[i].snapshot.n && fault(FAULT_ROT))
+                        rot(&d->streams[i], &d->streams[random_below(&sim->random, d->n_streams)]);
         for (uint32_t i = 0; i < d->n_streams; i++)
                 for (uint32_t k = 0; k < d->streams[i].n_segments; k++) {
                         struct segment *g = &d->streams[i].segments[k];
@@ -125,7 +191,7 @@ static bool dies(const char *where)
 static int32_t disk_open(void *instance, struct prvng_call *call, const char *location,
                          uint32_t flags, uint64_t *ret_epoch)
 {
-        struct disk *d = sim->disk;
+        struct disk *d = instance;
 
         if (flags & PRVNG_STORE_READ_ONLY) {
                 *ret_epoch = d->epoch;
@@ -136,7 +202,7 @@ static int32_t disk_open(void *instance, struct prvng_call *call, const char *lo
         if (fault(FAULT_STORE))
                 return refuse(call, PRVNG_PERMANENT, "open: I/O error");
         assert(!d->writing);
-        d->writing = true;
+        d->writing = d->made = true;
         d->failed = false;
         for (uint32_t i = 0; i < d->n_streams; i++)
                 d->streams[i].recovered = false;
@@ -175,7 +241,7 @@ static struct segment *segment_for(struct disk *d, const char *name, uint32_t nu
 static int32_t disk_append(void *instance, struct prvng_call *call, const char *stream,
                            uint32_t segment, const void *data, uint64_t n_data, uint64_t epoch)
 {
-        struct disk *d = sim->disk;
+        struct disk *d = instance;
         struct segment *g;
         size_t some;
 
@@ -217,7 +283,7 @@ static int32_t disk_append(void *instance, struct prvng_call *call, const char *
                 (unsigned long long)n_data);
         if (sim->options->print)
                 printf("%.*s", (int)n_data, (const char *)data);
-        witness_lines(stream, data, n_data);
+        witness_lines(d->name, stream, data, n_data);
         /* Killed before the answer: the engine does not know that it is durable. */
         return dies("appended") ? refuse(call, PRVNG_PERMANENT, "killed") : PRVNG_DONE;
 }
@@ -225,7 +291,7 @@ static int32_t disk_append(void *instance, struct prvng_call *call, const char *
 static int32_t disk_read(void *instance, struct prvng_call *call, const char *stream,
                          uint32_t segment, uint64_t offset, struct prvng_sink *data)
 {
-        const struct disk_stream *s = find(sim->disk, stream);
+        const struct disk_stream *s = find(instance, stream);
 
         if (!s || segment < 1 || segment > s->n_segments)
                 return refuse(call, PRVNG_NOT_FOUND, "there is no such segment");
@@ -255,12 +321,12 @@ static void check_kept(const struct disk_stream *s, const struct segment *g, siz
 static int32_t disk_recover(void *instance, struct prvng_call *call, const char *stream,
                             uint32_t segment, uint64_t n_data, uint64_t epoch)
 {
-        struct disk_stream *s = find(sim->disk, stream);
+        struct disk_stream *s = find(instance, stream);
         struct segment *g;
 
         if (dies("recover"))
                 return refuse(call, PRVNG_PERMANENT, "killed");
-        if (!s || segment != s->n_segments || epoch != sim->disk->epoch)
+        if (!s || segment != s->n_segments || epoch != ((struct disk *)instance)->epoch)
                 return refuse(call, PRVNG_CONFLICT, "not the last segment");
         g = &s->segments[segment - 1];
         if (n_data > g->data.n) {
@@ -274,7 +340,7 @@ static int32_t disk_recover(void *instance, struct prvng_call *call, const char 
         HISTORY("recover", n_data, g->data.n, "%s %u: %llu of %zu bytes, %zu were durable", stream,
                 segment, (unsigned long long)n_data, g->data.n, g->n_durable);
         if (n_data > g->n_durable)
-                witness_lines(stream, g->data.data + g->n_durable, n_data - g->n_durable);
+                witness_lines(((struct disk *)instance)->name, stream, g->data.data + g->n_durable, n_data - g->n_durable);
         g->data.n = g->n_durable = g->n_on_disk = n_data;
         buf_deinit(&g->meant);
         s->recovered = true;
@@ -283,7 +349,7 @@ static int32_t disk_recover(void *instance, struct prvng_call *call, const char 
 
 static int32_t disk_streams(void *instance, struct prvng_call *call, struct prvng_sink *result)
 {
-        const struct disk *d = sim->disk;
+        const struct disk *d = instance;
 
         if (dies("streams"))
                 return refuse(call, PRVNG_PERMANENT, "killed");
@@ -298,7 +364,7 @@ static int32_t disk_streams(void *instance, struct prvng_call *call, struct prvn
 static int32_t disk_remove(void *instance, struct prvng_call *call, const char *stream,
                            uint64_t epoch)
 {
-        struct disk *d = sim->disk;
+        struct disk *d = instance;
         struct disk_stream *s = find(d, stream);
 
         if (dies("remove"))
@@ -307,23 +373,36 @@ static int32_t disk_remove(void *instance, struct prvng_call *call, const char *
                 return refuse(call, PRVNG_NOT_FOUND, "there is no such stream");
         HISTORY("remove", s->n_segments, 0, "%s", stream);
         witness_removed(stream);
+        if (d->part_of && streq(d->part_of, stream))
+                forget_part(d);
         stream_deinit(s);
         memmove(s, s + 1, (size_t)(d->streams + d->n_streams - (s + 1)) * sizeof(*s));
         d->n_streams--;
-        return PRVNG_DONE;
+        return dies("removed") ? refuse(call, PRVNG_PERMANENT, "killed") : PRVNG_DONE;
+}
+
+static void keep_snapshot(struct disk *d, const char *stream, const void *data, uint64_t n_data)
+{
+        struct disk_stream *s = find(d, stream);
+        struct buf was;
+
+        if (!s)
+                s = make_stream(d, stream);
+        was = s->older;
+        s->older = s->snapshot;
+        s->snapshot = was;
+        buf_clear(&s->snapshot);
+        buf_append(&s->snapshot, data, n_data);
+        forget_part(d);
 }
 
 static int32_t disk_snapshot_put(void *instance, struct prvng_call *call, const char *stream,
                                  const void *data, uint64_t n_data, uint64_t epoch)
 {
-        struct disk_stream *s = find(sim->disk, stream);
-
         if (dies("snapshot"))
                 return refuse(call, PRVNG_PERMANENT, "killed");
-        if (!s)
-                s = make_stream(sim->disk, stream);
-        buf_clear(&s->snapshot);
-        buf_append(&s->snapshot, data, n_data);
+        keep_snapshot(instance, stream, data, n_data);
+        HISTORY("snapshot", n_data, 0, "%s: %llu bytes", stream, (unsigned long long)n_data);
         return PRVNG_DONE;
 }
 
@@ -331,30 +410,40 @@ static int32_t disk_snapshot_part(void *instance, struct prvng_call *call, const
                                   const void *data, uint64_t n_data, uint64_t offset, uint32_t last,
                                   uint64_t epoch)
 {
-        struct disk_stream *s = find(sim->disk, stream);
+        struct disk *d = instance;
 
-        if (dies("snapshot"))
+        if (dies("part of a snapshot"))
                 return refuse(call, PRVNG_PERMANENT, "killed");
-        if (!s)
-                s = make_stream(sim->disk, stream);
-        if (offset == 0)
-                buf_clear(&s->part);
-        if (offset != s->part.n)
-                violated("snapshot-parts", "stream %s: a part from %llu on, behind %zu bytes", stream,
-                         (unsigned long long)offset, s->part.n);
-        buf_append(&s->part, data, n_data);
-        if (!last)
-                return PRVNG_DONE;
-        buf_clear(&s->snapshot);
-        buf_append(&s->snapshot, s->part.data, s->part.n);
-        buf_clear(&s->part);
-        return PRVNG_DONE;
+        if (fault(FAULT_STORE)) {
+                forget_part(d);
+                return refuse(call, PRVNG_PERMANENT, "snapshot: I/O error");
+        }
+        if (offset == 0) {
+                forget_part(d);
+                d->part_of = strdup(stream);
+        }
+        if (!d->part_of || !streq(d->part_of, stream) || offset != d->part.n) {
+                violated("snapshot-parts", "stream %s: a part from %llu on, behind %zu bytes of %s", stream,
+                         (unsigned long long)offset, d->part.n, d->part_of ?: "none");
+                return refuse(call, PRVNG_PERMANENT, "that is not the next part");
+        }
+        HISTORY("part", offset, n_data, "%s: %llu bytes from %llu on%s", stream,
+                (unsigned long long)n_data, (unsigned long long)offset, last ? ", the last" : "");
+        buf_append(&d->part, data, n_data);
+        if (last) {
+                struct buf whole = d->part;
+
+                d->part = BUF_NULL;
+                keep_snapshot(d, stream, whole.data, whole.n);
+                buf_deinit(&whole);
+        }
+        return dies("part of a snapshot put") ? refuse(call, PRVNG_PERMANENT, "killed") : PRVNG_DONE;
 }
 
 static int32_t disk_snapshot_get(void *instance, struct prvng_call *call, const char *stream,
                                  struct prvng_sink *data)
 {
-        const struct disk_stream *s = find(sim->disk, stream);
+        const struct disk_stream *s = find(instance, stream);
 
         if (!s || !s->snapshot.n)
                 return refuse(call, PRVNG_NOT_FOUND, "there is no snapshot");
@@ -364,6 +453,8 @@ static int32_t disk_snapshot_get(void *instance, struct prvng_call *call, const 
 
 static void disk_close(void *instance)
 {
+        if (!sim->looking)
+                forget_part(instance);
 }
 
 const struct prvng_store disk_store = {

@@ -282,6 +282,7 @@ int main(int argc, char **argv)
         strmap_deinit(&any);
         snapshot_tuning.worth = 1024; /* histories here are short */
         snapshot_tuning.step = 5;
+        snapshot_tuning.part = 700;
         if (!parse(argc, argv, &a))
                 return usage();
         if (a.one)

@@ -40,8 +40,10 @@ static void check_request(struct call *c, const struct job *job, struct witness_
             (!q->token || !job->token || !streq(q->token, job->token)))
                 violated("token-durable", "a poll of %s with a token that is not durable", t->id);
         c->op = cloud_op(job->op_id, c->service, job->verb, buf_str(&q->text), t->key);
-        if (c->kind == CALL_BEGIN)
+        if (c->kind == CALL_BEGIN) {
+                w_check_claim(t, "a begin");
                 check_begin(c, t);
+        }
 }
 
 /* Of calls that ask what is there. */
@@ -84,6 +86,11 @@ void witness_call(struct call *c, struct job *job)
         c->service = cloud_service_of(job->call.plugin);
         HISTORY("call", c->number, c->kind, "#%llu %s %s op %s attempt %u", (unsigned long long)c->number,
                 kinds[c->kind], job->call.task, job->op_id, job->call.pub.attempt);
+        if (run && !t && strmap_get(&run->dropped, job->call.task)) {
+                violated("replan-dropped", "a call for %s, which run %s has no more since it was replanned",
+                         job->call.task, run->id);
+                return;
+        }
         if (!t || !run->accepted) {
                 violated("intent-durable", "a call for a run that is not durable");
                 return;

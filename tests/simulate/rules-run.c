@@ -100,6 +100,7 @@ void w_undo_starts(struct w_run *run, struct witness_task *t, const struct recor
                 w_check_start(t, "the undo");
         else
                 check_backwards(run, t);
+        w_check_alone(t, "the undo");
         t->undo = t->begun = false; /* only once */
         t->made = NULL;
         w_status(t, W_WAITING);
@@ -333,6 +334,9 @@ bool w_run_rules(struct w_run *run, const struct record *r)
                 return true;
         case RECORD_RERUN:
                 runs_again(run, r);
+                return true;
+        case RECORD_REPLAN:
+                w_replans(run);
                 return true;
         case RECORD_END:
                 finishes(run, r);

@@ -56,6 +56,7 @@ static void starts(struct w_run *run, struct witness_task *t, const struct recor
         if (t->redo)
                 violated("redo", "%s is done again before what it had left is gone", t->id);
         w_check_start(t, "the intent");
+        w_check_alone(t, "the intent");
         w_intent(t, r, W_TASK);
         t->begun = t->acted = t->left = false;
         w_status(t, W_RUNNING);
@@ -116,8 +117,24 @@ static void check_request_ends(const struct witness_task *t, const struct record
                 violated("failed-in-doubt", "%s failed, and nobody knows what it did", t->id);
 }
 
+/* Another run made it: nothing was asked for this task, and it is there. */
+static void used(struct w_run *run, struct witness_task *t, const struct record *r)
+{
+        if (t->status != W_WAITING || t->verb != W_CREATE || r->answer != PRVNG_UNCHANGED)
+                violated("shared", "%s was asked for, or is no create", t->id);
+        w_check_start(t, "the use");
+        if (!w_is_there(t->key))
+                violated("shared", "%s uses what is not there", t->id);
+        t->checkpoint = run->n_checkpoints;
+        w_status(t, W_DONE);
+}
+
 static void done(struct w_run *run, struct witness_task *t, const struct record *r)
 {
+        if (r->shared) {
+                used(run, t, r);
+                return;
+        }
         parked(t, false);
         if (t->made)
                 t->request = t->made;
@@ -128,6 +145,7 @@ static void done(struct w_run *run, struct witness_task *t, const struct record 
         if (t->request)
                 t->request->fate = r->answer == PRVNG_UNCHANGED ? FATE_NOTHING : FATE_DONE;
         t->acted = (r->answer == PRVNG_DONE || t->caused) && t->verb != W_CHECK;
+        t->unchanged = r->answer == PRVNG_UNCHANGED && !t->caused;
         t->checkpoint = run->n_checkpoints;
         w_changed(t, r->outputs);
         w_status(t, W_DONE);

@@ -46,7 +46,11 @@
         X(CANCEL, "cancel")       /* a client cancels a run */                                     \
         X(PAUSE, "pause")         /* ... pauses one, and lets it go on later */                    \
         X(ROLLBACK, "rollback")   /* ... has one undone */                                         \
-        X(RETRY, "retry")         /* ... has what failed done again */
+        X(RETRY, "retry")         /* ... has what failed done again */                             \
+        X(REPLAN, "replan")       /* ... gives a paused one a changed definition */                \
+        X(COMPACT, "compact")     /* ... has the journals of runs that ended removed */            \
+        X(ROT, "rot")             /* a snapshot is damaged, an old one, another one, or lost */    \
+        X(KEY, "key")             /* the site's key is lost */
 
 enum fault {
 #define X(name, text) FAULT_##name,
@@ -56,6 +60,8 @@ enum fault {
 };
 
 extern const char *const fault_names[N_FAULTS];
+
+#define N_DISKS 2 /* stores, each on one of its own */
 
 #define SKIPS_MAX 4096
 
@@ -121,7 +127,11 @@ struct sim {
         struct context context;
         struct engine_process *process;        /* NULL while no engine runs */
         uint32_t n_engines;
-        struct disk *disk;
+        struct disk *disks[N_DISKS];           /* the home store's first */
+        bool rotten;                           /* a snapshot was */
+        struct buf key;                        /* the site's key, as a file; empty: there is none */
+        char *anchors[3];                      /* of the journal, at some moments */
+        unsigned n_anchors;
         struct cloud *cloud;
         struct calls *calls;
         struct witness *witness;
@@ -182,7 +192,10 @@ void world_goes_on(int64_t ms);
 void engine_kill(const char *where);
 
 /* disk.c */
-struct disk *disk_new(void);
+struct disk *disk_new(const char *name);
+struct disk *disk_find(const char *name); /* or NULL */
+bool disk_exists(const char *name);       /* there is such a store in the site */
+bool disk_has(const struct disk *d, const char *stream);
 struct disk *disk_free(struct disk *d);
 void disk_crash(struct disk *d, bool power);
 extern const struct prvng_store disk_store;
@@ -195,8 +208,14 @@ void clients_command(uint32_t number);
 void clients_operator(void);
 void clients_answer(void *userdata, void *cookie, int status, const char *body, size_t n_body);
 void clients_engine_gone(void);
+bool clients_prunes(const char *run);   /* what its definition does not name any more */
+bool clients_replaces(const char *run, const char *server);
+int64_t clients_retention(void); /* days that the compaction under way was asked for; -1: none said */
 void clients_started(void); /* an engine runs again: what was not answered is asked once more */
 bool clients_done(void);    /* everything that was to be submitted is */
+
+/* replan.c: the body of a submission, changed at random: for a replan of its run. */
+bool replan_body(const struct buf *body, bool dry, struct buf *ret);
 
 /* generate.c */
 void generate_site(void); /* services and their limits */
@@ -207,5 +226,7 @@ const char *generate_workflow(struct buf *body, const char *id, uint32_t size);
 /* fold.c */
 /* Reads the journal back and compares it with what the engine has in memory. */
 void fold_compare(const char *when);
+/* Verifies all of the journal, and that it holds what former anchors say. */
+void fold_audit(const char *when);
 
 #endif

@@ -89,7 +89,8 @@ static void draw_rates(void)
                 [FAULT_TOKEN] = 30000,    [FAULT_POLL] = 50000,      [FAULT_OBSERVE] = 100000,
                 [FAULT_UNCERTAIN] = 100000, [FAULT_READ] = 50000,    [FAULT_CANCEL] = 150000,
                 [FAULT_CONDITION] = 400000, [FAULT_PAUSE] = 200000,  [FAULT_ROLLBACK] = 300000,
-                [FAULT_RETRY] = 400000,
+                [FAULT_RETRY] = 400000,   [FAULT_REPLAN] = 250000,
+                [FAULT_COMPACT] = 400000, [FAULT_ROT] = 200000,      [FAULT_KEY] = 30000,
         };
 
         for (unsigned i = 0; i < N_FAULTS; i++) {
@@ -171,8 +172,10 @@ static void strikes(void)
         if (sim->quiet || !sim->process)
                 return;
         if (fault(FAULT_STOP)) {
-                if (sim->process && !sim->dead)
+                if (sim->process && !sim->dead) {
                         fold_compare("at a stop");
+                        fold_audit("at a stop");
+                }
                 HISTORY("stop", 0, 0, "the engine is asked to end");
                 engine_process_stop(sim->process);
         }
@@ -223,6 +226,7 @@ static void look_for_the_end(void)
                 return;
         if (all_done()) {
                 fold_compare("at the end");
+                fold_audit("at the end");
                 engine_process_stop(sim->process);
         } else if (sim->quiet && calls_hanging() && sim->now > sim->quiet_at + 600000) {
                 HISTORY("stop", 1, 0, "the operator restarts the engine: a call hangs");
@@ -281,7 +285,10 @@ static void engine_gone(void)
         witness_engine_gone();
         cloud_engine_gone();
         clients_engine_gone();
-        disk_crash(sim->disk, power);
+        for (unsigned i = 0; i < N_DISKS; i++)
+                disk_crash(sim->disks[i], power);
+        if (fault(FAULT_KEY))
+                buf_clear(&sim->key);
         sim->dead = false;
         while (sim->n_events && sim->events[0].at <= end && !*sim->failure)
                 world_step(end);
@@ -304,6 +311,7 @@ static void engine_live(void)
                 if (!sim->dead && !sim->failing)
                         violated("start-refused", "the engine does not start: %s", message);
         } else {
+                witness_started();
                 clients_started();
                 if (engine_process_run(sim->process, 0, &message)) {
                         HISTORY("ended", sim->dead, 0, "%s", message);
@@ -327,7 +335,8 @@ static void sim_open(uint64_t seed, const struct options *options)
                 random_seed(&sim->fault_random[i], seed, 100 + i);
         sim->now = 1000000;
         sim->wall_ahead = INT64_C(1700000000000);
-        sim->disk = disk_new();
+        for (unsigned i = 0; i < N_DISKS; i++)
+                sim->disks[i] = disk_new(i ? "sim2" : "sim");
         sim->cloud = cloud_new();
         sim->calls = calls_new();
         sim->witness = witness_new();
@@ -349,7 +358,11 @@ static void sim_close(void)
         calls_free(sim->calls);
         cloud_free(sim->cloud);
         witness_free(sim->witness);
-        disk_free(sim->disk);
+        for (unsigned i = 0; i < N_DISKS; i++)
+                disk_free(sim->disks[i]);
+        for (unsigned i = 0; i < sim->n_anchors; i++)
+                free(sim->anchors[i]);
+        buf_deinit(&sim->key);
         plugins_forget();
         json_decref(sim->config.server);
         buf_deinit(&sim->why);

@@ -7,7 +7,7 @@ struct witness *witness_new(void)
         return calloc(1, sizeof(struct witness));
 }
 
-static void task_free(struct witness_task *t)
+void w_task_free(struct witness_task *t)
 {
         free(t->id);
         free(t->key);
@@ -16,22 +16,37 @@ static void task_free(struct witness_task *t)
         free(t);
 }
 
+void w_plan_forget(struct w_run *run)
+{
+        for (uint32_t i = 0; i < run->n_operations; i++)
+                free(run->operation_ids[i]);
+        free(steal(&run->tasks));
+        free(steal(&run->lanes));
+        free(steal(&run->operation_ids));
+        free(steal(&run->operations));
+        strmap_deinit(&run->by_id);
+        run->n_tasks = run->n_lanes = run->n_operations = 0;
+}
+
 static void run_forget(struct w_run *run)
 {
         for (uint32_t i = 0; i < run->n_tasks; i++) { /* of a run that was never accepted */
+                w_leaves(run->tasks[i], NULL);
                 w_status(run->tasks[i], W_WAITING);
                 if (run->tasks[i]->request)
                         run->tasks[i]->request->task = NULL;
         }
         for (uint32_t i = 0; i < run->n_tasks; i++)
-                task_free(run->tasks[i]);
-        free(run->tasks);
-        free(run->lanes);
-        for (uint32_t i = 0; i < run->n_operations; i++)
-                free(run->operation_ids[i]);
-        free(run->operation_ids);
-        free(run->operations);
-        strmap_deinit(&run->by_id);
+                w_task_free(run->tasks[i]);
+        w_plan_forget(run);
+        buf_deinit(&run->definition);
+        for (uint32_t i = 0; i < run->n_replaced; i++)
+                w_task_free(run->replaced[i]);
+        free(run->replaced);
+        for (uint32_t i = 0; i < run->n_dropped; i++)
+                free(run->dropped_ids[i]);
+        free(run->dropped_ids);
+        strmap_deinit(&run->dropped);
         free(run);
 }
 
@@ -225,7 +240,7 @@ void witness_committed(void)
 
 /* The inventory */
 
-static struct w_resource *resource_get(const char *key, size_t n_key)
+struct w_resource *w_resource_get(const char *key, size_t n_key)
 {
         struct strmap_entry *e = strmap_find(&sim->witness->owned, key, n_key);
         struct w_resource *r;
@@ -254,13 +269,18 @@ static bool stands_on(const struct w_resource *r, const char *key)
 
 void w_gone(const char *key)
 {
-        resource_get(key, strlen(key))->there = false;
+        w_resource_get(key, strlen(key))->there = false;
         strmap_foreach (e, &sim->witness->owned) {
                 struct w_resource *r = e->value.pointer;
 
                 if (stands_on(r, key))
                         r->there = false;
         }
+}
+
+bool w_is_there(const char *key)
+{
+        return w_resource_get(key, strlen(key))->there;
 }
 
 static bool has_task_for(const struct w_run *run, const char *key)
@@ -294,14 +314,18 @@ void w_changed(struct witness_task *t, struct span outputs)
                 w_gone(t->key);
                 return;
         }
-        r = resource_get(t->key, strlen(t->key));
+        r = w_resource_get(t->key, strlen(t->key));
         r->object = id_in(outputs);
+        if (!r->there) {
+                memcpy(r->workflow, t->run->workflow, sizeof(r->workflow));
+                r->adopted = false;
+        }
         r->there = true;
 }
 
 void w_restored(const struct witness_task *t, struct span outputs)
 {
-        struct w_resource *r = resource_get(t->key, strlen(t->key));
+        struct w_resource *r = w_resource_get(t->key, strlen(t->key));
 
         r->object = id_in(outputs);
         r->there = true;
@@ -360,26 +384,51 @@ static void site_record(const struct record *r)
                 struct w_run *run = run_get(id);
 
                 run->accepted = true;
+                if (run->planned && !span_eq(r->store, run->store))
+                        violated("store", "run %s is kept in store %s, and asked for %.*s", id, run->store,
+                                 (int)r->store.n, r->store.p);
+                w_claims(run, r->claims);
                 if (!run->planned)
                         violated("accepted-unplanned", "run %s was accepted before its plan is durable",
                                  id);
         } else if (r->type == RECORD_ENDED) {
                 run_get(id)->ended = true;
+                run_get(id)->ended_at = r->at;
+                w_releases(run_get(id));
                 if (!run_get(id)->finished)
                         violated("end-too-early", "run %s ended in the site's stream only", id);
         } else if (r->type == RECORD_REOPENED) {
                 run_get(id)->ended = false;
+                w_claims(run_get(id), r->claims);
+        } else if (r->type == RECORD_COMPACTED) {
+                w_compacts(run_get(id), r);
+        } else if (r->type == RECORD_CLAIM) {
+                w_claims(run_get(id), r->claims);
         }
+}
+
+static uint32_t retention_in(struct span logging)
+{
+        static const char word[] = "\"retention_days\":";
+        const char *p = memmem(logging.p, logging.n, word, sizeof(word) - 1);
+
+        return p ? (uint32_t)strtoul(p + sizeof(word) - 1, NULL, 10) : 30;
 }
 
 static void plan_record(struct w_run *run, const struct record *r)
 {
         switch ((unsigned)r->type) {
         case RECORD_RUN:
+                snprintf(run->workflow, sizeof(run->workflow), "%.*s", (int)r->name.n, r->name.p);
                 run->max_attempts = r->max_attempts;
+                run->retention_days = retention_in(r->logging);
                 run->strategy = r->rollback;
                 run->on_partial = r->on_partial;
                 run->preserve = r->preserve;
+                break;
+        case RECORD_DEFINITION:
+                buf_clear(&run->definition);
+                buf_append(&run->definition, r->definition.p, r->definition.n);
                 break;
         case RECORD_LANE:
                 add_lane(run, r);
@@ -388,21 +437,31 @@ static void plan_record(struct w_run *run, const struct record *r)
                 add_operation(run, r);
                 break;
         case RECORD_TASK:
+                w_check_replaced(run, r);
                 add_task(run, r);
                 break;
         case RECORD_PLANNED:
                 run->planned = true;
+                run->replaced ? w_replanned(run) : w_planned(run);
+                buf_deinit(&run->definition);
                 break;
         default:
                 break;
         }
 }
 
-static void run_record(const char *id, const struct record *r)
+static void run_record(const char *store, const char *id, const struct record *r)
 {
         struct w_run *run = run_get(id);
 
         run->n_records[r->type]++;
+        run->last_seq = r->seq;
+        if (run->store && !streq(run->store, store))
+                violated("store", "run %s is kept in the stores %s and %s", id, run->store, store);
+        run->store = store;
+        if (run->compacted)
+                violated("after-compaction", "run %s was compacted, and then: %s", id,
+                         record_type_name(r->type));
         if (!run->planned) {
                 plan_record(run, r);
                 return;
@@ -412,21 +471,25 @@ static void run_record(const char *id, const struct record *r)
         w_rules(run, r);
 }
 
-void witness_lines(const char *stream, const char *data, size_t n)
+void witness_lines(const char *store, const char *stream, const char *data, size_t n)
 {
         const char *p = data, *end = data + n, *nl, *id = startswith(stream, "run-");
         struct record r;
 
         for (; p < end && !*sim->failure && (nl = memchr(p, '\n', (size_t)(end - p))); p = nl + 1) {
+                if (id && startswith(p, "{\"seal\":"))
+                        w_seal(run_get(id), p, (size_t)(nl - p));
                 if (startswith(p, "{\"segment\":") || startswith(p, "{\"seal\":"))
                         continue;
                 sim->n_steps++;
                 if (record_read(p, (size_t)(nl - p), &sim->witness->scratch, &r, NULL))
                         violated("record", "stream %s: %.*s", stream, (int)(nl - p), p);
                 else if (id)
-                        run_record(id, &r);
-                else
+                        run_record(store, id, &r);
+                else if (streq(store, "sim"))
                         site_record(&r);
+                else
+                        violated("store", "store %s has a site stream", store);
                 record_scratch_clear(&sim->witness->scratch);
         }
 }
@@ -436,9 +499,12 @@ void witness_removed(const char *stream)
         const char *id = startswith(stream, "run-");
         struct w_run *run = id ? w_run_find(id) : NULL;
 
-        if (!id || (run && run->accepted))
-                violated("removed", "stream %s was removed, although its run was accepted", stream);
-        if (!run)
+        if (!id || (run && run->accepted && !run->compacted))
+                violated("removed", "stream %s was removed, although its run was accepted and no record stands "
+                         "for it", stream);
+        if (run && run->compacted)
+                run->removed = true;
+        if (!run || run->accepted)
                 return;
         for (uint32_t i = 0; i < sim->witness->n_runs; i++)
                 if (sim->witness->runs[i] == run)
@@ -481,6 +547,14 @@ bool witness_ended(const char *id)
         const struct w_run *run = w_run_find(id);
 
         return run && run->ended;
+}
+
+bool witness_compacted(const char *id, bool *ret_removed)
+{
+        const struct w_run *run = w_run_find(id);
+
+        *ret_removed = run && run->removed;
+        return run && run->compacted;
 }
 
 bool witness_all_ended(void)

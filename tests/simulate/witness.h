@@ -11,7 +11,7 @@
 struct witness *witness_new(void);
 struct witness *witness_free(struct witness *w);
 
-void witness_lines(const char *stream, const char *data, size_t n);
+void witness_lines(const char *store, const char *stream, const char *data, size_t n);
 void witness_removed(const char *stream);
 void witness_committed(void); /* all streams are: limits can be checked */
 
@@ -19,6 +19,7 @@ void witness_committed(void); /* all streams are: limits can be checked */
 bool witness_accepted(const char *run);
 bool witness_cancelled(const char *run);
 bool witness_ended(const char *run);
+bool witness_compacted(const char *run, bool *ret_removed);
 bool witness_paused(const char *run);
 uint32_t witness_records(const char *run, enum record_type type); /* how many of that type */
 bool witness_rolled_back(const char *op_id); /* its run left nothing, as it says */
@@ -26,6 +27,7 @@ bool witness_all_ended(void);
 void witness_count(uint32_t *ret_runs, uint32_t *ret_tasks);
 void witness_check(void); /* at the end */
 void witness_engine_gone(void);
+void witness_started(void); /* an engine has read everything */
 
 /* What the journal says of a request. */
 enum fate {

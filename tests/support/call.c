@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls into one plugin, for tests in Python: a site with that plugin only, and the real host
- * behind it.
+ * Calls into one plugin, for tests in Python: a site with that plugin only, or one more beside it, and
+ * the real host behind it.
  *
- *      call FILE.so NAME [CONFIG [DROPIN]]
+ *      call FILE.so NAME [CONFIG [DROPIN [NAME2 FILE2.so]]]
  *
  * Reads one JSON object a line, writes one a line. First comes {"state", "reason", "dependencies"}.
  *
@@ -139,18 +139,22 @@ int main(int argc, char **argv)
         struct plugins *plugins = NULL;
         struct plugin *p;
 
+        struct test_plugin list[2];
+
         if (argc < 3)
                 return 2;
-        test_site_new(&site,
-                      &(struct test_plugin){argv[2], argv[1], argc > 3 ? argv[3] : NULL,
-                                            argc > 4 ? argv[4] : NULL},
-                      1, NULL);
+        list[0] = (struct test_plugin){argv[2], argv[1], argc > 3 ? argv[3] : NULL, argc > 4 ? argv[4] : NULL};
+        list[1] = (struct test_plugin){argc > 6 ? argv[5] : "", argc > 6 ? argv[6] : NULL}; /* beside it */
+        test_site_new(&site, list, argc > 6 ? 2 : 1, NULL);
         if (config_load(site.conf, &problems, &config) || problems.n ||
             host_new(config, NULL, &host) || plugins_load(config, host, NULL, 0, &plugins)) {
                 problems_print(&problems, stderr);
                 return 1;
         }
         p = &plugins->list[0];
+        for (size_t i = 0; i < plugins->n; i++)
+                if (streq(plugins->list[i].name, argv[2]))
+                        p = &plugins->list[i];
         print(json_pack("{s:b, s:s, s:O*}", "ready", p->state == PLUGIN_READY, "reason",
                         p->reason ?: "", "dependencies", p->dependencies));
         if (p->state == PLUGIN_READY)

@@ -15,6 +15,7 @@ import glob
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -34,6 +35,13 @@ WORDS = ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:
 
 SHIPPED = {"file": "file", "json": "json", "yaml": "yaml", "kcl": "kcl"}
 TESTING = ("testcloud", "testserv", "testtop", "noop", "crashstore")
+
+# With PRVNG_TEST_ISOLATION=process every plugin runs in a process of its own, except stores, which run inside the
+# engine by contract: each drop-in is written so, and each living engine is looked at for what is mapped into it.
+ISOLATED = os.environ.get("PRVNG_TEST_ISOLATION") == "process"
+STORES = ("file", "rkvs", "postgres", "crashstore")
+HELPER = b"prvng-plugin-host"
+looks = {"engines": set(), "helpers": set(), "n": 0, "wrong": []}
 
 PR_SET_CHILD_SUBREAPER = 36
 ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -67,6 +75,45 @@ def alive(pid):
             return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def isolated(text):
+    """A drop-in's text; the plugin in a process of its own if this run wants that. The test plugins write into the
+    folder of their configuration, and what enters their servers is env(1): the site allows it."""
+    name = re.search(r'name = "([^"]*)"', text)
+    if not ISOLATED or not name or name.group(1) in STORES or "isolation" in text:
+        return text
+    folder = re.search(r'folder = "([^"]*)"', text)
+    write = f'paths: {{ write = [ "{folder.group(1)}" ]; }};' if folder else ""
+    return text.replace("plugin: {", 'plugin: { isolation = "process"; capabilities: { '
+                        f'programs = [ "/usr/bin/env" ]; {write} }};', 1)
+
+
+def look_at(pid):
+    """What of our plugins is mapped into that engine? Nothing but stores, where all else is isolated."""
+    try:
+        with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as f:
+            mapped = {line.split()[-1] for line in f if line.rstrip().endswith(".so")}
+        with open(f"/proc/{pid}/comm", encoding="ascii") as f:
+            if not f.read().startswith("prvng"):
+                return  # it is another's by now
+    except OSError:
+        return
+    for path in mapped:
+        name = os.path.basename(path)[:-3]
+        if path.startswith((BUILD + "/plugins/", BUILD + "/tests/plugins/")) and name not in STORES:
+            looks["wrong"].append(f"{name} is mapped into the engine {pid}")
+    for task in glob.glob(f"/proc/{pid}/task/*/children"):
+        try:
+            with open(task, encoding="ascii") as f:
+                for child in f.read().split():
+                    with open(f"/proc/{child}/cmdline", "rb") as c:
+                        if os.path.basename(c.read().split(b"\0")[0]) == HELPER:
+                            looks["helpers"].add(int(child))
+        except OSError:
+            continue
+    looks["engines"].add(pid)
+    looks["n"] += 1
 
 
 class Result:
@@ -120,7 +167,7 @@ class Site:
         self.store = store
         self.world = os.path.join(self.folder, "world")
         self.spawned = []
-        for name in ("config/prvng/plugins.d", "packaged"):
+        for name in ("config/prvng/plugins.d", "packaged", "world"):
             os.makedirs(os.path.join(self.folder, name), exist_ok=True)
         self.write("config/prvng/prvng.conf",
                    f'idle_timeout = {idle};\nworkers = 4;\n' + (f'store = "{store}";\n' if store else "") +
@@ -176,7 +223,7 @@ class Site:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="utf-8") as f:
             if isinstance(content, str):
-                f.write(content)
+                f.write(isolated(content) if content.startswith("plugin:") else content)
             else:
                 json.dump(content, f, indent=2)
         return path
@@ -211,6 +258,7 @@ class Site:
         r = Result(["prvng", *p.args[1:]], p.returncode, self.printed(p.out), self.printed(p.err))
         p.out.close()
         p.err.close()
+        self.look()
         if late:
             raise Failed(f"a command took longer than {limit} s\n{r}")
         return r
@@ -230,6 +278,11 @@ class Site:
                 continue
         return 0
 
+    def look(self):
+        pid = self.engine() if ISOLATED else 0
+        if pid:
+            look_at(pid)
+
     def start_engine(self, *args, env=None, expect_ready=True):
         """A prvngd of our own. Returns the Popen; with expect_ready its ready line was "ok"."""
         r, w = os.pipe()
@@ -247,6 +300,7 @@ class Site:
     def kill_engine(self, number=signal.SIGKILL):
         pid = self.engine()
         check(pid, "there is no engine to kill")
+        self.look()
         os.kill(pid, number)
         self.reap(pid)
         return pid
@@ -286,6 +340,7 @@ class Site:
 
     def close(self):
         pid = self.engine()
+        self.look()
         late = None
         if pid:
             os.kill(pid, signal.SIGTERM)
@@ -354,7 +409,7 @@ def main(tests, parallel=1):
     todo = [t for t in tests if not sys.argv[1:] or t.__name__ in sys.argv[1:]]
     todo.reverse()
     results, printing = [], threading.Lock()
-    print(f"1..{len(todo)}", flush=True)
+    print(f"1..{len(todo) + ISOLATED}", flush=True)
 
     def attempt(test):
         try:
@@ -391,4 +446,11 @@ def main(tests, parallel=1):
         t.start()
     for t in threads:
         t.join()
+    if ISOLATED:
+        wrong = looks["wrong"] or ([] if looks["helpers"] else ["no engine with a plugin's process was ever seen"])
+        print(f"{'not ok' if wrong else 'ok'} {len(results) + 1} - isolated: {len(looks['engines'])} engines, looked at "
+              f"{looks['n']} times, had {len(looks['helpers'])} processes of plugins and no plugin inside but stores")
+        for line in sorted(set(wrong)):
+            print("# " + line)
+        results.append("FAILED" if wrong else "ok")
     sys.exit(1 if "FAILED" in results else 0)

@@ -32,8 +32,12 @@
 #define EXIT_TIMEOUT 124
 #define EXIT_SANDBOX 125
 
-PRVNG_PLUGIN_NOTE("loader", "org.prvng.loader.kcl", "kcl", VERSION,
-                  "[\"" PRVNG_HOST_DOCUMENT "\",\"" PRVNG_HOST_SPAWN "\"]", "none");
+/* A definition may import files from anywhere; they are evaluated by prvng-sandbox, which reads what it is
+ * given only. */
+PRVNG_PLUGIN_NOTE_WITH("loader", "org.prvng.loader.kcl", "kcl", VERSION,
+                       "[\"" PRVNG_HOST_DOCUMENT "\",\"" PRVNG_HOST_SPAWN "\"]", "none",
+                       "{\"programs\":[\"prvng-sandbox\"],\"paths\":{\"read\":[\"/\"],\"write\":[\"/tmp\"]},"
+                       "\"environment\":[\"PATH\",\"PRVNG_KCL_PYTHON\",\"PRVNG_SCHEMA_PATH\"]}");
 
 static const struct prvng_host *host;
 

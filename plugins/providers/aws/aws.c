@@ -328,7 +328,15 @@ static const struct prvng_plugin plugin = {
         .self_test = self_test,
 };
 
-PRVNG_PLUGIN_NOTE("provider", "org.prvng.provider.aws", "aws", PRVNG_VERSION, "[\"prvng.host.http/1\"]", "none");
+/* The shared files may hold secrets, and what they name else (a role to assume) only we can tell. */
+PRVNG_PLUGIN_NOTE_WITH("provider", "org.prvng.provider.aws", "aws", PRVNG_VERSION, "[\"prvng.host.http/1\"]", "none",
+                       "{\"hosts\":[\"*.amazonaws.com:443\",\"*.amazonaws.com.cn:443\",\"169.254.169.254:80\"],"
+                       "\"secrets\":[\"AWS_ACCESS_KEY_ID\",\"AWS_SECRET_ACCESS_KEY\",\"AWS_SESSION_TOKEN\"],"
+                       "\"environment\":[\"HOME\",\"AWS_REGION\",\"AWS_DEFAULT_REGION\",\"AWS_PROFILE\","
+                       "\"AWS_SHARED_CREDENTIALS_FILE\",\"AWS_CONFIG_FILE\",\"AWS_ENDPOINT_URL\","
+                       "\"AWS_ENDPOINT_URL_EC2\",\"AWS_ENDPOINT_URL_IAM\",\"AWS_ENDPOINT_URL_STS\","
+                       "\"AWS_EC2_METADATA_SERVICE_ENDPOINT\",\"AWS_EC2_METADATA_DISABLED\"],"
+                       "\"paths\":{\"read\":[\"~/.aws\"]}}");
 
 int32_t prvng_plugin_v1(const struct prvng_host *host, const struct prvng_plugin **ret_plugin)
 {

@@ -419,8 +419,11 @@ static const struct prvng_plugin plugin = {
         .self_test = self_test,
 };
 
-PRVNG_PLUGIN_NOTE("provider", "org.prvng.provider.local", "local", PRVNG_VERSION,
-                  "[\"prvng.host.spawn/1\",\"prvng.host.workdir/1\"]", "none");
+/* The programs have all rights of the engine: they mount, and make namespaces and networks. */
+PRVNG_PLUGIN_NOTE_WITH("provider", "org.prvng.provider.local", "local", PRVNG_VERSION,
+                       "[\"prvng.host.spawn/1\",\"prvng.host.workdir/1\"]", "none",
+                       "{\"programs\":[\"prvng-local-monitor\",\"prvng-local-base\",\"prvng-local-probe\","
+                       "\"prvng-local-enter\"],\"paths\":{\"read\":[\"/proc\"]}}");
 
 int32_t prvng_plugin_v1(const struct prvng_host *host, const struct prvng_plugin **ret_plugin)
 {

@@ -26,6 +26,7 @@ void config_deinit(struct config *c)
 {
         free(c->base_url);
         free(c->token_file);
+        free(c->token);
         free(c->zone);
         free(c->image);
         free(c->user);
@@ -41,6 +42,7 @@ static int32_t read_key(struct upcloud *u, const char *key, const json_t *value)
                 char **text;
                 bool *truth;
         } known[] = {{"base_url", &c->base_url, NULL}, {"token_file", &c->token_file, NULL},
+                     {"token", &c->token, NULL},
                      {"zone", &c->zone, NULL},         {"image", &c->image, NULL},
                      {"user", &c->user, NULL},         {"key", &c->key, NULL},
                      {"tier", &c->tier, NULL},         {"utility", NULL, &c->utility},
@@ -60,7 +62,7 @@ static int32_t read_key(struct upcloud *u, const char *key, const json_t *value)
                 return PRVNG_DONE;
         }
         return refuse(u->host,
-                      "upcloud: unknown key %s in the configuration; there are token_file,"
+                      "upcloud: unknown key %s in the configuration; there are token, token_file,"
                       " zone, image, user, key, tier, utility, ipv6 and base_url",
                       key);
 }
@@ -83,6 +85,13 @@ int32_t config_read(struct upcloud *u, const json_t *config)
                               "upcloud: token_file = \"%s\" is not accepted; write an"
                               " absolute path",
                               u->config.token_file);
+        /* Not repeated: somebody may have written the token itself here. */
+        if (u->config.token && strncmp(u->config.token, "secret://", 9) != 0)
+                return refuse(u->host, "upcloud: token must be a reference to a secret, "
+                                       "\"secret://BACKEND/PATH#KEY\", never the token itself");
+        if (u->config.token && u->config.token_file)
+                return refuse(u->host, "upcloud: token and token_file are both set; remove one, so that it "
+                                       "is clear which counts");
         return PRVNG_DONE;
 }
 
@@ -99,6 +108,9 @@ static json_t *choose_auth(struct upcloud *u, struct prvng_call *call)
         bool token = environment("UPCLOUD_TOKEN");
         bool user = environment("UPCLOUD_USERNAME"), password = environment("UPCLOUD_PASSWORD");
 
+        if (u->config.token)
+                return json_pack("{s:s, s:{s:s}}", "type", "bearer", "token", "secret",
+                                 u->config.token);
         if (u->config.token_file)
                 return json_pack("{s:s, s:{s:s}}", "type", "bearer", "token", "file",
                                  u->config.token_file);
@@ -122,7 +134,7 @@ static json_t *choose_auth(struct upcloud *u, struct prvng_call *call)
         else
                 up_fail(u, call, PRVNG_AUTH, PRVNG_EFFECT_NONE, NULL,
                         "upcloud: there are no credentials; set UPCLOUD_TOKEN in the engine's"
-                        " environment, or UPCLOUD_USERNAME and UPCLOUD_PASSWORD, or token_file in "
+                        " environment, or UPCLOUD_USERNAME and UPCLOUD_PASSWORD, or token_file or token in "
                         "the"
                         " plugin's configuration");
         return NULL;

@@ -241,9 +241,9 @@ static int32_t tell(struct upcloud *u, struct prvng_call *call, const json_t *to
                     struct prvng_sink *result)
 {
         _cleanup_(cleanup_json) json_t *outputs =
-                json_pack("{s:s, s:s, s:s, s:[]}", "id", up_string(token, "id", ""), "name",
-                          up_string(token, "name", ""), "expires_at",
-                          up_string(token, "expires_at", ""), "notices");
+                json_pack("{s:s, s:s, s:s?, s:[]}", "id", up_string(token, "id", ""), "name",
+                          up_string(token, "name", ""), "valid_until",
+                          up_string(token, "expires_at", NULL), "notices");
 
         if (unknown)
                 json_array_append_new(json_object_get(outputs, "notices"),

@@ -357,24 +357,38 @@ static bool same_rule(const json_t *ours, const json_t *theirs)
         return true;
 }
 
+static bool same_list(const json_t *ours, const json_t *theirs)
+{
+        json_t *rule;
+        size_t i;
+
+        if (json_array_size(ours) != json_array_size(theirs))
+                return false;
+        json_array_foreach (ours, i, rule)
+                if (!same_rule(rule, json_array_get(theirs, i)))
+                        return false;
+        return true;
+}
+
+bool firewall_says(const json_t *rules, const json_t *there)
+{
+        _cleanup_(cleanup_json) json_t *list = expand(rules);
+
+        return same_list(list, there);
+}
+
 int32_t firewall_compare(struct upcloud *u, struct prvng_call *call, const char *id,
                          const json_t *rules, bool *ret_same)
 {
         _cleanup_(cleanup_reply) struct reply reply = REPLY_NULL;
-        const json_t *there;
-        json_t *rule;
         char target[128];
-        size_t i;
         int32_t r;
 
         snprintf(target, sizeof(target), "/server/%.64s/firewall_rule", id);
         r = api_get(u, call, target, PRVNG_EFFECT_UNKNOWN, &reply);
         if (r < 0)
                 return r;
-        there = up_inner(reply.body, "firewall_rules", "firewall_rule");
-        *ret_same = json_array_size(there) == json_array_size(rules);
-        json_array_foreach (rules, i, rule)
-                *ret_same = *ret_same && same_rule(rule, json_array_get(there, i));
+        *ret_same = same_list(rules, up_inner(reply.body, "firewall_rules", "firewall_rule"));
         return PRVNG_DONE;
 }
 

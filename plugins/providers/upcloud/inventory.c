@@ -214,6 +214,20 @@ static int32_t find_one_network(struct upcloud *u, struct prvng_call *call, cons
         return up_reply(u, call, result, out);
 }
 
+/* The rules of a server: nothing else at the API is a group. */
+static int32_t find_group(struct upcloud *u, struct prvng_call *call, const char *id,
+                          struct prvng_sink *result)
+{
+        _cleanup_(cleanup_json) json_t *server = NULL;
+        char name[64];
+        int32_t r = look(u, call, "server", id, &server);
+
+        if (r < 0)
+                return r;
+        name_of(server, name);
+        return group_find(u, call, server, name, result);
+}
+
 static int32_t find(void *instance, struct prvng_call *call, const char *kind, const char *id,
                     struct prvng_sink *result)
 {
@@ -222,13 +236,10 @@ static int32_t find(void *instance, struct prvng_call *call, const char *kind, c
         if (streq(kind, "network"))
                 return find_one_network(instance, call, id, result);
         if (streq(kind, "security_group"))
-                return up_fail(instance, call, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE, NULL,
-                               "upcloud: the account has no security groups that could be adopted: "
-                               "each server has rules of"
-                               " its own; write a group in the definition, and its rules replace "
-                               "them with the next update");
+                return find_group(instance, call, id, result);
         return up_fail(instance, call, PRVNG_UNSUPPORTED, PRVNG_EFFECT_NONE, NULL,
-                       "upcloud: %.64s cannot be adopted; server and network can", kind);
+                       "upcloud: %.64s cannot be adopted; server, network and security_group can",
+                       kind);
 }
 
 const struct prvng_provider_inventory inventory = {

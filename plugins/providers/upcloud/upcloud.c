@@ -312,8 +312,11 @@ static const struct prvng_plugin plugin = {
         .self_test = precheck_self_test,
 };
 
-PRVNG_PLUGIN_NOTE("provider", "org.prvng.provider.upcloud", "upcloud", PRVNG_VERSION,
-                  "[\"prvng.host.http/1\"]", "none");
+PRVNG_PLUGIN_NOTE_WITH("provider", "org.prvng.provider.upcloud", "upcloud", PRVNG_VERSION,
+                       "[\"prvng.host.http/1\"]", "none",
+                       "{\"hosts\":[\"api.upcloud.com:443\"],"
+                       "\"secrets\":[\"UPCLOUD_TOKEN\",\"UPCLOUD_USERNAME\",\"UPCLOUD_PASSWORD\"],"
+                       "\"environment\":[\"UPCLOUD_DEBUG_API_BASE_URL\"]}");
 
 int32_t prvng_plugin_v1(const struct prvng_host *host, const struct prvng_plugin **ret_plugin)
 {

@@ -56,6 +56,7 @@
 struct config {
         char *base_url;
         char *token_file;
+        char *token; /* a reference, "secret://..." */
         char *zone;
         char *image;
         char *user;
@@ -322,9 +323,17 @@ int32_t firewall_set(struct upcloud *u, struct prvng_call *call, const char *id,
 /* Whether they stand so. DONE and *ret_same, or an error. */
 int32_t firewall_compare(struct upcloud *u, struct prvng_call *call, const char *id,
                          const json_t *rules, bool *ret_same);
+/* Is that list of the API's rules just what groups with these rules make? */
+bool firewall_says(const json_t *rules, const json_t *there);
 /* "10.0.0.0/8" -> first and last address, 46 bytes each, and the family. False: not a CIDR. */
 bool firewall_range(const char *cidr, char first[static 46], char last[static 46],
                     const char **ret_family);
+
+/* --- group.c --- */
+
+/* Tells the rules of a server's firewall as a security group of that name. */
+int32_t group_find(struct upcloud *u, struct prvng_call *call, const json_t *server, const char *name,
+                   struct prvng_sink *result);
 
 /* --- change.c --- */
 

@@ -15,7 +15,8 @@
 #define VERSION "1.0.0"
 #define EXPRESSION_MAX 65536
 
-PRVNG_PLUGIN_NOTE("template", "org.prvng.template.jinja2", "jinja2", VERSION, "[]", "none");
+PRVNG_PLUGIN_NOTE_WITH("template", "org.prvng.template.jinja2", "jinja2", VERSION, "[]", "none",
+                       "{\"processes\":true}");
 
 static const struct prvng_host *host;
 

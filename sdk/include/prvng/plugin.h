@@ -111,6 +111,40 @@ PRVNG_EXPORT int32_t prvng_plugin_v1(const struct prvng_host *host,
                 PRVNG_NOTE_JSON(kind_, id_, name_, version_, requires_json_, isolation_),          \
         }
 
+/*
+ * The same with the member "capabilities": what the plugin needs beyond the host's services, as the literal
+ * of a JSON object, such as
+ *
+ *      "{\"hosts\":[\"api.example.net:443\"],\"secrets\":[\"EXAMPLE_TOKEN\"]}"
+ *
+ * It binds where the site isolates the plugin in a process of its own; inside the engine nothing holds a
+ * plugin. A plugin that declares nothing may, isolated, use the host's services and no host, secret,
+ * variable, file or program, unless the site allows it. prvng-plugin(7) has the members.
+ */
+#define PRVNG_NOTE_JSON_WITH(kind_, id_, name_, version_, requires_json_, isolation_, capabilities_json_) \
+        "{\"abi\":\"" PRVNG_STR(PRVNG_ABI_MAJOR) "." PRVNG_STR(PRVNG_ABI_MINOR)                    \
+        "\",\"kind\":\"" kind_ "\",\"id\":\"" id_ "\",\"name\":\"" name_ "\",\"version\":\""       \
+        version_ "\",\"requires\":" requires_json_ ",\"isolation\":\"" isolation_                    \
+        "\",\"capabilities\":" capabilities_json_ "}"
+
+#define PRVNG_PLUGIN_NOTE_WITH(kind_, id_, name_, version_, requires_json_, isolation_,            \
+                               capabilities_json_)                                                 \
+        extern const struct prvng_plugin_note_ {                                                   \
+                uint32_t n_name, n_desc, type;                                                     \
+                char name[8];                                                                      \
+                char desc[sizeof(PRVNG_NOTE_JSON_WITH(kind_, id_, name_, version_, requires_json_, \
+                                                      isolation_, capabilities_json_))];           \
+        } prvng_plugin_note_ __attribute__((visibility("hidden")));                                \
+        __attribute__((section(".note.prvng"), used, aligned(4)))                                  \
+        const struct prvng_plugin_note_ prvng_plugin_note_ = {                                     \
+                sizeof(PRVNG_NOTE_OWNER),                                                          \
+                sizeof(PRVNG_NOTE_JSON_WITH(kind_, id_, name_, version_, requires_json_,           \
+                                            isolation_, capabilities_json_)),                      \
+                PRVNG_NOTE_TYPE, PRVNG_NOTE_OWNER,                                                 \
+                PRVNG_NOTE_JSON_WITH(kind_, id_, name_, version_, requires_json_, isolation_,      \
+                                     capabilities_json_),                                          \
+        }
+
 #ifdef __cplusplus
 }
 #endif

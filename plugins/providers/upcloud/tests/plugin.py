@@ -10,6 +10,8 @@ those that the live API accepted.
 """
 import ast
 import contextlib
+import datetime
+import http.client
 import json
 import os
 import stat
@@ -37,10 +39,10 @@ SSH = {"direction": "in", "protocol": "tcp", "port": 22, "action": "accept"}
 
 
 class Plugin:
-    def __init__(self, env, config="", dropin="api_rate_limit = 1000;"):
+    def __init__(self, env, config="", dropin="api_rate_limit = 1000;", beside=()):
         clean = {k: v for k, v in os.environ.items() if not k.startswith("UPCLOUD_")}
         self.err = tempfile.TemporaryFile()
-        self.p = subprocess.Popen([CALL, PLUGIN, "upcloud", config, dropin], stdin=subprocess.PIPE,
+        self.p = subprocess.Popen([CALL, PLUGIN, "upcloud", config, dropin, *beside], stdin=subprocess.PIPE,
                                   stdout=subprocess.PIPE, stderr=self.err, text=True, env={**clean, **env})
         self.first = json.loads(self.p.stdout.readline())
 
@@ -89,9 +91,9 @@ class Plugin:
 
 
 @contextlib.contextmanager
-def world(config="", env=None, dropin="api_rate_limit = 1000;", **flags):
+def world(config="", env=None, dropin="api_rate_limit = 1000;", beside=(), **flags):
     with fakes.UpCloud(**{"latency_ms": 1, "state_ms": 20, **flags}) as fake:
-        plugin = Plugin(fake.env() if env is None else {**fake.env(), **env}, config, dropin)
+        plugin = Plugin(fake.env() if env is None else {**fake.env(), **env}, config, dropin, beside)
         try:
             check(plugin.first["ready"], "the plugin is not ready", plugin.first)
             yield plugin, fake
@@ -150,6 +152,29 @@ def two_kinds():
     with world(env={"UPCLOUD_USERNAME": "fake", "UPCLOUD_PASSWORD": "fake"}) as (p, fake):
         expect(p.ask("list"), "AUTH", "UPCLOUD_TOKEN and UPCLOUD_USERNAME are both set")
         check(fake.counters()["requests"] == 0, "it asked all the same")
+
+
+def from_backend():
+    """The token comes from a secret backend, asked once for many requests; what is missing there is named"""
+    vault = ("vault", os.path.join(BUILD, "tests", "plugins", "vault.so"))
+    token = "t0ken-of-the-api"
+    with world('token = "secret://vault/api#token";', env={"UPCLOUD_TOKEN": ""}, beside=vault, token=token) as (p, fake):
+        expect(p.ask("list"), "DONE")
+        expect(p.run(), "DONE")
+        check(token not in p.said(), "the token is told", p.said())
+        expect(p.ask("prepare", verb="update", task=p.task(kind="credential", name="upcloud", spec={})), "UNSUPPORTED", "token_file")
+    for reference, says in (("secret://vault/api#none", "it has no such key"), ("secret://safe/api#token", 'no secret backend "safe"')):
+        with world(f'token = "{reference}";', env={"UPCLOUD_TOKEN": ""}, beside=vault, token=token) as (p, fake):
+            expect(p.ask("list"), "AUTH", says, effect="NONE")
+            check(fake.counters()["requests"] == 0, "it asked all the same")
+
+
+def token_itself():
+    """A token is written nowhere but in a secret backend or a file"""
+    for config in ('token = "ucat_hunter2";', 'token = "secret://vault/api#token"; token_file = "/x";'):
+        p = Plugin({}, config)
+        check(not p.first["ready"] and "ucat" not in p.first["reason"], "it starts, or says the token", p.first)
+        p.close()
 
 
 def basic():
@@ -315,6 +340,13 @@ def update_refused():
         for key, value in (("zone", "de-fra1"), ("disk", 10)):
             r = p.run("update", spec={**SPEC, key: value}, identity=out)
             expect(r, "PERMANENT", f"{key} of server web-0 cannot be changed", effect="NONE", field=key)
+        check(len(fake.effects()) == n, "something was done", fake.effects()[n:])
+        more = {**SPEC, "upcloud": {"storages": [{"size": 10}]}}
+        expect(p.run("update", spec=more, identity=out), "DONE")
+        n = len(fake.effects())
+        expect(p.run("update", spec=SPEC, identity=out, former=more), "PERMANENT", "has storages[0]", "detach", effect="NONE",
+               field="storages[0]")
+        expect(p.run("update", spec=more, identity=out, former=more), "UNCHANGED")
         check(len(fake.effects()) == n, "something was done", fake.effects()[n:])
         fake.forget_server(out["id"])
         expect(p.run("update", spec=SPEC, identity=out), "NOT_FOUND", "somebody deleted it")
@@ -548,6 +580,56 @@ def adopt():
         expect(p.run("check", kind="network", name="private", spec=found["spec"], identity=net), "UNCHANGED")
 
 
+def put(fake, path, body):
+    c = http.client.HTTPConnection("127.0.0.1", fake.port, timeout=30)
+    c.request("PUT", path, json.dumps(body), {"Authorization": "Bearer ucat_fake", "Content-Type": "application/json"})
+    r = c.getresponse()
+    said = r.read()
+    c.close()
+    check(r.status < 300, "the fake refused", said)
+
+
+def adopt_group():
+    """The rules of a server's firewall are told as a group that makes just these; what no group can say is refused"""
+    rules = [SSH, {"direction": "in", "protocol": "udp", "ports": "8000-8100", "source": "10.1.0.0/16", "action": "accept"},
+             {"direction": "in", "protocol": "any", "source": "2001:db8::/33", "action": "drop"},
+             {"direction": "out", "protocol": "tcp", "port": 443, "destination": "0.0.0.0/0", "action": "accept"}]
+    with world() as (p, fake):
+        for given in (rules, rules[:1], [{"direction": "in", "protocol": "any", "action": "accept"}]):
+            group = expect(p.run(kind="security_group", name="g", spec={"name": "g", "rules": given}), "DONE")
+            out = expect(p.run(inputs={"security_group.g@upcloud": group}, op_id=f"{len(json.dumps(given)):026d}"), "DONE")
+            found = expect(p.ask("find", kind="security_group", id=out["id"]), "DONE")
+            check(found["spec"] == {"name": "web-0", "rules": given} and found["outputs"]["notices"] == [], "other rules",
+                  found, given)
+            check(found["outputs"]["server"] == found["outputs"]["id"] == out["id"], "it is not said whose they are", found)
+            same = {"security_group.web-0@upcloud": found["outputs"]}
+            expect(p.run("check", identity=out, inputs=same), "UNCHANGED")
+            expect(p.run("check", kind="security_group", spec=found["spec"], identity=found["outputs"]), "UNCHANGED")
+        expect(p.ask("find", kind="security_group", id="web-0"), "CONFLICT", "server")
+        expect(p.ask("find", kind="security_group", id="nobody"), "NOT_FOUND", "no server")
+        path = f"/1.3/server/{out['id']}"
+        put(fake, path, {"server": {"firewall": "on"}})
+        first = {"action": "accept", "direction": "in"}
+        tcp = {**first, "family": "IPv4", "protocol": "tcp"}
+        set_ = lambda *rules: put(fake, path + "/firewall_rule", {"firewall_rules": {"firewall_rule": list(rules)}})
+        set_({**tcp, "source_address_start": "10.0.0.5", "source_address_end": "10.0.0.9", "destination_port_start": "22",
+              "destination_port_end": "22"},
+             {**tcp, "family": "IPv6", "action": "drop", "destination_port_start": "53", "destination_port_end": "54"},
+             {**tcp, "source_port_start": "80", "source_port_end": "80"})
+        found = expect(p.ask("find", kind="security_group", id=out["id"]), "DONE")
+        check(found["spec"]["rules"] == [
+            *({**SSH, "source": s} for s in ("10.0.0.5/32", "10.0.0.6/31", "10.0.0.8/31")),
+            {"direction": "in", "protocol": "tcp", "ports": "53-54", "source": "::/0", "action": "drop"},
+            {"direction": "in", "protocol": "any", "action": "accept"}], "rules made by hand", found)
+        check(len(found["outputs"]["notices"]) == 1 and "rule 3" in found["outputs"]["notices"][0], "what was left out", found)
+        expect(p.run(kind="security_group", name="web-0", spec=found["spec"]), "DONE")
+        for rule, why in (({**tcp, "protocol": "icmp", "icmp_type": "8"}, "one type of ICMP"),
+                          ({**tcp, "action": "drop", "source_port_start": "80", "source_port_end": "80"}, "comes from"),
+                          ({**tcp, "destination_address_start": "10.0.0.1", "destination_address_end": "10.0.0.1"}, "one address")):
+            set_(tcp, rule)
+            expect(p.ask("find", kind="security_group", id=out["id"]), "PERMANENT", "rule 2", why, "its rules replace")
+
+
 # Rotation
 
 
@@ -571,6 +653,10 @@ def rotation():
     with token_world() as (p, fake, path):
         task = dict(kind="credential", name="upcloud", spec={"name": "upcloud"})
         out = expect(p.run("update", **task), "DONE")
+        token = fake.state()["tokens"][0]
+        until = datetime.datetime.fromisoformat(out["valid_until"].replace("Z", "+00:00"))
+        left = until - datetime.datetime.now(datetime.timezone.utc)
+        check(datetime.timedelta(days=89) < left < datetime.timedelta(days=91), "not valid for 90 days", out, token)
         secret = first_line(path)
         check(secret.startswith("ucat_") and secret != "ucat_fake" and secret not in json.dumps(out) + p.said(), "a secret is told")
         check(stat.S_IMODE(os.stat(path).st_mode) == 0o600, "others may read it")
@@ -694,7 +780,7 @@ def compare_life(requests):
 
 
 if __name__ == "__main__":
-    main([dependencies, description, no_credentials, two_kinds, basic, elsewhere, create, again, never_left, surplus, states, cheap,
+    main([dependencies, description, no_credentials, two_kinds, from_backend, token_itself, basic, elsewhere, create, again, never_left, surplus, states, cheap,
           delete, delete_stopped, delete_observed, update, update_refused, drift, bad_specs, tokens, errors, illegal_state, network,
-          network_again, router, firewall, open_firewall, bad_rules, precheck, self_test, adopt, rotation, rotation_interrupted,
+          network_again, router, firewall, open_firewall, bad_rules, precheck, self_test, adopt, adopt_group, rotation, rotation_interrupted,
           rotation_unwritable] + [recorded])

@@ -16,6 +16,7 @@
 #include <prvng/kind/loader.h>
 #include <prvng/kind/op.h>
 #include <prvng/kind/provider.h>
+#include <prvng/kind/secret.h>
 #include <prvng/kind/store.h>
 #include <prvng/kind/taskserv.h>
 #include <prvng/kind/template.h>

@@ -76,9 +76,11 @@ struct prvng_host_http {
          *      headers      {"Accept": "application/json"}, sent with every request
          *
          * A SECRET is {"env": "NAME"}, {"file": "/absolute/path"} (its first line, read anew when the
-         * file changes; refused if others may read it) or {"set": "name"} (given by secret_set). They
-         * are looked up when a request leaves; one that is missing gives AUTH there. DONE, or
-         * PERMANENT after host->log said why. The session lives until session_free. */
+         * file changes; refused if others may read it), {"secret": "secret://BACKEND/PATH#KEY"} (a
+         * secret backend of the site, prvng/kind/secret.h; asked again after a minute, and after a reply
+         * of 401 or 403) or {"set": "name"} (given by secret_set). They are looked up when a request
+         * leaves; one that is missing gives AUTH there, a backend that may answer later TRANSIENT.
+         * DONE, or PERMANENT after host->log said why. The session lives until session_free. */
         int32_t (*session_new)(const struct prvng_host *host, const void *options, uint64_t n_options,
                                struct prvng_http_session **ret_session);
 

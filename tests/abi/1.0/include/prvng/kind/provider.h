@@ -44,11 +44,11 @@
  * carries the marks of this site, this workflow and this name answers UNCHANGED with it if it is as the
  * spec says. A delete of what servers still use answers CONFLICT with effect NONE.
  *
- * Task of kind "credential", verb "update", name and spec.name are the provider's: the provider replaces the credential that it works with by a
- * new one: made, stored where the old one stood (a file that the configuration names), proven to work,
- * and only then is the old one revoked. What an interrupted rotation left behind is found by the op id
- * in its name and revoked. Its result holds the id and the end of validity, never the secret.
- * prvng secret rotate PROVIDER.
+ * Task of kind "credential", verb "update", name and spec.name are the provider's: the provider replaces
+ * the credential that it works with by a new one: made, stored where the old one stood (a file that the
+ * configuration names), proven to work, and only then is the old one revoked. What an interrupted rotation
+ * left behind is found by the op id in its name and revoked. Its result holds "id" and "valid_until"
+ * (RFC 3339, or null), never the secret. prvng secret rotate PROVIDER.
  *
  * What is made carries marks, as labels or tags: the site, the workflow, the name of the resource and
  * the op id.

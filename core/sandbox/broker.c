@@ -6,7 +6,9 @@
  * It looks at what stands in the other process's memory, which another thread there may change before
  * the kernel looks again: that is good enough for a report. Files are held by Landlock besides.
  */
-#include "check.h"
+#include "sandbox/sandbox.h"
+
+#include "base/util.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -20,7 +22,7 @@
 
 /* One question. */
 struct ask {
-        const struct broker *b;
+        const struct sandbox_broker *b;
         const struct seccomp_notif *n;
         int error;       /* 0: go on; else what the call answers */
         char text[1400]; /* what is reported; "" nothing */
@@ -196,11 +198,11 @@ static void send_message(struct ask *a)
 
 static void start_process(struct ask *a, const char *what, bool is_spawn)
 {
-        int tested = __atomic_load_n(&a->b->shared->tested, __ATOMIC_ACQUIRE);
+        int tested = __atomic_load_n(a->b->tested, __ATOMIC_ACQUIRE);
 
         if (!tested || process_of(a->n->pid) != tested ||
-            __atomic_load_n(&a->b->shared->may_fork, __ATOMIC_ACQUIRE) > 0 ||
-            (is_spawn && __atomic_load_n(&a->b->shared->may_spawn, __ATOMIC_ACQUIRE)))
+            __atomic_load_n(a->b->may_fork, __ATOMIC_ACQUIRE) > 0 ||
+            (is_spawn && __atomic_load_n(a->b->may_spawn, __ATOMIC_ACQUIRE)))
                 return;
         a->error = EPERM;
         snprintf(a->text, sizeof(a->text), "%s: children are made by prvng.host.spawn/1 only", what);
@@ -210,8 +212,8 @@ static void send_signal(struct ask *a, int pid)
 {
         int from = process_of(a->n->pid);
 
-        if (pid == from || pid == 0 || from != __atomic_load_n(&a->b->shared->tested, __ATOMIC_ACQUIRE) ||
-            a->b->shared->may_fork > 0 || a->n->data.args[1] == 0 || process_of((uint32_t)pid) == from)
+        if (pid == from || pid == 0 || from != __atomic_load_n(a->b->tested, __ATOMIC_ACQUIRE) ||
+            __atomic_load_n(a->b->may_fork, __ATOMIC_ACQUIRE) > 0 || a->n->data.args[1] == 0 || process_of((uint32_t)pid) == from)
                 return;
         a->error = EPERM;
         snprintf(a->text, sizeof(a->text), "signal %d to process %d", (int)a->n->data.args[1], pid);
@@ -274,7 +276,7 @@ static void judge(struct ask *a)
         }
 }
 
-void broker_answer(const struct broker *b)
+void sandbox_answer(const struct sandbox_broker *b)
 {
         struct seccomp_notif *n;
         struct seccomp_notif_resp *answer;

@@ -1,0 +1,3 @@
+module example.org/prvng/files-go
+
+go 1.19
