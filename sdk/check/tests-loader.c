@@ -125,13 +125,6 @@ static int32_t load(struct subject *s, const char *path, const struct buf *text,
         return answer;
 }
 
-static void start(struct check *c, struct subject *s)
-{
-        if (c->scenario)
-                scenario_start(c);
-        subject_start(c, s);
-}
-
 static void test_samples(struct check *c)
 {
         struct sample sample;
@@ -139,7 +132,7 @@ static void test_samples(struct check *c)
         struct subject s;
         size_t n = 0;
 
-        start(c, &s);
+        subject_start_live(c, &s);
         for (; sample_get(&s, "samples", n, &sample); n++) {
                 json_t *got;
                 int32_t answer;
@@ -169,7 +162,7 @@ static void test_broken(struct check *c)
         struct subject s;
         size_t n = 0;
 
-        start(c, &s);
+        subject_start_live(c, &s);
         for (; sample_get(&s, "broken", n, &sample); n++) {
                 int32_t answer;
 
@@ -199,7 +192,7 @@ static void test_random(struct check *c)
         struct builder b;
         struct subject s;
 
-        start(c, &s);
+        subject_start_live(c, &s);
         if (!sample_get(&s, "samples", 0, &sample))
                 check_skip(c, "the scenario has no \"samples\"");
         for (int64_t i = 0; i < rounds; i++) {
@@ -221,7 +214,7 @@ static void test_gives_up(struct check *c)
         struct builder b;
         struct subject s;
 
-        start(c, &s);
+        subject_start_live(c, &s);
         if (!sample_get(&s, "samples", 0, &sample))
                 check_skip(c, "the scenario has no \"samples\"");
         for (uint64_t i = 1; i <= most; i++) {
@@ -249,7 +242,7 @@ static void test_missing(struct check *c)
         struct builder b;
         struct subject s;
 
-        start(c, &s);
+        subject_start_live(c, &s);
         if (!s.loader.extensions || !s.loader.extensions[0] || strchr(s.loader.extensions, '.'))
                 check_fail(c, "extensions are words without dots, it has \"%s\"", s.loader.extensions ?: "");
         check_step(c, "load() of a file that is not there");
@@ -307,7 +300,7 @@ static void test_parallel(struct check *c)
         struct sample sample;
         struct subject s;
 
-        start(c, &s);
+        subject_start_live(c, &s);
         if (s.plugin->threads != PRVNG_THREADS_PARALLEL)
                 check_skip(c, "does not declare PARALLEL: one call is made at a time");
         if (!sample_get(&s, "samples", 0, &sample))
