@@ -87,6 +87,9 @@ void bench_command_during_snapshot(void);
 void bench_restart(void);  /* resume.c */
 void bench_resume_1m(void);
 void bench_plugin_call(void); /* plugin.c */
+void bench_plugin_isolated(void);
+void bench_plugin_windowed(void);
+void bench_plugin_start(void);
 void bench_plugin_scan(void);
 int resume_once(const char *conf);
 int load_and_drain(const char *conf, const char *definition); /* decision.c */

@@ -3,6 +3,10 @@
  * What the border costs. A call into a plugin of this process, beside the same function called through its
  * table and nothing else; and how long it takes to find out what 200 plugin files are, by their ELF notes,
  * without running any of their code.
+ *
+ * The same of a plugin in a process of its own: a call beside a bare round trip over a socketpair, of as many
+ * bytes, with a process that does nothing but answer; how much a message costs that needs no answer, of which
+ * many travel at once; and how long it takes from nothing to an instance.
  */
 #include "bench.h"
 
@@ -10,9 +14,12 @@
 #include "plugin/border.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 enum { CALLS = 5000, SLICES = 101, FILES = 200 };
+enum { TRIPS = 200, TRIP_SLICES = 31, QUESTION = 256, ANSWER = 64, MESSAGES = 1000, WINDOWS = 51, STARTS = 11 };
 
 struct border {
         struct test_site site;
@@ -20,6 +27,7 @@ struct border {
         struct host *host;
         struct plugins *plugins;
         struct plugin *plugin;
+        double load_ms; /* from the configuration to the instance */
 };
 
 static void border_open(struct border *b, const struct test_plugin *plugin)
@@ -28,9 +36,12 @@ static void border_open(struct border *b, const struct test_plugin *plugin)
 
         *b = (struct border){0};
         test_site_new(&b->site, plugin, 1, NULL);
-        if (config_load(b->site.conf, &problems, &b->config) || problems.n || host_new(b->config, NULL, &b->host) ||
-            plugins_load(b->config, b->host, NULL, 0, &b->plugins))
+        if (config_load(b->site.conf, &problems, &b->config) || problems.n || host_new(b->config, NULL, &b->host))
                 bench_fail("the site of a plugin cannot be opened");
+        b->load_ms = seconds();
+        if (plugins_load(b->config, b->host, NULL, 0, &b->plugins))
+                bench_fail("the plugin cannot be loaded");
+        b->load_ms = (seconds() - b->load_ms) * 1e3;
         b->plugin = &b->plugins->list[0];
         if (b->plugin->state != PLUGIN_READY)
                 bench_fail("%s", b->plugin->reason);
@@ -103,6 +114,119 @@ void bench_plugin_call(void)
         print("plugin.bare_vtable_ns", median(bare, SLICES), "ns");
         print("plugin.call_ns", median(border, SLICES), "ns");
         print("plugin.call_over_bare_vtable", median(ratio, SLICES), "1");
+}
+
+/* --- a call into another process --- */
+
+static void receive(int fd, char *data, size_t n)
+{
+        for (ssize_t k; n > 0; data += k, n -= (size_t)k)
+                if ((k = read(fd, data, n)) <= 0)
+                        _exit(0);
+}
+
+/* The least that a process can do: reads a question, writes an answer. */
+static pid_t start_echo(int *ret_fd)
+{
+        char data[QUESTION] = {0};
+        int fds[2];
+        pid_t pid;
+
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0 || (pid = fork()) < 0)
+                bench_fail("no process to answer: %s", strerror(errno));
+        if (pid == 0) {
+                close(fds[0]);
+                for (;;) {
+                        receive(fds[1], data, QUESTION);
+                        if (write(fds[1], data, ANSWER) != ANSWER)
+                                _exit(0);
+                }
+        }
+        close(fds[1]);
+        *ret_fd = fds[0];
+        return pid;
+}
+
+static double bare_trip_us(int fd)
+{
+        char data[QUESTION] = {0};
+        double begin = seconds();
+
+        for (unsigned i = 0; i < TRIPS; i++) {
+                if (write(fd, data, QUESTION) != QUESTION)
+                        bench_fail("the process that answers is gone");
+                receive(fd, data, ANSWER);
+        }
+        return (seconds() - begin) / TRIPS * 1e6;
+}
+
+static double call_us(struct border *b, unsigned n)
+{
+        struct op_reply r = OP_REPLY_NULL;
+        struct op_call c;
+        double begin = seconds();
+
+        for (unsigned i = 0; i < n; i++) {
+                op_call_init(&c, b->plugin, op_id, 1, INT64_MAX, 1, "run", "task");
+                op_begin(&c, "create", request, sizeof(request) - 1, &r);
+                if (r.answer != PRVNG_DONE)
+                        bench_fail("%s", r.message);
+                op_call_deinit(&c);
+        }
+        begin = seconds() - begin;
+        op_reply_deinit(&r);
+        return begin / n * 1e6;
+}
+
+static const struct test_plugin isolated = {"noop", NULL, NULL, "isolation = \"process\";"};
+
+void bench_plugin_isolated(void)
+{
+        double bare[TRIP_SLICES], call[TRIP_SLICES], ratio[TRIP_SLICES];
+        struct border b;
+        int fd = -1;
+        pid_t pid;
+
+        pid = start_echo(&fd); /* before there are threads */
+        border_open(&b, &isolated);
+        call_us(&b, TRIPS);
+        for (unsigned i = 0; i < TRIP_SLICES; i++) {
+                bare[i] = bare_trip_us(fd);
+                call[i] = call_us(&b, TRIPS);
+                ratio[i] = call[i] / bare[i];
+        }
+        border_close(&b);
+        close(fd);
+        waitpid(pid, NULL, 0);
+        print("plugin.bare_socketpair_us", median(bare, TRIP_SLICES), "us");
+        print("plugin.isolated_call_us", median(call, TRIP_SLICES), "us");
+        print("plugin.isolated_over_bare_socketpair", median(ratio, TRIP_SLICES), "1");
+}
+
+void bench_plugin_windowed(void)
+{
+        double took[WINDOWS];
+        struct border b;
+
+        border_open(&b, &(struct test_plugin){"noopmessages", NULL, NULL, "isolation = \"process\";"});
+        call_us(&b, 1);
+        for (unsigned i = 0; i < WINDOWS; i++)
+                took[i] = call_us(&b, 1) / (MESSAGES + 1); /* with the call that they belong to */
+        border_close(&b);
+        print("plugin.isolated_windowed.us", median(took, WINDOWS), "us");
+}
+
+void bench_plugin_start(void)
+{
+        double took[STARTS];
+        struct border b;
+
+        for (unsigned i = 0; i < STARTS; i++) {
+                border_open(&b, &isolated);
+                took[i] = b.load_ms;
+                border_close(&b);
+        }
+        print("plugin.isolated_start.ms", median(took, STARTS), "ms");
 }
 
 /* --- a scan --- */

@@ -84,13 +84,35 @@ void journal_change(struct engine *e, struct run *run, struct task *t)
                 journal_change_if(e, run, t, change);
 }
 
+/* What stood on a server that was deleted and made anew in the same run: the server is there, that is not. */
+static void journal_taken(struct engine *e, struct run *run, struct task *t)
+{
+        const struct resource *server = t->verb == PLAN_DELETE ? run_resource(e->site, run, t) : NULL;
+        struct span with = server && server->workflow ? task_with(run, t) : (struct span){0};
+
+        for (size_t i = 0, n; i < with.n && !e->error; i += n + 1) {
+                const char *space = memchr(with.p + i, ' ', with.n - i);
+                struct span key;
+                struct strmap_entry *entry;
+
+                n = space ? (size_t)(space - with.p) - i : with.n - i;
+                key = span_n(with.p + i, n);
+                entry = strmap_find(&e->site->inventory.by_key, key.p, key.n);
+                if (!entry || !((const struct resource *)entry->value.pointer)->workflow)
+                        engine_append(e, NULL, &(struct record){.type = RECORD_GONE, .run = run->id,
+                                                                .key = key});
+        }
+}
+
 /* What the run did to the inventory, into the site stream: the run's own stream need not be read for
  * it any more. What went comes first, because what stood on it went along; then what was restored, in the
  * order in which that was done: against that of the tasks. */
 static void journal_changes(struct engine *e, struct run *run)
 {
-        for (uint32_t i = 0; i < run->n_tasks && !e->error; i++)
+        for (uint32_t i = 0; i < run->n_tasks && !e->error; i++) {
                 journal_change_if(e, run, &run->tasks[i], CHANGE_GONE);
+                journal_taken(e, run, &run->tasks[i]);
+        }
         for (uint32_t i = run->rollback_ms ? run->n_tasks : 0; i-- > 0 && !e->error;)
                 journal_change_if(e, run, &run->tasks[i], CHANGE_RESTORED);
         for (uint32_t i = 0; i < run->n_tasks && !e->error; i++)

@@ -6,6 +6,8 @@
 #include "plugin/isolate-inside.h"
 
 #include "base/clock.h"
+#include "host/host.h"
+#include "plugin/confine.h"
 #include "plugin/trust.h"
 
 #include <fcntl.h>
@@ -19,7 +21,7 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 
-enum { LINE_MAX_ = 1000, LINES_MAX = 200, LINES_MS = 10000, END_MS = 1000 };
+enum { LINE_MAX_ = 1000, LINES_MAX = 200, LINES_MS = 10000, END_MS = 1000, SAID_MAX = 8192 };
 
 void *isolate_own(void *isolated);
 
@@ -77,10 +79,13 @@ static int make_ends(struct isolated *i, struct ends *e)
         return 0;
 }
 
-/* Returns 0 or a positive errno. */
+/* Returns 0 or a positive errno. A process group of its own keeps signals of a terminal away; a session of its
+ * own would be a scheduling group of its own where the kernel groups by sessions, and make each call several times
+ * as expensive. */
 static int spawn(const struct isolated *i, const struct ends *e, pid_t *ret_pid)
 {
         char name[] = "prvng-plugin-host", *const argv[] = {name, i->name, NULL};
+        char **environment = confine_environment(&i->view);
         posix_spawn_file_actions_t actions;
         posix_spawnattr_t attributes;
         sigset_t none, all;
@@ -88,25 +93,23 @@ static int spawn(const struct isolated *i, const struct ends *e, pid_t *ret_pid)
 
         sigemptyset(&none);
         sigfillset(&all);
-        r = posix_spawn_file_actions_init(&actions);
-        if (r != 0)
-                return r;
-        r = posix_spawnattr_init(&attributes);
-        if (r != 0) {
-                posix_spawn_file_actions_destroy(&actions);
-                return r;
-        }
+        if (!environment)
+                return ENOMEM;
+        posix_spawn_file_actions_init(&actions); /* neither fails in the C libraries that there are */
+        posix_spawnattr_init(&attributes);
+        r = 0;
         for (int k = 0; k < (int)N_ELEMENTS(e->fds) && r == 0; k++)
                 r = posix_spawn_file_actions_adddup2(&actions, e->fds[k], k);
         r = r ?: posix_spawn_file_actions_addclosefrom_np(&actions, (int)N_ELEMENTS(e->fds));
         r = r ?: posix_spawn_file_actions_addchdir_np(&actions, "/");
-        r = r ?: posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
+        r = r ?: posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
                                                                POSIX_SPAWN_SETSIGDEF);
         r = r ?: posix_spawnattr_setsigmask(&attributes, &none);
         r = r ?: posix_spawnattr_setsigdefault(&attributes, &all);
-        r = r ?: posix_spawn(ret_pid, i->program, &actions, &attributes, argv, i->environment);
+        r = r ?: posix_spawn(ret_pid, i->program, &actions, &attributes, argv, environment);
         posix_spawnattr_destroy(&attributes);
         posix_spawn_file_actions_destroy(&actions);
+        confine_environment_free(environment);
         return r;
 }
 
@@ -309,38 +312,22 @@ static void set_phase(struct isolated *i, enum isolate_phase phase)
         pthread_mutex_unlock(&i->lock);
 }
 
-/* During entry and create(), errors are why it does not start. */
-static bool keep_error(struct isolated *i, const struct wire_message *message)
-{
-        struct wire_message m = *message;
-        const char *text;
-        int32_t level;
-
-        if (m.type != WIRE_LOG || i->phase == ISOLATE_UP)
-                return false;
-        level = wire_get_i32(&m);
-        wire_get_text(&m);
-        text = wire_get_text(&m);
-        if (level != PRVNG_LOG_ERROR || !text)
-                return false;
-        if (i->said.n < 8192)
-                buf_printf(&i->said, "%s%s", i->said.n ? "; " : "", text);
-        return true;
-}
-
 /* Host functions outside of calls. */
 static void serve_outside(struct isolated *i)
 {
         struct wire_message m;
+        bool ok;
         int r;
 
         for (int k = 0; k < 1000; k++) {
                 r = wire_next_now(&i->outside, &m);
                 if (r == WIRE_E_LATER || r == WIRE_E_CLOSED)
                         return;
-                if (r == 0 && keep_error(i, &m))
-                        continue;
-                if (r != 0 || !isolate_serve(i, &i->outside, &m, NULL, NULL)) {
+                /* During entry and create(), errors are why it does not start. */
+                host_capture_errors(i->phase != ISOLATE_UP && i->said.n < SAID_MAX ? &i->said : NULL);
+                ok = r == 0 && isolate_serve(i, &i->outside, &m, NULL, NULL);
+                host_capture_errors(NULL);
+                if (!ok) {
                         condemn(i, "sent what is no message");
                         return;
                 }
@@ -436,12 +423,6 @@ static bool created(struct isolated *i, struct wire_message *m)
 
 static void confined(struct isolated *i, const char *text)
 {
-        int fd = wire_take_fd(&i->control);
-
-        if (fd >= 0 && i->listener >= 0)
-                close(i->listener);
-        if (fd >= 0)
-                i->listener = fd;
         pthread_mutex_lock(&i->lock);
         snprintf(i->state.confinement, sizeof(i->state.confinement), "%s", text);
         pthread_mutex_unlock(&i->lock);
@@ -588,8 +569,6 @@ static void bury(struct isolated *i, bool crashed)
         wire_deinit(&i->control);
         pthread_mutex_unlock(&i->control_lock);
         wire_deinit(&i->outside);
-        cleanup_close(&i->listener);
-        i->listener = -1;
         for (int k = 0; k < 2; k++) {
                 cleanup_close(&i->outputs[k]);
                 i->outputs[k] = -1;
@@ -662,7 +641,6 @@ static void watch(struct isolated *i)
                         {.fd = i->pidfd, .events = POLLIN},         {.fd = i->wake, .events = POLLIN},
                         {.fd = i->outside.fd, .events = POLLIN},    {.fd = i->control.fd, .events = POLLIN},
                         {.fd = i->outputs[0], .events = POLLIN},    {.fd = i->outputs[1], .events = POLLIN},
-                        {.fd = i->listener, .events = POLLIN},
                 };
 
                 if (poll(fds, N_ELEMENTS(fds), starting ? 100 : -1) < 0 && errno != EINTR)
@@ -683,8 +661,6 @@ static void watch(struct isolated *i)
                 for (int k = 0; k < 2; k++)
                         if (fds[4 + k].revents)
                                 read_output(i, k);
-                if (fds[6].revents)
-                        isolate_notified(i->name, i->sandbox, i->listener);
                 if (!starting)
                         until = clock_boot_ms() + ISOLATE_START_MS;
                 else if (clock_boot_ms() > until)

@@ -5,16 +5,25 @@ against the SDK as pkg-config knows it, and checked by prvng-plugin-check with t
 
     language.py CHECKER FOLDER_OF_THE_BUILD LANGUAGE
 
-TAP. What it builds is FOLDER_OF_THE_BUILD/files-LANGUAGE.so and stays there, for other tests.
+Then an engine runs it, in a process of its own as its note recommends, and goes on when that process is killed.
+
+TAP. What it builds is FOLDER_OF_THE_BUILD/files-LANGUAGE.so and stays there, to be looked at.
 """
+import glob
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 
 SOURCE, BUILD = os.environ["PRVNG_TEST_SOURCE"], os.environ["PRVNG_TEST_BUILD"]
 EXAMPLES = os.path.join(SOURCE, "examples", "plugins")
+sys.path.insert(0, os.path.join(SOURCE, "tests", "support"))
+import live  # noqa: E402 pylint: disable=wrong-import-position
+
+WORKFLOW = {"name": "web", "servers": [{"name": f"web-{n}", "cpu": 1} for n in range(2)],
+            "operations": [{"id": "make", "type": "create", "target": "server", "items": ["web-0", "web-1"]}]}
 CHECKER, OUT, LANGUAGE = os.path.abspath(sys.argv[1]), *sys.argv[2:4]
 
 
@@ -74,6 +83,50 @@ def build_go(folder, out):
     return code, said
 
 
+def helper_of(engine, name):
+    """The pid of the process that has the plugin mapped, which must not be the engine."""
+    def mapped(pid):
+        try:
+            with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as f:
+                return f"/{name}.so" in f.read()
+        except OSError:
+            return False
+    live.check(not mapped(engine), f"{name} is mapped into the engine")
+    for path in glob.glob(f"/proc/{engine}/task/*/children"):
+        with open(path, encoding="ascii") as f:
+            for child in f.read().split():
+                if mapped(child):
+                    return int(child)
+    return 0
+
+
+def in_an_engine(out):
+    name = f"files-{LANGUAGE}"
+    with live.Site(conf=f'provider = "{name}";\n') as site:
+        servers = site.path("servers")
+        site.dropin(name, out, f'folder = "{servers}";')
+        workflow = site.write("web.json", WORKFLOW)
+        site.prvng("batch", "submit", workflow, "--watch").expect(0)
+        live.check(sorted(f for f in os.listdir(servers) if f[0] != ".") == ["web-0.json", "web-1.json"],
+                   "two servers were made", os.listdir(servers))
+        pid = helper_of(site.engine(), name)
+        live.check(pid, f"no process of the engine's has {name}")
+        os.kill(pid, signal.SIGKILL)
+        live.wait_for("the end of the plugin's process", lambda: not live.alive(pid))
+        site.prvng("batch", "submit", workflow, "--watch").expect(0)
+        site.prvng("batch", "destroy", "web", "--watch").expect(0)
+        live.check(not [f for f in os.listdir(servers) if f[0] != "."], "both are gone", os.listdir(servers))
+        live.check(helper_of(site.engine(), name) not in (0, pid), "the plugin was started again")
+
+
+def engine_runs(out):
+    try:
+        in_an_engine(out)
+    except live.Failed as e:
+        return 1, str(e)
+    return 0, ""
+
+
 def main():
     out = os.path.join(OUT, f"files-{LANGUAGE}.so")
     results = []
@@ -88,6 +141,7 @@ def main():
             results.append(("keeps the contract", *run(
                 [os.path.join(os.path.dirname(os.path.abspath(__file__)), "plugin.py"), CHECKER, out, "--scenario",
                  os.path.join(top, "check.json")], top, dict(os.environ))))
+            results.append(("runs in a process of its own, and again when that is killed", *engine_runs(out)))
     print(f"1..{len(results)}")
     for number, (name, code, said) in enumerate(results, 1):
         print("not ok" if code else "ok", number, "-", f"files-{LANGUAGE} {name}")

@@ -107,9 +107,9 @@ def survives_the_engine():
 
 
 def evaluators(parent):
-    """The pids of the sandboxes below a process, and of what they run."""
+    """The pids of the sandboxes below a process, or below its plugins' processes, and of what they run."""
     found, parents = [], {parent}
-    for _ in range(2):
+    for _ in range(3):
         children = set()
         for name in os.listdir("/proc"):
             try:
@@ -118,9 +118,10 @@ def evaluators(parent):
             except OSError:
                 continue
             comm, rest = text.split("(", 1)[1].rsplit(")", 1)
-            if int(rest.split()[1]) in parents and comm in ("prvng-sandbox", "python3"):
+            if int(rest.split()[1]) in parents:
                 children.add(int(name))
-        found += children
+                if comm in ("prvng-sandbox", "python3"):
+                    found.append(int(name))
         parents = children
     return found
 

@@ -114,8 +114,8 @@ static void do_where(struct step *s)
         for (int fd = 0; fd < 1024; fd++)
                 fds += fcntl(fd, F_GETFD) >= 0 && !(fcntl(fd, F_GETFD) & FD_CLOEXEC);
         json_object_set_new(s->result, "where",
-                            json_pack("{si si si sI si ss}", "pid", (int)getpid(), "session_leader",
-                                      (int)(getsid(0) == getpid()), "no_new_privs",
+                            json_pack("{si si si sI si ss}", "pid", (int)getpid(), "group_leader",
+                                      (int)(getpgrp() == getpid()), "no_new_privs",
                                       prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), "environment", (json_int_t)n,
                                       "inherited", fds, "folder", getcwd(folder, sizeof(folder)) ? folder : "?"));
 }

@@ -3,7 +3,7 @@
  * Test provider "noop": everything is DONE at once. For tests of the engine and for benchmarks,
  * where the plugin must cost nothing. Built under several names: NOOP_BATCH_SIZE says how many tasks
  * it takes at once; with NOOP_CLOCK its results say when they left, {"answered_ns": N} of
- * CLOCK_MONOTONIC.
+ * CLOCK_MONOTONIC; with NOOP_MESSAGES=N each begin() tells N times how far it is.
  */
 #include <prvng/prvng.h>
 
@@ -53,6 +53,10 @@ static int32_t noop_begin(void *instance, struct prvng_call *call, const char *v
                           const void *request, uint64_t n_request, struct prvng_sink *token,
                           struct prvng_sink *result)
 {
+#ifdef NOOP_MESSAGES
+        for (uint32_t i = 0; i < NOOP_MESSAGES; i++)
+                host->progress(call, i * 1000 / NOOP_MESSAGES, "one of many");
+#endif
         return write_result(result);
 }
 

@@ -62,7 +62,9 @@ static bool logged(struct stage *s, const char *text)
 
 static void stage_new(struct stage *s, const char *config)
 {
-        const struct test_plugin plugin = {"isolated", NULL, config, "isolation = \"process\";"};
+        const struct test_plugin plugin = {"isolated", NULL, config,
+                                           "isolation = \"process\"; "
+                                           "capabilities = { programs = [\"/bin/sh\", \"/usr/bin/env\"]; };"};
 
         *s = (struct stage){.reply = OP_REPLY_NULL, .lock = PTHREAD_MUTEX_INITIALIZER};
         loaded_new(&s->l, &plugin, 1, &(struct host_hooks){.log = log_line, .userdata = s});
@@ -162,7 +164,7 @@ Test(isolated, is_in_a_process_of_its_own)
         cr_assert_eq(begin(&s, "{\"do\": [[\"where\"]]}"), PRVNG_DONE);
         cr_assert_neq(number(&s, "where", "pid"), getpid());
         cr_assert_eq(number(&s, "where", "pid"), state(&s).pid);
-        cr_assert_eq(number(&s, "where", "session_leader"), 1);
+        cr_assert_eq(number(&s, "where", "group_leader"), 1);
         cr_assert_eq(number(&s, "where", "no_new_privs"), 1);
         cr_assert_eq(number(&s, "where", "environment"), 0);
         cr_assert_eq(number(&s, "where", "inherited"), 3, "0, 1 and 2");

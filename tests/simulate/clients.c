@@ -95,6 +95,38 @@ struct clients *clients_new(void)
         return c;
 }
 
+static const struct submission_of_client *submission(const char *run)
+{
+        for (uint32_t i = 0; i < sim->clients->n; i++)
+                if (streq(sim->clients->list[i].id, run))
+                        return &sim->clients->list[i];
+        return NULL;
+}
+
+bool clients_prunes(const char *run)
+{
+        const struct submission_of_client *s = submission(run);
+
+        return s && strstr(buf_str(&s->body), "\"prune\":true");
+}
+
+static bool lists(const struct buf *body, const char *server)
+{
+        const char *list = strstr(buf_str(body), "\"replace\":["), *at;
+        char name[64];
+
+        snprintf(name, sizeof(name), "\"%s\"", server);
+        at = list ? strstr(list, name) : NULL;
+        return at && at < strchr(list, ']');
+}
+
+bool clients_replaces(const char *run, const char *server)
+{
+        const struct submission_of_client *s = submission(run);
+
+        return s && (lists(&s->body, server) || lists(&s->changed, server));
+}
+
 int64_t clients_retention(void)
 {
         return sim->clients->compacting ? sim->clients->older_than : 0;

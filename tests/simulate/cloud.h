@@ -23,6 +23,7 @@ struct service {
         int64_t latency_ms;    /* of a usual call, at most */
         unsigned pending;      /* permille of requests that take long */
         bool restores;         /* can undo a delete */
+        bool replaces;         /* cannot change the processors of a server that is there */
 };
 
 #define SERVICES_MAX 12

@@ -297,10 +297,21 @@ static const struct prvng_loader loader = {
         .load = load,
 };
 
-/* Declares that a delete can be undone too. */
-#define ALL "[\"create\",\"update\",\"delete\",\"check\"]"
-static const char restores[] = "{\"resources\":[{\"kind\":\"server\",\"verbs\":" ALL ",\"undo\":" ALL "},"
-                               "{\"kind\":\"taskserv\",\"verbs\":" ALL ",\"undo\":" ALL "}]}";
+/* What it can do. A delete can be undone only where it says so. */
+static json_t *describe(const struct service *s)
+{
+        const char *delete = s->restores ? ",\"delete\"" : "";
+        _cleanup_(cleanup_buf) struct buf b = BUF_NULL;
+
+        BUF_LIT(&b, "{\"resources\":[");
+        for (unsigned i = 0; i < 2; i++)
+                buf_printf(&b, "%s{\"kind\":\"%s\",\"verbs\":[\"create\",\"update\",\"delete\",\"check\"],"
+                               "\"undo\":[\"create\",\"update\",\"check\"%s]%s}",
+                           i ? "," : "", i ? "taskserv" : "server", delete,
+                           !i && s->replaces ? ",\"update\":{\"cpu\":\"replace\"}" : "");
+        BUF_LIT(&b, "]}");
+        return json_loads(buf_str(&b), 0, NULL);
+}
 
 void plugin_add(const char *kind, const char *name, const char *dependencies,
                 struct service *service)
@@ -311,8 +322,8 @@ void plugin_add(const char *kind, const char *name, const char *dependencies,
                              .config = &sim->config_plugin};
         if (dependencies)
                 p->dependencies = json_loads(dependencies, 0, NULL);
-        if (service && service->restores)
-                p->describe = json_loads(restores, 0, NULL);
+        if (service && (service->restores || service->replaces))
+                p->describe = describe(service);
         p->descriptor.threads = PRVNG_THREADS_PARALLEL;
         if (service) {
                 p->op = op;

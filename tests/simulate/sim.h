@@ -208,6 +208,8 @@ void clients_command(uint32_t number);
 void clients_operator(void);
 void clients_answer(void *userdata, void *cookie, int status, const char *body, size_t n_body);
 void clients_engine_gone(void);
+bool clients_prunes(const char *run);   /* what its definition does not name any more */
+bool clients_replaces(const char *run, const char *server);
 int64_t clients_retention(void); /* days that the compaction under way was asked for; -1: none said */
 void clients_started(void); /* an engine runs again: what was not answered is asked once more */
 bool clients_done(void);    /* everything that was to be submitted is */

@@ -72,6 +72,8 @@ struct witness_task {
 
 struct w_run {
         char id[UID_TEXT];
+        char workflow[24];
+        struct buf definition; /* until its first plan is there */
         bool accepted, planned, halted, cancelled, paused;
         bool halt_due;  /* a failure that must halt it was journaled */
         bool rollback, unwinding, stopped;
@@ -112,6 +114,8 @@ struct w_resource {
         bool there;
         struct w_run *claim; /* the run in flight that claims it; NULL: none */
         struct witness_task *at_work; /* that last began to change it; NULL: none */
+        char workflow[24]; /* that owns it */
+        bool adopted;      /* made by nobody here */
 };
 
 struct witness {
@@ -152,6 +156,8 @@ void w_check_alone(struct witness_task *t, const char *what); /* no other works 
 void w_leaves(struct witness_task *t, struct witness_task *successor); /* it will be forgotten */
 void w_replans(struct w_run *run);
 void w_replanned(struct w_run *run); /* all of the new plan is there */
+void w_planned(struct w_run *run); /* the first one */
+void w_check_replaced(const struct w_run *run, const struct record *r);
 
 /* rules-site.c */
 void w_seal(struct w_run *run, const char *line, size_t n);

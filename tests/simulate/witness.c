@@ -39,6 +39,7 @@ static void run_forget(struct w_run *run)
         for (uint32_t i = 0; i < run->n_tasks; i++)
                 w_task_free(run->tasks[i]);
         w_plan_forget(run);
+        buf_deinit(&run->definition);
         for (uint32_t i = 0; i < run->n_replaced; i++)
                 w_task_free(run->replaced[i]);
         free(run->replaced);
@@ -315,6 +316,10 @@ void w_changed(struct witness_task *t, struct span outputs)
         }
         r = w_resource_get(t->key, strlen(t->key));
         r->object = id_in(outputs);
+        if (!r->there) {
+                memcpy(r->workflow, t->run->workflow, sizeof(r->workflow));
+                r->adopted = false;
+        }
         r->there = true;
 }
 
@@ -414,11 +419,16 @@ static void plan_record(struct w_run *run, const struct record *r)
 {
         switch ((unsigned)r->type) {
         case RECORD_RUN:
+                snprintf(run->workflow, sizeof(run->workflow), "%.*s", (int)r->name.n, r->name.p);
                 run->max_attempts = r->max_attempts;
                 run->retention_days = retention_in(r->logging);
                 run->strategy = r->rollback;
                 run->on_partial = r->on_partial;
                 run->preserve = r->preserve;
+                break;
+        case RECORD_DEFINITION:
+                buf_clear(&run->definition);
+                buf_append(&run->definition, r->definition.p, r->definition.n);
                 break;
         case RECORD_LANE:
                 add_lane(run, r);
@@ -427,11 +437,13 @@ static void plan_record(struct w_run *run, const struct record *r)
                 add_operation(run, r);
                 break;
         case RECORD_TASK:
+                w_check_replaced(run, r);
                 add_task(run, r);
                 break;
         case RECORD_PLANNED:
                 run->planned = true;
-                w_replanned(run);
+                run->replaced ? w_replanned(run) : w_planned(run);
+                buf_deinit(&run->definition);
                 break;
         default:
                 break;
