@@ -21,6 +21,9 @@
 #include <unistd.h>
 
 #define _cleanup_(f) __attribute__((cleanup(f)))
+/* For functions that do nothing but prefetch: one that is not inlined has no effect in gcc's eyes, and its
+ * calls are left out. */
+#define _prefetches_ __attribute__((__always_inline__)) inline
 #define _printf_(a, b) __attribute__((format(printf, a, b)))
 #define _unused_ __attribute__((unused))
 #define _likely_(x) __builtin_expect(!!(x), 1)

@@ -489,10 +489,10 @@ static void deliver(struct flight *f, enum phase asked, struct op_reply *reply)
         }
 }
 
-void engine_answers_soon(const struct flight *far, const struct flight *near)
+void engine_answer_soon(const struct flight *f, unsigned step)
 {
-        if (!near->abandoned && !far->abandoned && far->run == near->run && near->run->planned)
-                run_fetch_ends(near->run, far->task, near->task);
+        if (!f->abandoned && f->run->planned)
+                run_fetch_end(f->run, f->task, step);
 }
 
 void engine_answer(struct engine *e, struct flight *f, struct op_reply *reply)

@@ -31,35 +31,84 @@ static enum change change_of(const struct run *run, const struct task *t, const 
         return t->restored ? CHANGE_RESTORED : CHANGE_THERE;
 }
 
-/* The record of a resource as it is. A server that was deleted and restored is another one: what stood on
- * it is gone. That is said first, and takes the texts along. */
-static void journal_resource(struct engine *e, struct run *run, const struct task *t,
-                             struct resource *r, bool restored)
+/* A record of a resource as it is, that outlives the resource. */
+struct telling {
+        struct record record;
+        char *key, *texts[5];
+};
+
+static bool telling_init(struct telling *t, const struct run *run, const struct resource *r)
 {
         const char *const texts[] = {r->workflow, r->plugin, r->spec, r->outputs, r->builds_on};
+        struct span *const members[] = {&t->record.workflow, &t->record.plugin, &t->record.spec,
+                                        &t->record.outputs, &t->record.builds_on};
+        bool good;
+
+        *t = (struct telling){.record = {.type = RECORD_RESOURCE, .run = run->id,
+                                         .changed = r->changed_ms}, .key = strdup(r->key)};
+        good = t->key != NULL;
+        t->record.key = span_of(t->key);
+        if (*r->op_id)
+                uid_parse(r->op_id, strlen(r->op_id), &t->record.op_id);
+        if (*r->run) /* may be another one: what was found, or changed since */
+                uid_parse(r->run, strlen(r->run), &t->record.run);
+        for (size_t i = 0; i < N_ELEMENTS(texts); i++) {
+                t->texts[i] = strdup(texts[i]);
+                good &= t->texts[i] != NULL;
+                *members[i] = span_of(t->texts[i]);
+        }
+        return good;
+}
+
+static void telling_deinit(struct telling *t)
+{
+        for (size_t i = 0; i < N_ELEMENTS(t->texts); i++)
+                free(t->texts[i]);
+        free(t->key);
+}
+
+/* A server that was deleted and is there again is another one: what stood on it is gone. That is said first, and
+ * takes along what stands on the new one too, which is said anew. */
+static void journal_again(struct engine *e, struct run *run, const struct resource *server)
+{
+        _cleanup_(cleanup_free) struct telling *tellings = calloc(server->n_on + (size_t)1, sizeof(*tellings));
+        _cleanup_(cleanup_buf) struct buf on = BUF_NULL;
+        size_t n = 0;
+        bool good = tellings && telling_init(&tellings[n++], run, server);
+
+        inventory_standing_on(&e->site->inventory, server, &on);
+        good = good && buf_error(&on) == 0;
+        for (size_t i = 0, k; good && i < on.n; i += k + 1) {
+                k = strcspn(buf_str(&on) + i, " ");
+                on.data[i + k] = 0;
+                good = telling_init(&tellings[n++], run, inventory_get(&e->site->inventory, on.data + i));
+        }
+        if (good)
+                engine_append(e, NULL, &(struct record){.type = RECORD_GONE, .run = run->id,
+                                                        .key = tellings[0].record.key});
+        else
+                e->error = error_origin(-ENOMEM);
+        for (size_t i = 0; i < n; i++) {
+                if (!e->error)
+                        engine_append(e, NULL, &tellings[i].record);
+                telling_deinit(&tellings[i]);
+        }
+}
+
+static void journal_resource(struct engine *e, struct run *run, const struct task *t, struct resource *r)
+{
         struct record record = {.type = RECORD_RESOURCE, .run = run->id, .changed = r->changed_ms,
-                                .key = span_n(task_key(run, t), t->n_key)};
-        struct span *const members[] = {&record.workflow, &record.plugin, &record.spec,
-                                        &record.outputs, &record.builds_on};
-        char *copies[N_ELEMENTS(texts)] = {NULL};
+                                .key = span_n(task_key(run, t), t->n_key),
+                                .workflow = span_of(r->workflow), .plugin = span_of(r->plugin),
+                                .spec = span_of(r->spec), .outputs = span_of(r->outputs),
+                                .builds_on = span_of(r->builds_on)};
 
         if (*r->op_id)
                 uid_parse(r->op_id, strlen(r->op_id), &record.op_id);
-        if (*r->run) /* may be another one: what was found, or changed since */
+        if (*r->run)
                 uid_parse(r->run, strlen(r->run), &record.run);
-        for (size_t i = 0; i < N_ELEMENTS(texts); i++) {
-                if (restored && !(copies[i] = strdup(texts[i])))
-                        e->error = error_origin(-ENOMEM);
-                *members[i] = span_of(restored ? copies[i] : texts[i]);
-        }
-        if (restored)
-                engine_append(e, NULL, &(struct record){.type = RECORD_GONE, .key = record.key,
-                                                        .run = run->id});
-        else
-                e->site->inventory.next = r;
+        e->site->inventory.next = r;
         engine_append(e, NULL, &record);
-        for (size_t i = 0; i < N_ELEMENTS(texts); i++)
-                free(copies[i]);
 }
 
 static void journal_change_if(struct engine *e, struct run *run, struct task *t, enum change wanted)
@@ -72,8 +121,10 @@ static void journal_change_if(struct engine *e, struct run *run, struct task *t,
                 engine_append(e, NULL,
                               &(struct record){.type = RECORD_GONE, .run = run->id,
                                                .key = span_n(task_key(run, t), t->n_key)});
+        else if (wanted == CHANGE_RESTORED)
+                journal_again(e, run, r);
         else
-                journal_resource(e, run, t, r, wanted == CHANGE_RESTORED);
+                journal_resource(e, run, t, r);
 }
 
 void journal_change(struct engine *e, struct run *run, struct task *t)
@@ -84,14 +135,36 @@ void journal_change(struct engine *e, struct run *run, struct task *t)
                 journal_change_if(e, run, t, change);
 }
 
+/* What stood on a server that was deleted and made anew in the same run: the server is there, that is not. */
+static void journal_taken(struct engine *e, struct run *run, struct task *t)
+{
+        const struct resource *server = t->verb == PLAN_DELETE ? run_resource(e->site, run, t) : NULL;
+        struct span with = server && server->workflow ? task_with(run, t) : (struct span){0};
+
+        for (size_t i = 0, n; i < with.n && !e->error; i += n + 1) {
+                const char *space = memchr(with.p + i, ' ', with.n - i);
+                struct span key;
+                struct strmap_entry *entry;
+
+                n = space ? (size_t)(space - with.p) - i : with.n - i;
+                key = span_n(with.p + i, n);
+                entry = strmap_find(&e->site->inventory.by_key, key.p, key.n);
+                if (!entry || !((const struct resource *)entry->value.pointer)->workflow)
+                        engine_append(e, NULL, &(struct record){.type = RECORD_GONE, .run = run->id,
+                                                                .key = key});
+        }
+}
+
 /* What the run did to the inventory, into the site stream: the run's own stream need not be read for
  * it any more. What went comes first, because what stood on it went along; then what was restored, in the
  * order in which that was done: against that of the tasks. */
 static void journal_changes(struct engine *e, struct run *run)
 {
-        for (uint32_t i = 0; i < run->n_tasks && !e->error; i++)
+        for (uint32_t i = 0; i < run->n_tasks && !e->error; i++) {
                 journal_change_if(e, run, &run->tasks[i], CHANGE_GONE);
-        for (uint32_t i = run->rollback_ms ? run->n_tasks : 0; i-- > 0 && !e->error;)
+                journal_taken(e, run, &run->tasks[i]);
+        }
+        for (uint32_t i = run->rollback_ms || run->told_seq ? run->n_tasks : 0; i-- > 0 && !e->error;)
                 journal_change_if(e, run, &run->tasks[i], CHANGE_RESTORED);
         for (uint32_t i = 0; i < run->n_tasks && !e->error; i++)
                 journal_change_if(e, run, &run->tasks[i], CHANGE_THERE);

@@ -512,20 +512,20 @@ static bool may_start_any(const struct run *run)
 
 /* What is known of a task stands in several places, and waiting for memory costs more than all decisions about
  * it. This is for one that starts soon and ends some time later. */
-static inline void fetch_ahead(const struct run *run, const struct lane *lane)
+static _prefetches_ void fetch_ahead(const struct run *run, const struct lane *lane)
 {
         const struct task *t;
 
-        if (lane->n_ready - lane->next_ready <= 12)
+        if (lane->n_ready - lane->next_ready <= 24)
                 return;
-        __builtin_prefetch(&run->tasks[lane->ready[lane->next_ready + 12]]);
+        __builtin_prefetch(&run->tasks[lane->ready[lane->next_ready + 24]], 1);
         t = &run->tasks[lane->ready[lane->next_ready + 6]];
         __builtin_prefetch(&run->operations[t->operation]);
         __builtin_prefetch(&run->first_next[t - run->tasks]);
 }
 
 /* And what its request is made of. */
-static inline void fetch_request(const struct run *run, const struct lane *lane)
+static _prefetches_ void fetch_request(const struct run *run, const struct lane *lane)
 {
         const struct task *t;
 

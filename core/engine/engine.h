@@ -155,8 +155,9 @@ int engine_adopt(struct engine *e, struct run *run);
 /* The answer to a call. The reply may be changed; its memory stays the caller's. */
 void engine_answer(struct engine *e, struct flight *flight, struct op_reply *reply);
 
-/* Calls that will be answered soon, `near` before `far`; a mere hint. */
-void engine_answers_soon(const struct flight *far, const struct flight *near);
+/* A call will be answered soon; a mere hint, to be given RUN_FETCH_STEPS times with so many other answers in
+ * between (RUN_FETCH_APART): step RUN_FETCH_STEPS - 1 first, then down to 0. */
+void engine_answer_soon(const struct flight *flight, unsigned step);
 
 /* The operator's word on a task that is parked or in doubt: it is done with these outputs (JSON object),
  * or had not started. -ENOENT if it is neither, if its plugin is being asked at the moment, or if there

@@ -101,6 +101,10 @@ void submit(struct fake *f, uint32_t n, bool chain, enum on_failure on_failure, 
                                               .doc = "{\"kind\":\"server\",\"spec\":{\"cpu\":1}}",
                                               .spec = "{\"cpu\":1}", .operation = i / per,
                                               .waits = i == n - 1 ? f->waits : NULL};
+                if (f->anew && i < 2) {
+                        tasks[i].verb = i ? PLAN_CREATE : PLAN_DELETE;
+                        tasks[i].resource = keys[0];
+                }
                 if (chain && i) {
                         tasks[i].first_dep = n_deps;
                         tasks[i].n_deps = 1;

@@ -25,6 +25,7 @@ struct fake {
         uint64_t random;
         int64_t now;
         enum plan_verb verb; /* of the tasks submitted */
+        bool anew;           /* the first two of them delete server.t0 and make it again */
         bool no_rollback, some_is_enough, preserve; /* the strategy of runs submitted */
         uint32_t interval;      /* of checkpoints */
         uint32_t rate_limit;    /* of the lane */

@@ -383,8 +383,8 @@ Test(rollback, puts_back_what_a_failed_delete_left)
         fake_deinit(&f);
 }
 
-/* A server with two services, deleted by a run and put back. */
-static void delete_and_roll_back(struct fake *f)
+/* A server with two services. */
+static void serve(struct fake *f)
 {
         struct record r = {.type = RECORD_RESOURCE, .key = span_of("server.t0"),
                            .workflow = span_of("w"), .plugin = span_of("provider/x"),
@@ -399,6 +399,12 @@ static void delete_and_roll_back(struct fake *f)
         engine_append_site(f->engine, &r);
         r.key = span_of("taskserv.b@t0");
         engine_append_site(f->engine, &r);
+}
+
+/* It is deleted by a run and put back. */
+static void delete_and_roll_back(struct fake *f)
+{
+        serve(f);
         f->verb = PLAN_DELETE;
         submit(f, 2, true, ON_FAILURE_ROLLBACK, 0); /* t1 is not there: nobody restores it */
         answer(f, CALL_READ, PRVNG_DONE);
@@ -422,6 +428,60 @@ Test(rollback, names_what_a_server_came_back_without)
                                  "taskserv.b@t0. A workflow that installs it brings it back");
                 cr_assert(inventory_get(&f.site.inventory, "server.t0")->workflow);
                 cr_assert_null(inventory_get(&f.site.inventory, "taskserv.a@t0"));
+                crash(&f);
+        }
+        fake_deinit(&f);
+}
+
+/* A server that a run makes anew is there at the end, but not what stood on the old one. */
+Test(replace, says_what_went_with_the_old_server)
+{
+        struct fake f;
+
+        serve(&f);
+        f.anew = true;
+        submit(&f, 2, true, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_READ, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        for (unsigned i = 0; i < 2; i++) {
+                const struct resource *server = inventory_get(&f.site.inventory, "server.t0");
+
+                cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+                cr_assert(server && server->workflow);
+                cr_assert_eq(server->n_on, 0);
+                cr_assert_null(inventory_get(&f.site.inventory, "taskserv.a@t0"));
+                cr_assert_null(inventory_get(&f.site.inventory, "taskserv.b@t0"));
+                buf_clear(&f.run_lines); /* the stream of a run that ended is not read */
+                crash(&f);
+        }
+        fake_deinit(&f);
+}
+
+/* The first attempt left half a server; another run put something on it, before the retry made it anew. */
+Test(retry, says_what_went_with_what_a_failed_attempt_left)
+{
+        struct record r = {.type = RECORD_RESOURCE, .key = span_of("taskserv.a@t0"),
+                           .workflow = span_of("w"), .plugin = span_of("taskserv/y"),
+                           .spec = span_of("{}"), .outputs = span_of("{}"), .builds_on = span_of("server.t0"),
+                           .run = {.bytes = {1}}, .changed = 5};
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, true, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_PERMANENT, PRVNG_EFFECT_PARTIAL, 0, 0, NULL, "half");
+        cr_assert_eq(f.run->status, RUN_FAILED);
+        engine_append_site(f.engine, &r);
+        reopen(&f);
+        cr_assert_eq(engine_retry(f.engine, f.run, NULL, "{}"), 0);
+        engine_schedule(f.engine);
+        cr_assert_eq(verb_of(answer(&f, CALL_BEGIN, PRVNG_DONE)), PLAN_DELETE);
+        cr_assert_eq(verb_of(answer(&f, CALL_BEGIN, PRVNG_DONE)), PLAN_CREATE);
+        for (unsigned i = 0; i < 2; i++) {
+                cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+                cr_assert(inventory_get(&f.site.inventory, "server.t0")->workflow);
+                cr_assert_null(inventory_get(&f.site.inventory, "taskserv.a@t0"));
+                buf_clear(&f.run_lines);
                 crash(&f);
         }
         fake_deinit(&f);

@@ -60,6 +60,7 @@ static void carry(struct run *run, struct task *t, struct task *old)
         t->drift = old->drift;
         t->redo = old->redo;
         t->caused = old->caused;
+        t->restored = old->restored;
         t->note = old->note;
         t->started_s = old->started_s;
         t->ended_s = old->ended_s;

@@ -364,6 +364,7 @@ static int apply_redo(struct run *run, struct task *t, const struct record *r)
         free_attempt(run, t);
         if (r->type == RECORD_UNDONE) {
                 t->caused = 0;
+                t->restored = r->seq > run->told_seq; /* will be, and without what stood on it */
                 set_status(run, t, TASK_READY);
                 return enqueue(run, r->task);
         }

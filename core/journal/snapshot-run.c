@@ -124,7 +124,7 @@ static void pack_tasks(struct buf *b, const struct run *run, uint32_t from, uint
 static bool was_gone(const struct task *t, const struct resource *r)
 {
         if (r && r->workflow)
-                return t->verb == VERB_DELETE && (task_status_good(t->status) || t->restored);
+                return t->restored || (t->verb == VERB_DELETE && task_status_good(t->status));
         return t->status != TASK_SKIPPED &&
                (t->redo || t->attempt || t->started_s || t->status == TASK_READY ||
                 t->status == TASK_UNDONE); /* what was to be done again and was rolled back before */

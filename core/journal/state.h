@@ -95,7 +95,8 @@ struct task {
         uint8_t undo : 1;      /* the rollback under way shall undo it */
         uint8_t redo : 1;      /* what a failed attempt left is undone before the next one */
         uint8_t caused : 1;    /* what this run did of it is not undone, and it is to be done again */
-        uint8_t restored : 1;  /* its undo made again what it deleted; the site stream does not say so yet */
+        uint8_t restored : 1;  /* what it is about was gone, and is there again: made by its undo, or after what a
+                                * failed attempt left was deleted; the site stream does not say so yet */
         uint16_t checkpoint;   /* how many checkpoints the run had when it ended */
         uint32_t whole;        /* in run->wholes: the document that its own is like */
         struct attempt *attempt; /* NULL before the intent and after the result */
@@ -314,20 +315,36 @@ static inline bool task_status_ended(enum task_status s)
                s == TASK_SKIPPED || s == TASK_UNDONE || s == TASK_UNDO_FAILED;
 }
 
-/* Two tasks will end soon, `near` before `far`: brings what their ends look at. Waiting for memory costs more
- * than all that is done with it. */
-static inline void run_fetch_ends(const struct run *run, uint32_t far, uint32_t near)
+/* A task will end soon: brings what its end looks at, in steps, each of which needs what the one before has
+ * brought; step 0 comes last. Waiting for memory costs more than all that is done with it. */
+#define RUN_FETCH_STEPS 4
+#define RUN_FETCH_APART 4 /* so many other tasks end between two steps */
+static _prefetches_ void run_fetch_end(const struct run *run, uint32_t task, unsigned step)
 {
-        const struct task *t = &run->tasks[near];
-        uint32_t from, n;
+        const uint32_t *next, *end;
 
-        __builtin_prefetch(&run->tasks[far]);
-        __builtin_prefetch(&run->first_next[far]);
-        __builtin_prefetch(&run->operations[t->operation], 1);
-        from = run->first_next[near];
-        n = run->first_next[near + 1] - from;
-        for (uint32_t i = 0; i < n && i < 4; i++)
-                __builtin_prefetch(&run->unmet[run->next[from + i] & ~(UINT32_C(1) << 31)], 1);
+        if (step == 3) {
+                __builtin_prefetch(&run->tasks[task], 1);
+                __builtin_prefetch(&run->first_next[task]);
+                return;
+        }
+        next = run->next + run->first_next[task];
+        if (step == 2) {
+                __builtin_prefetch(next);
+                __builtin_prefetch(&run->operations[run->tasks[task].operation].n_tasks, 1);
+                return;
+        }
+        end = run->next + run->first_next[task + 1];
+        if (end - next > 4)
+                end = next + 4;
+        for (; next < end; next++) {
+                uint32_t k = *next & ~(UINT32_C(1) << 31);
+
+                if (step == 1)
+                        __builtin_prefetch(&run->unmet[k], 1);
+                else if (run->unmet[k] == 1) /* it becomes ready */
+                        __builtin_prefetch(&run->tasks[k], 1);
+        }
 }
 
 /* How many dependencies of the task have not ended. */

@@ -234,14 +234,6 @@ const char *confine_unseal(const struct plugin *p, const void *value, uint64_t n
         return has(json_object_get(p->capabilities, "secrets"), name) ? getenv(name) : NULL;
 }
 
-bool confine_may_read(const struct plugin *p, const char *path)
-{
-        const json_t *paths = json_object_get(p->capabilities, "paths");
-
-        return is_below_one(path, json_object_get(paths, "read")) ||
-               is_below_one(path, json_object_get(paths, "write"));
-}
-
 /* --- programs --- */
 
 static bool is_helper(const struct plugin *p, const char *program, const char **ret_name)

@@ -17,9 +17,6 @@
  * business: true. */
 bool confine_session(const struct plugin *p, const void *options, uint64_t n_options, struct buf *why);
 
-/* Open this absolute path by itself, as far as it declares? */
-bool confine_may_read(const struct plugin *p, const char *path);
-
 /* Start this program by prvng.host.spawn/1, outside of its process? Helper programs of the site's folder are
  * meant by name or by path. */
 bool confine_program(const struct plugin *p, const char *program, struct buf *why);

@@ -14,9 +14,6 @@
 #include "host/host.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
-
-enum { SOURCE_MAX = 256 << 20 };
 
 /* What crosses with every call; what a function has no use for is NULL. */
 struct arguments {
@@ -243,7 +240,7 @@ static void go_inside(struct exchange *x)
 
         __atomic_store_n(&call->ticket, (uint64_t)x->c->number << 32 | x->c->serial, __ATOMIC_RELAXED);
         __atomic_store_n(&call->inside, x->i, __ATOMIC_SEQ_CST);
-        if (__atomic_load_n(&call->cancelled, __ATOMIC_SEQ_CST) || op_call_is_cancelled(call->within))
+        if (op_call_is_cancelled(call))
                 is_hung(x);
 }
 
@@ -271,10 +268,9 @@ static int32_t cross(struct isolated *i, struct prvng_call *call, enum wire_func
                 go_inside(&x);
         if (_unlikely_(!converse(&x, &answer, &reason)))
                 answer = lost(&x, reason);
-        else
-                wire_forget(&x.c->wire);
         if (call)
                 __atomic_store_n(&op_call_of(call)->inside, NULL, __ATOMIC_SEQ_CST);
+        wire_forget(&x.c->wire);
         isolate_channel_give(i, x.c);
         return answer;
 }
@@ -351,32 +347,45 @@ static int32_t proxy_find(void *instance, struct prvng_call *call, const char *k
         return CROSS(WIRE_FIND, {kind, id}, .result = result);
 }
 
-/* False: let the loader say why it cannot be read. */
-static bool read_source(const char *path, struct buf *text)
+static int read_file(const char *path, struct buf *ret)
 {
-        _cleanup_(cleanup_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-        char chunk[16384];
-        struct stat st;
-        ssize_t n = -1;
+        _cleanup_(cleanup_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t n;
 
-        if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > SOURCE_MAX)
-                return false;
-        while (text->n <= SOURCE_MAX && ((n = read(fd, chunk, sizeof(chunk))) > 0 || (n < 0 && errno == EINTR)))
+        if (fd < 0)
+                return -errno;
+        do {
+                char *room = buf_reserve(ret, 65536);
+
+                if (!room)
+                        return -ENOMEM;
+                n = read(fd, room, 65536);
                 if (n > 0)
-                        buf_append(text, chunk, (size_t)n);
-        return n == 0 && !buf_error(text);
+                        buf_advance(ret, (size_t)n);
+        } while (n > 0 || (n < 0 && errno == EINTR));
+        return n < 0 ? -errno : 0;
 }
 
 static int32_t proxy_load(void *instance, struct prvng_call *call, const struct prvng_loader_source *s,
                           struct prvng_document *document)
 {
-        const struct isolated *i = instance;
-        _cleanup_(cleanup_buf) struct buf text = BUF_NULL;
+        struct isolated *i = instance;
+        _cleanup_(cleanup_buf) struct buf file = BUF_NULL;
+        const void *data = s->data;
+        uint64_t n_data = s->n_data;
+        int r = 0;
 
-        /* A definition may lie anywhere; its loader is not to read all files for that. */
-        if (s->path && !s->data && !confine_may_read(&i->judged, s->path) && read_source(s->path, &text))
-                return CROSS(WIRE_LOAD, {s->path, s->arguments}, {buf_str(&text)}, {text.n}, .document = document);
-        return CROSS(WIRE_LOAD, {s->path, s->arguments}, {s->data}, {s->n_data}, .document = document);
+        /* A loader that declares no files it reads gets what it shall load. */
+        if (!data && s->path &&
+            json_array_size(json_object_get(json_object_get(i->view.capabilities, "paths"), "read")) == 0) {
+                r = read_file(s->path, &file);
+                data = buf_str(&file);
+                n_data = file.n;
+        }
+        if (r < 0)
+                return op_call_fail(call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, -r, "%s cannot be read: %s", s->path,
+                                    strerror(-r));
+        return CROSS(WIRE_LOAD, {s->path, s->arguments}, {data}, {n_data}, .document = document);
 }
 
 static int32_t proxy_evaluate(void *instance, struct prvng_call *call, const void *expression,
@@ -402,7 +411,7 @@ static int32_t proxy_render(void *instance, struct prvng_call *call, const void 
 static int32_t proxy_resolve(void *instance, struct prvng_call *call, const char *reference,
                              struct prvng_sink *value)
 {
-        return CROSS(WIRE_RESOLVE, {reference}, .result = value);
+        return CROSS(WIRE_SECRET_RESOLVE, {reference}, .result = value);
 }
 
 static int32_t proxy_secret_check(void *instance, struct prvng_call *call, const char *reference,

@@ -4,7 +4,6 @@
 #define PRVNG_PLUGIN_ISOLATE_INSIDE_H
 
 #include "host/call.h"
-#include "plugin/confine.h"
 #include "plugin/isolate-wire.h"
 #include "plugin/isolate.h"
 
@@ -57,9 +56,8 @@ struct isolated {
         /* constant */
         const struct prvng_host *table;
         char *kind, *name, *path, *sha256, *program;
+        struct plugin view; /* shallow: what it is, for confine.h; the list of plugins is sorted after its start */
         json_t *sandbox;
-        struct plugin judged; /* for confine.h: what it needs of the plugin, whose own struct may move */
-        char **environment;
         pthread_t owner;
         int wake; /* eventfd */
 
@@ -99,7 +97,6 @@ struct isolated {
         struct buf lines[2];
         uint32_t n_lines, n_lines_lost;
         int64_t lines_since_ms;
-        int listener;
         bool destroy_sent;
 
         pthread_mutex_t session_lock;

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "host/host.h"
+#include "plugin/confine.h"
 #include "plugin/trust.h"
 
 #include <fcntl.h>
@@ -84,6 +85,7 @@ static int make_ends(struct isolated *i, struct ends *e)
 static int spawn(const struct isolated *i, const struct ends *e, pid_t *ret_pid)
 {
         char name[] = "prvng-plugin-host", *const argv[] = {name, i->name, NULL};
+        char **environment = confine_environment(&i->view);
         posix_spawn_file_actions_t actions;
         posix_spawnattr_t attributes;
         sigset_t none, all;
@@ -91,14 +93,11 @@ static int spawn(const struct isolated *i, const struct ends *e, pid_t *ret_pid)
 
         sigemptyset(&none);
         sigfillset(&all);
-        r = posix_spawn_file_actions_init(&actions);
-        if (r != 0)
-                return r;
-        r = posix_spawnattr_init(&attributes);
-        if (r != 0) {
-                posix_spawn_file_actions_destroy(&actions);
-                return r;
-        }
+        if (!environment)
+                return ENOMEM;
+        posix_spawn_file_actions_init(&actions); /* neither fails in the C libraries that there are */
+        posix_spawnattr_init(&attributes);
+        r = 0;
         for (int k = 0; k < (int)N_ELEMENTS(e->fds) && r == 0; k++)
                 r = posix_spawn_file_actions_adddup2(&actions, e->fds[k], k);
         r = r ?: posix_spawn_file_actions_addclosefrom_np(&actions, (int)N_ELEMENTS(e->fds));
@@ -107,9 +106,10 @@ static int spawn(const struct isolated *i, const struct ends *e, pid_t *ret_pid)
                                                                POSIX_SPAWN_SETSIGDEF);
         r = r ?: posix_spawnattr_setsigmask(&attributes, &none);
         r = r ?: posix_spawnattr_setsigdefault(&attributes, &all);
-        r = r ?: posix_spawn(ret_pid, i->program, &actions, &attributes, argv, i->environment);
+        r = r ?: posix_spawn(ret_pid, i->program, &actions, &attributes, argv, environment);
         posix_spawnattr_destroy(&attributes);
         posix_spawn_file_actions_destroy(&actions);
+        confine_environment_free(environment);
         return r;
 }
 
@@ -323,8 +323,7 @@ static void serve_outside(struct isolated *i)
                 r = wire_next_now(&i->outside, &m);
                 if (r == WIRE_E_LATER || r == WIRE_E_CLOSED)
                         return;
-                /* During entry and create(), errors are why it does not start: the plugin's, and those that
-                 * the services which it asks log themselves. */
+                /* During entry and create(), errors are why it does not start. */
                 host_capture_errors(i->phase != ISOLATE_UP && i->said.n < SAID_MAX ? &i->said : NULL);
                 ok = r == 0 && isolate_serve(i, &i->outside, &m, NULL, NULL);
                 host_capture_errors(NULL);
@@ -424,12 +423,6 @@ static bool created(struct isolated *i, struct wire_message *m)
 
 static void confined(struct isolated *i, const char *text)
 {
-        int fd = wire_take_fd(&i->control);
-
-        if (fd >= 0 && i->listener >= 0)
-                close(i->listener);
-        if (fd >= 0)
-                i->listener = fd;
         pthread_mutex_lock(&i->lock);
         snprintf(i->state.confinement, sizeof(i->state.confinement), "%s", text);
         pthread_mutex_unlock(&i->lock);
@@ -576,8 +569,6 @@ static void bury(struct isolated *i, bool crashed)
         wire_deinit(&i->control);
         pthread_mutex_unlock(&i->control_lock);
         wire_deinit(&i->outside);
-        cleanup_close(&i->listener);
-        i->listener = -1;
         for (int k = 0; k < 2; k++) {
                 cleanup_close(&i->outputs[k]);
                 i->outputs[k] = -1;
@@ -650,7 +641,6 @@ static void watch(struct isolated *i)
                         {.fd = i->pidfd, .events = POLLIN},         {.fd = i->wake, .events = POLLIN},
                         {.fd = i->outside.fd, .events = POLLIN},    {.fd = i->control.fd, .events = POLLIN},
                         {.fd = i->outputs[0], .events = POLLIN},    {.fd = i->outputs[1], .events = POLLIN},
-                        {.fd = i->listener, .events = POLLIN},
                 };
 
                 if (poll(fds, N_ELEMENTS(fds), starting ? 100 : -1) < 0 && errno != EINTR)
@@ -671,8 +661,6 @@ static void watch(struct isolated *i)
                 for (int k = 0; k < 2; k++)
                         if (fds[4 + k].revents)
                                 read_output(i, k);
-                if (fds[6].revents)
-                        isolate_notified(i->name, i->sandbox, i->listener);
                 if (!starting)
                         until = clock_boot_ms() + ISOLATE_START_MS;
                 else if (clock_boot_ms() > until)

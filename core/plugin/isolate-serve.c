@@ -8,6 +8,8 @@
  */
 #include "plugin/isolate-inside.h"
 
+#include "plugin/confine.h"
+
 struct serving {
         struct isolated *i;
         struct wire *w;
@@ -137,8 +139,8 @@ static uint32_t session_add(struct isolated *i, struct prvng_http_session *sessi
 
 static bool http_session_new(struct serving *s)
 {
-        _cleanup_(cleanup_buf) struct buf why = BUF_NULL;
         const struct prvng_host_http *http = interface(s, PRVNG_HOST_HTTP);
+        _cleanup_(cleanup_buf) struct buf why = BUF_NULL;
         struct prvng_http_session *session = NULL;
         uint32_t number = 0;
         uint64_t n;
@@ -147,14 +149,12 @@ static bool http_session_new(struct serving *s)
 
         if (!wire_done(s->m) || !options)
                 return false;
-        if (!confine_session(&s->i->judged, options, n, &why)) {
+        if (!confine_session(&s->i->view, options, n, &why)) {
                 s->i->table->log(s->i->table, PRVNG_LOG_ERROR, "http", buf_str(&why));
-                answer_begin(s, PRVNG_PERMANENT);
-                wire_put_u32(s->w, 0);
-                wire_end(s->w);
-                return true;
+                r = PRVNG_PERMANENT;
+        } else {
+                r = http->session_new(s->i->table, options, n, &session);
         }
-        r = http->session_new(s->i->table, options, n, &session);
         if (r == PRVNG_DONE && !(number = session_add(s->i, session))) {
                 http->session_free(session);
                 s->i->table->log(s->i->table, PRVNG_LOG_ERROR, "http", "more sessions than 1024 at once");
@@ -185,16 +185,16 @@ static bool http_secret_set(struct serving *s)
 {
         const struct prvng_host_http *http = interface(s, PRVNG_HOST_HTTP);
         uint32_t number = wire_get_u32(s->m);
-        const char *name = wire_get_text(s->m);
+        const char *name = wire_get_text(s->m), *sealed;
         uint64_t n;
         const void *value = wire_get_bytes(s->m, &n);
-        const char *secret = confine_unseal(&s->i->judged, value, n);
         struct prvng_http_session *session;
         int32_t r;
 
         if (!wire_done(s->m) || !name || !(session = session_get(s->i, number)))
                 return false;
-        r = http->secret_set(session, name, secret ?: value, secret ? strlen(secret) : n);
+        sealed = confine_unseal(&s->i->view, value, n);
+        r = http->secret_set(session, name, sealed ?: value, sealed ? strlen(sealed) : n);
         session_put(s->i, number);
         explicit_bzero((void *)(uintptr_t)(value ?: name), n); /* where it lay in the frame */
         return answer(s, r);
@@ -238,14 +238,15 @@ static bool http_send(struct serving *s)
 
 /* --- prvng.host.remote/1 --- */
 
-/* 0, or the class of a call that was refused, with its error record. */
-static int32_t refuse_reach(const struct serving *s, const void *server, uint64_t n_server)
+/* False, with the answer: the plugin may not. */
+static bool may_reach(struct serving *s, const void *server, uint64_t n_server, int32_t *ret_answer)
 {
         _cleanup_(cleanup_buf) struct buf why = BUF_NULL;
 
-        if (confine_reach(&s->i->judged, server, n_server, &why))
-                return 0;
-        return op_call_fail(s->call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, EACCES, "%s", buf_str(&why));
+        if (confine_reach(&s->i->view, server, n_server, &why))
+                return true;
+        *ret_answer = op_call_fail(s->call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, EACCES, "%s", buf_str(&why));
+        return false;
 }
 
 static bool remote_run(struct serving *s)
@@ -264,8 +265,9 @@ static bool remote_run(struct serving *s)
         to_errors = get_sink(s->m, &errors);
         if (!wire_done(s->m) || !s->call || !server || !argv || !argv[0])
                 return false;
-        r = refuse_reach(s, server, n_server) ?:
-                    remote->run(s->call, server, n_server, argv, input, n_input, to_output, to_errors, &exit_code);
+        if (may_reach(s, server, n_server, &r))
+                r = remote->run(s->call, server, n_server, argv, input, n_input, to_output, to_errors,
+                                &exit_code);
         answer_begin(s, r);
         wire_put_i32(s->w, exit_code);
         put_sink(s->w, &output);
@@ -280,12 +282,14 @@ static bool remote_job_start(struct serving *s)
         uint64_t n_server, n_script;
         const void *server = wire_get_bytes(s->m, &n_server), *script;
         const char *job = wire_get_text(s->m);
+        int32_t r;
 
         script = wire_get_bytes(s->m, &n_script);
         if (!wire_done(s->m) || !s->call || !server || !job || !script)
                 return false;
-        return answer(s, refuse_reach(s, server, n_server) ?:
-                                 remote->job_start(s->call, server, n_server, job, script, n_script));
+        return answer(s, may_reach(s, server, n_server, &r)
+                                 ? remote->job_start(s->call, server, n_server, job, script, n_script)
+                                 : r);
 }
 
 static void answer_status(struct serving *s, int32_t r, const struct prvng_job_status *status,
@@ -315,8 +319,8 @@ static bool remote_job_status(struct serving *s)
         to_output = get_sink(s->m, &output);
         if (!wire_done(s->m) || !s->call || !server || !job)
                 return false;
-        r = refuse_reach(s, server, n_server) ?:
-                    remote->job_status(s->call, server, n_server, job, offset, to_output, &status);
+        if (may_reach(s, server, n_server, &r))
+                r = remote->job_status(s->call, server, n_server, job, offset, to_output, &status);
         answer_status(s, r, &status, &output);
         return true;
 }
@@ -327,12 +331,14 @@ static bool remote_job(struct serving *s, bool end)
         uint64_t n_server;
         const void *server = wire_get_bytes(s->m, &n_server);
         const char *job = wire_get_text(s->m);
+        int32_t r;
 
         if (!wire_done(s->m) || !s->call || !server || !job)
                 return false;
-        return answer(s, refuse_reach(s, server, n_server) ?:
-                         end ? remote->job_end(s->call, server, n_server, job)
-                             : remote->job_forget(s->call, server, n_server, job));
+        if (may_reach(s, server, n_server, &r))
+                r = end ? remote->job_end(s->call, server, n_server, job)
+                        : remote->job_forget(s->call, server, n_server, job);
+        return answer(s, r);
 }
 
 static bool remote_put_file(struct serving *s)
@@ -342,12 +348,14 @@ static bool remote_put_file(struct serving *s)
         const void *server = wire_get_bytes(s->m, &n_server), *data;
         const char *path = wire_get_text(s->m);
         uint32_t mode = wire_get_u32(s->m);
+        int32_t r;
 
         data = wire_get_bytes(s->m, &n);
         if (!wire_done(s->m) || !s->call || !server || !path)
                 return false;
-        return answer(s, refuse_reach(s, server, n_server) ?:
-                                 remote->put_file(s->call, server, n_server, path, mode, data, n));
+        return answer(s, may_reach(s, server, n_server, &r)
+                                 ? remote->put_file(s->call, server, n_server, path, mode, data, n)
+                                 : r);
 }
 
 /* --- prvng.host.spawn/1 --- */
@@ -378,13 +386,15 @@ static bool get_spawn(struct wire_message *m, struct spawning *s)
         return !m->bad && s->argv && s->argv[0];
 }
 
-static int32_t refuse_program(const struct serving *s, const char *program)
+/* False, with the answer: the plugin may not. */
+static bool may_run(struct serving *s, const char *program, int32_t *ret_answer)
 {
         _cleanup_(cleanup_buf) struct buf why = BUF_NULL;
 
-        if (confine_program(&s->i->judged, program, &why))
-                return 0;
-        return op_call_fail(s->call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, EACCES, "%s", buf_str(&why));
+        if (confine_program(&s->i->view, program, &why))
+                return true;
+        *ret_answer = op_call_fail(s->call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, EACCES, "%s", buf_str(&why));
+        return false;
 }
 
 static bool spawn_run(struct serving *s)
@@ -398,7 +408,8 @@ static bool spawn_run(struct serving *s)
 
         if (!ok || !wire_done(s->m) || !s->call)
                 return false;
-        r = refuse_program(s, q.argv[0]) ?: spawn->run(s->call, &q.spawn, to_output, to_errors, &exit_code);
+        if (may_run(s, q.argv[0], &r))
+                r = spawn->run(s->call, &q.spawn, to_output, to_errors, &exit_code);
         answer_begin(s, r);
         wire_put_i32(s->w, exit_code);
         put_sink(s->w, &output);
@@ -413,10 +424,11 @@ static bool spawn_job_start(struct serving *s)
         _cleanup_(cleanup_spawning) struct spawning q = {0};
         const char *job = wire_get_text(s->m);
         bool ok = get_spawn(s->m, &q);
+        int32_t r;
 
         if (!ok || !wire_done(s->m) || !s->call || !job)
                 return false;
-        return answer(s, refuse_program(s, q.argv[0]) ?: spawn->job_start(s->call, job, &q.spawn));
+        return answer(s, may_run(s, q.argv[0], &r) ? spawn->job_start(s->call, job, &q.spawn) : r);
 }
 
 static bool spawn_job_status(struct serving *s)

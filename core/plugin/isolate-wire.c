@@ -30,28 +30,6 @@ void wire_deinit(struct wire *w)
         *w = WIRE_INIT(-1, w->max);
 }
 
-void wire_wipes(struct wire *w)
-{
-        w->in.wipes = w->out.wipes = true;
-}
-
-void wire_forget(struct wire *w)
-{
-        if (w->in.wipes && w->at > 0)
-                explicit_bzero(w->in.data, w->at);
-}
-
-/* Gives large ones back. */
-static void empty(struct buf *b)
-{
-        bool wipes = b->wipes;
-
-        if (b->cap > KEEP_MAX)
-                buf_deinit(b);
-        b->wipes = wipes;
-        buf_clear(b);
-}
-
 /* --- writing --- */
 
 void wire_begin(struct wire *w, uint32_t type)
@@ -133,6 +111,21 @@ void wire_put_list(struct wire *w, const char *const *list)
                 wire_put_text(w, list[i]);
 }
 
+/* Its memory; it goes on wiping, if it did. */
+static void give_back(struct buf *b)
+{
+        bool wipes = b->wipes;
+
+        buf_deinit(b);
+        b->wipes = wipes;
+}
+
+void wire_forget(struct wire *w)
+{
+        if (w->in.wipes && w->at > 0)
+                explicit_bzero(w->in.data, w->at);
+}
+
 int wire_flush_with(struct wire *w, int fd)
 {
         union {
@@ -172,7 +165,11 @@ int wire_flush_with(struct wire *w, int fd)
                 fd = -1;
         }
         if (sent == w->out.n) {
-                empty(&w->out);
+                if (w->out.wipes)
+                        explicit_bzero(w->out.data, w->out.n);
+                if (w->out.cap > KEEP_MAX)
+                        give_back(&w->out);
+                buf_clear(&w->out);
         } else if (sent > 0) { /* -EAGAIN: the rest goes later */
                 memmove(w->out.data, w->out.data + sent, w->out.n - sent);
                 w->out.n -= sent;
@@ -226,7 +223,10 @@ static int receive(struct wire *w, int flags)
         ssize_t n;
 
         if (w->at > 0 && w->in.n == w->at) {
-                empty(&w->in);
+                wire_forget(w);
+                if (w->in.cap > KEEP_MAX)
+                        give_back(&w->in);
+                w->in.n = 0;
         } else if (w->at > 0) {
                 memmove(w->in.data, w->in.data + w->at, w->in.n - w->at);
                 w->in.n -= w->at;

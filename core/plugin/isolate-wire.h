@@ -30,7 +30,7 @@ enum wire_type {
         WIRE_CANCEL,   /* u32 channel, u32 serial */
         WIRE_DESTROY,
         /* control, from the helper */
-        WIRE_CONFINED, /* text: what the sandbox lacks; with the descriptor of its notifications or none */
+        WIRE_CONFINED, /* text: what the sandbox lacks */
         WIRE_OPENED,   /* the descriptor: see wire_put_descriptor */
         WIRE_REFUSED,  /* text: one sentence */
         WIRE_CREATED,  /* i32 class; with DONE: u32 number of interfaces, then for each of wire_interfaces */
@@ -64,7 +64,7 @@ enum wire_function {
         WIRE_EVALUATE,
         WIRE_CHECK,
         WIRE_RENDER,
-        WIRE_RESOLVE,
+        WIRE_SECRET_RESOLVE,
         WIRE_SECRET_CHECK,
         WIRE_SECRET_LIST,
         WIRE_N_FUNCTIONS
@@ -141,11 +141,6 @@ struct wire {
 
 void wire_deinit(struct wire *w); /* closes */
 
-/* From now on what passes is wiped once it was sent or read: for secret backends. What was read last, only by
- * the next wire_next() or by wire_forget(), after which its message is gone. */
-void wire_wipes(struct wire *w);
-void wire_forget(struct wire *w);
-
 /* --- writing; running out of memory is kept in w->out --- */
 
 void wire_begin(struct wire *w, uint32_t type);
@@ -186,6 +181,8 @@ int wire_next(struct wire *w, struct wire_message *ret_message);
 int wire_peek(struct wire *w, struct wire_message *ret_message);
 /* Only what can be read without waiting. */
 int wire_next_now(struct wire *w, struct wire_message *ret_message);
+/* What was read and taken is overwritten: for what may hold secrets. Buffers that wipe do so before they go. */
+void wire_forget(struct wire *w);
 int wire_take_fd(struct wire *w); /* the first descriptor that came, now the caller's; -1 */
 
 uint8_t wire_get_u8(struct wire_message *m);

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "host/host.h"
+#include "plugin/confine.h"
 #include "plugin/load.h"
 
 #include <signal.h>
@@ -56,8 +57,7 @@ static int channel_new(struct isolated *i, struct channel **ret_channel)
         }
         *c = (struct channel){.wire = WIRE_INIT(fds[0], WIRE_IN_MAX), .generation = i->generation,
                               .number = i->n_channels};
-        if (streq(i->kind, "secret"))
-                wire_wipes(&c->wire);
+        c->wire.in.wipes = c->wire.out.wipes = streq(i->kind, "secret");
         pthread_mutex_lock(&i->control_lock);
         wire_begin(&i->control, WIRE_CHANNEL);
         wire_put_u32(&i->control, c->number);
@@ -87,7 +87,7 @@ static bool want(struct isolated *i, const struct op_call *call, int64_t since, 
         } else if (i->phase == ISOLATE_DOWN && now < i->state.next_start_ms) {
                 *ret_retry_ms = i->state.next_start_ms - now;
                 *ret_r = -EAGAIN;
-        } else if (op_call_is_cancelled(call)) {
+        } else if (call && op_call_is_cancelled(call)) {
                 *ret_r = -ECANCELED;
         } else if (now - since > ISOLATE_START_MS + ISOLATE_GRACE_MS || (call && now > call->pub.deadline_ms)) {
                 *ret_r = -ETIMEDOUT;
@@ -236,6 +236,11 @@ bool isolate_state(const struct plugin *p, struct isolate_state *ret_state)
         return true;
 }
 
+const json_t *isolate_sandbox_of(const struct plugin *p)
+{
+        return p->isolated ? p->isolated->sandbox : NULL;
+}
+
 void isolate_release(struct plugin *p)
 {
         struct isolated *i = p->isolated;
@@ -363,9 +368,6 @@ static struct isolated *free_parts(struct isolated *i)
         free(i->sha256);
         free(i->program);
         json_decref(i->sandbox);
-        json_decref(i->judged.note);
-        json_decref(i->judged.capabilities);
-        confine_environment_free(i->environment);
         pthread_cond_destroy(&i->changed);
         pthread_mutex_destroy(&i->lock);
         pthread_mutex_destroy(&i->control_lock);
@@ -385,7 +387,8 @@ static int isolated_new(struct plugin *p, const struct prvng_host *table, struct
                 return error_origin(-ENOMEM);
         i->table = table;
         i->control = i->outside = WIRE_INIT(-1, WIRE_IN_MAX);
-        i->pidfd = i->listener = i->outputs[0] = i->outputs[1] = i->wake = -1;
+        i->view = *p;
+        i->pidfd = i->outputs[0] = i->outputs[1] = i->wake = -1;
         sync_init(i);
         r = copy_text(&i->kind, p->kind);
         r = r ?: copy_text(&i->name, p->name);
@@ -395,14 +398,9 @@ static int isolated_new(struct plugin *p, const struct prvng_host *table, struct
                 i->program = NULL;
                 r = -ENOMEM;
         }
-        r = r ?: isolate_sandbox(p, &i->sandbox);
+        r = r ?: confine_sandbox(p, &i->sandbox);
         if (r < 0)
                 return error_fold(r);
-        i->judged = (struct plugin){.name = i->name, .path = i->path, .config = p->config, .host = p->host,
-                                    .note = json_incref(p->note), .capabilities = json_incref(p->capabilities)};
-        i->environment = confine_environment(p);
-        if (!i->environment)
-                return error_origin(-ENOMEM);
         i->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (i->wake < 0)
                 return error_origin(-errno);

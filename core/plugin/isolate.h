@@ -4,7 +4,7 @@
  *
  * The same file, not rebuilt, is opened by a helper program (prvng-plugin-host). On this side the plugin's
  * descriptor and tables are proxies and its `instance` is a struct isolated: border and engine call them as
- * they call any plugin. docs/isolation.md describes the protocol.
+ * they call any plugin. docs/isolated-process.md says more.
  *
  * A thread of this module owns the helper: it starts it (at plugin_open, and again when a call wants it),
  * reads what it prints, serves the host functions that its plugin calls outside of any call (create,
@@ -15,6 +15,9 @@
  * it was in: TRANSIENT with effect UNKNOWN, so that the engine observes them. It is started again at the
  * next call, after a delay that doubles; ISOLATE_CRASHES_MAX ends within ISOLATE_WINDOW_MS, and the plugin
  * is quarantined: calls are answered without it until isolate_release() or the next engine.
+ *
+ * What it may do is core/plugin/confine.h's: the helper enters its sandbox before it opens the plugin, and what
+ * the plugin asks of host services is held against its capabilities on this side.
  */
 #ifndef PRVNG_PLUGIN_ISOLATE_H
 #define PRVNG_PLUGIN_ISOLATE_H
@@ -50,6 +53,9 @@ struct isolate_state {
 /* Reads the present state; false (and zeroes) if the plugin runs inside of this process. [any] */
 bool isolate_state(const struct plugin *p, struct isolate_state *ret_state);
 
+/* The sandbox that its process is given (confine_sandbox()), or NULL. Lives as long as the plugin. [any] */
+const json_t *isolate_sandbox_of(const struct plugin *p);
+
 /* Called after each start, each end and each quarantine, on the owning thread, without locks: whoever writes
  * quarantines down does it here. One function for the process, set in [main] before plugins_load. */
 typedef void (*isolate_changed_f)(void *userdata, const char *kind, const char *name,
@@ -58,16 +64,6 @@ void isolate_on_change(isolate_changed_f changed, void *userdata);
 
 /* Ends a quarantine and forgets the crashes: the next call starts the plugin again. [any] */
 void isolate_release(struct plugin *p);
-
-/*
- * Hooks for the sandbox. What the helper shall enter before it opens the plugin is one JSON object that
- * isolate_sandbox() makes on this side, once, before the first start ([main]; caller frees), and that the helper
- * hands to plugin_host_sandbox() (core/plugin/prvng-plugin-host.h) at each start. If that gives a descriptor
- * of seccomp notifications, it is sent to this side, where the owning thread calls isolate_notified()
- * whenever it is readable. Both stand in isolate-sandbox.c.
- */
-int isolate_sandbox(const struct plugin *p, json_t **ret_sandbox);
-void isolate_notified(const char *name, const json_t *sandbox, int listener);
 
 /* --- inside core/plugin --- */
 

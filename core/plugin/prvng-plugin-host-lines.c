@@ -13,6 +13,8 @@ enum { STACK = 2 << 20 };
 
 struct line outside_line = {.outside = true, .cancel_fd = -1, .cancel_lock = PTHREAD_MUTEX_INITIALIZER};
 
+bool lines_wipe;
+
 static _Thread_local struct line *current;
 static pthread_mutex_t lines_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct line *lines;
@@ -61,7 +63,7 @@ static void hold(struct line *l)
         struct wire *w = &l->wire;
 
         l->held = w->in;
-        w->in = (struct buf){.wipes = l->held.wipes};
+        w->in = lines_wipe ? BUF_WIPES : BUF_NULL;
         buf_append(&w->in, l->held.data + w->at, l->held.n - w->at);
         w->at = 0;
         l->holds = true;
@@ -214,9 +216,9 @@ static int32_t call_load(struct arguments *a, struct local_call *call)
 static int32_t make_call(struct arguments *a, struct local_call *call)
 {
         const struct prvng_template *t = table_of(PRVNG_TEMPLATE);
-        const struct prvng_secret *secret = table_of(PRVNG_SECRET);
         const struct prvng_provider_precheck *precheck = table_of(PRVNG_PROVIDER_PRECHECK);
         const struct prvng_provider_inventory *inventory = table_of(PRVNG_PROVIDER_INVENTORY);
+        const struct prvng_secret *secret = table_of(PRVNG_SECRET);
         struct prvng_call *c = &call->pub;
 
         switch (a->function) {
@@ -236,7 +238,7 @@ static int32_t make_call(struct arguments *a, struct local_call *call)
         case WIRE_RENDER:
                 return t->render(the_instance, c, a->data[0], a->n_data[0], a->data[1], a->n_data[1],
                                  &a->result);
-        case WIRE_RESOLVE:
+        case WIRE_SECRET_RESOLVE:
                 return secret->resolve(the_instance, c, a->text[0], &a->result);
         case WIRE_SECRET_CHECK:
                 return secret->check(the_instance, c, a->text[0], &a->result);
@@ -280,7 +282,7 @@ static void put_sink(struct wire *w, const struct prvng_sink *s)
 static void execute(struct line *l, struct wire_message *m)
 {
         struct local_call call = {.line = l};
-        struct arguments a = {.result_buf = {.wipes = l->wire.out.wipes}};
+        struct arguments a = {.token_buf.wipes = lines_wipe, .result_buf.wipes = lines_wipe};
         int32_t answer;
 
         read_call(m, &a, &call);
@@ -298,6 +300,7 @@ static void execute(struct line *l, struct wire_message *m)
         pthread_mutex_unlock(&l->lock);
         buf_deinit(&a.token_buf);
         buf_deinit(&a.result_buf);
+        wire_forget(&l->wire);
         if (!l->holds)
                 return;
         buf_deinit(&l->held);
@@ -307,7 +310,8 @@ static void execute(struct line *l, struct wire_message *m)
                 buf_deinit(&l->wire.in);
                 l->wire.in = l->later;
                 l->wire.at = 0;
-                l->later = (struct buf){.wipes = l->wire.in.wipes};
+                l->wire.in.wipes = lines_wipe;
+                l->later = BUF_NULL;
         }
 }
 
@@ -344,9 +348,7 @@ void line_open(int fd, uint32_t number)
         if (!l)
                 helper_end();
         l->wire = WIRE_INIT(fd, WIRE_OUT_MAX);
-        if (the_plugin && the_plugin->kind && streq(the_plugin->kind, "secret"))
-                wire_wipes(&l->wire);
-        l->later.wipes = l->wire.in.wipes;
+        l->wire.in.wipes = l->wire.out.wipes = lines_wipe;
         l->number = number;
         l->cancel_fd = -1;
         pthread_mutex_init(&l->lock, NULL);

@@ -84,7 +84,7 @@ static struct prvng_sink *table_sink_new(uint64_t limit)
 
         if (!own)
                 return NULL;
-        own->buf = BUF_WIPES; /* as in the engine */
+        own->buf = BUF_WIPES;
         own->sink = SINK(&own->buf, limit);
         return &own->sink;
 }

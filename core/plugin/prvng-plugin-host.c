@@ -6,6 +6,7 @@
 #include "plugin/prvng-plugin-host.h"
 
 #include "base/json.h"
+#include "plugin/confine.h"
 #include "plugin/entry.h"
 
 #include <fcntl.h>
@@ -36,9 +37,9 @@ const struct prvng_op *the_op(void)
         return NULL;
 }
 
-static void flush(int fd)
+static void flush(void)
 {
-        if (wire_flush_with(&control, fd) < 0)
+        if (wire_flush(&control) < 0)
                 helper_end();
 }
 
@@ -55,7 +56,7 @@ static void refuse(const char *format, ...)
         wire_begin(&control, WIRE_REFUSED);
         wire_put_text(&control, text);
         wire_end(&control);
-        flush(-1);
+        flush();
 }
 
 /* --- opening --- */
@@ -64,10 +65,10 @@ static bool enter_sandbox(const char *text)
 {
         _cleanup_(cleanup_json_decref) json_t *sandbox = NULL;
         _cleanup_(cleanup_buf) struct buf missing = BUF_NULL;
-        int listener = -1, r = text ? json_parse(text, strlen(text), &sandbox, NULL) : 0;
+        int r = json_parse(text, strlen(text), &sandbox, NULL);
 
-        r = r ?: plugin_host_sandbox(sandbox, &listener, &missing);
-        prctl(PR_SET_PDEATHSIG, SIGKILL); /* the kernel forgets it where the user became another */
+        r = r ?: confine_enter(sandbox, &missing);
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* forgotten if it has another user now */
         if (r) {
                 refuse("its process cannot be confined: %s", r < 0 ? strerror(-r) : "bad instructions");
                 return false;
@@ -75,9 +76,7 @@ static bool enter_sandbox(const char *text)
         wire_begin(&control, WIRE_CONFINED);
         wire_put_text(&control, buf_str(&missing));
         wire_end(&control);
-        flush(listener);
-        if (listener >= 0)
-                close(listener);
+        flush();
         return true;
 }
 
@@ -108,9 +107,10 @@ static void put_descriptor(const struct prvng_plugin *given)
                                                (d->get_interface ? WIRE_HAS_GET_INTERFACE : 0) |
                                                (d->self_test ? WIRE_HAS_SELF_TEST : 0));
                 the_plugin = d;
+                lines_wipe = d->kind && streq(d->kind, "secret");
         }
         wire_end(&control);
-        flush(-1);
+        flush();
 }
 
 static void open_plugin(const char *path)
@@ -144,7 +144,7 @@ static bool open_message(struct wire_message *m)
         const char *core_version = wire_get_text(m), *sandbox = wire_get_text(m);
         uint32_t interfaces = wire_get_u32(m);
 
-        if (!wire_done(m) || !version || !path || !name || !core_version)
+        if (!wire_done(m) || !version || !path || !name || !core_version || !sandbox)
                 return false;
         if (!streq(version, PRVNG_VERSION)) {
                 refuse("the helper program is of version %s, the core of %s: install both packages of one "
@@ -213,7 +213,7 @@ static bool create_message(struct wire_message *m)
                 the_instance = NULL;
         }
         wire_end(&control);
-        flush(-1);
+        flush();
         return true;
 }
 
@@ -244,7 +244,7 @@ static bool control_message(struct wire_message *m)
                 the_instance = NULL;
                 wire_begin(&control, WIRE_DESTROYED);
                 wire_end(&control);
-                flush(-1);
+                flush();
                 return wire_done(m);
         default:
                 return false;

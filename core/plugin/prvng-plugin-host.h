@@ -58,6 +58,7 @@ const struct prvng_op *the_op(void);
 /* --- prvng-plugin-host-lines.c --- */
 
 extern struct line outside_line;
+extern bool lines_wipe; /* of what crosses nothing is left in memory: the plugin keeps secrets */
 
 void line_open(int fd, uint32_t number); /* starts its thread */
 void line_cancel(uint32_t number, uint32_t serial);
@@ -94,13 +95,6 @@ extern const struct prvng_host_rate service_rate;
 
 extern const struct prvng_host_document service_document;
 int32_t document_flush(struct prvng_document *d);
-
-/* --- prvng-plugin-host-sandbox.c --- */
-
-/* Confines this process for good, before it opens the plugin. `sandbox` is what isolate_sandbox() made.
- * 0 with a descriptor of seccomp notifications or -1, and in *ret_missing what the sandbox lacks
- * on this machine; -errno: the plugin must not be opened. */
-int plugin_host_sandbox(const json_t *sandbox, int *ret_listener, struct buf *ret_missing);
 
 /* --- for all --- */
 

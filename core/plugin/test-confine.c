@@ -146,6 +146,11 @@ Test(confine, takes_what_the_site_names)
         session("{\"base_url\":\"http://127.0.0.1:8080\",\"auth\":{\"token\":{\"env\":\"T2\"}}}", NULL);
         session("{\"base_url\":\"http://127.0.0.1:8080\",\"auth\":{\"token\":{\"file\":\"/etc/u\"}}}", "/etc/u");
         session("{\"base_url\":\"http://127.0.0.1:8081\"}", "asks for 127.0.0.1:8081");
+        dropin.config = (char[]){"{\"endpoint\":\"http://127.0.0.1:8080\",\"token\":\"secret://vault/a#b\"}"};
+        session("{\"base_url\":\"http://127.0.0.1:8080\",\"auth\":{\"token\":{\"secret\":\"secret://vault/a#b\"}}}",
+                NULL);
+        session("{\"base_url\":\"http://127.0.0.1:8080\",\"auth\":{\"token\":{\"secret\":\"secret://vault/a#c\"}}}",
+                "asks for the secret secret://vault/a#c");
         setenv("PRVNG_TEST_URL", "http://127.0.0.1:8081/", 1);
         session("{\"base_url\":\"http://127.0.0.1:8081\"}", NULL);
 }

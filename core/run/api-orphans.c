@@ -11,8 +11,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "engine/engine.h"
-
-#define NOBODY "orphans" /* owns what carries no name of a workflow */
+#include "run/orphans.h"
 
 struct adoption {
         struct engine_process *p;
@@ -43,7 +42,7 @@ static const char *workflow_of(const json_t *thing)
 {
         const char *name = json_get_string(thing, "workflow", "");
 
-        return *name ? name : NOBODY;
+        return *name ? name : ORPHANS_NOBODY;
 }
 
 static bool may_adopt(struct adoption *a, const json_t *thing, const char *key)

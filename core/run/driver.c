@@ -307,20 +307,38 @@ static void forget_reply(struct op_reply *r)
                 op_reply_deinit(r);
 }
 
+/* The jobs that so many others, and more, come before. */
+static void look_ahead(struct job *job, struct job *ret_ahead[RUN_FETCH_STEPS])
+{
+        for (unsigned step = 0; step < RUN_FETCH_STEPS; step++) {
+                for (unsigned i = 0; i < RUN_FETCH_APART && job; i++)
+                        job = job->next;
+                ret_ahead[step] = job;
+        }
+}
+
+static inline void fetch_ahead(struct job *ahead[RUN_FETCH_STEPS])
+{
+        for (unsigned step = 0; step < RUN_FETCH_STEPS; step++) {
+                struct job *job = ahead[step];
+
+                if (!job)
+                        return;
+                if (!job->answered)
+                        engine_answer_soon(job->owner, step);
+                ahead[step] = job->next;
+        }
+}
+
 static bool take_answers(struct engine_process *p)
 {
-        struct job *job = workers_collect(p->workers), *next, *far = job;
+        struct job *job = workers_collect(p->workers), *next, *ahead[RUN_FETCH_STEPS];
         bool any = job != NULL;
 
-        for (unsigned i = 0; i < 8 && far; i++)
-                far = far->next;
+        look_ahead(job, ahead);
         for (; job; job = next) {
                 next = job->next;
-                if (far) {
-                        if (!far->answered && !next->next->answered)
-                                engine_answers_soon(far->owner, next->next->owner);
-                        far = far->next;
-                }
+                fetch_ahead(ahead);
                 if (job->answered) {
                         job->answered(p, job);
                 } else {

@@ -150,14 +150,17 @@ enum judgement { OWNED, ORPHAN, UNCLEAR };
 static enum judgement judge(const struct site *site, const struct strmap *known, const json_t *all,
                             const json_t *thing)
 {
+        const char *workflow = json_get_string(thing, "workflow", "");
         const struct resource *r = find_resource(site, thing);
         const json_t *other;
         size_t i, n = 0;
 
         if (is_known(known, thing) || (r && r->claim)) /* a run is at work on it */
                 return OWNED;
+        if (!*workflow)
+                workflow = ORPHANS_NOBODY;
         if (!r || !r->workflow || !streq(r->plugin, json_get_string(thing, "plugin", "")) ||
-            !streq(r->workflow, json_get_string(thing, "workflow", "")))
+            !streq(r->workflow, workflow))
                 return ORPHAN;
         json_array_foreach (all, i, other) {
                 if (!same_name(other, thing))

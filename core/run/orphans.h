@@ -13,6 +13,7 @@
 #include "run/site.h"
 
 #define ORPHANS_LIST_MS 60000 /* for a provider's answer */
+#define ORPHANS_NOBODY "orphans" /* the workflow that owns what carries no name of one, once it is adopted */
 
 /*
  * Asks all providers of the context for what carries the marks of `site`: {"listed": [{"plugin", "kind",

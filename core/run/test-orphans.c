@@ -88,6 +88,15 @@ Test(orphans, the_name_of_another_workflow_is_no_proof)
         expect(LISTED(THING("web", A, "elsewhere")), A, "");
 }
 
+/* What carries no name of a workflow was adopted under one of ours. */
+Test(orphans, what_was_adopted_is_none)
+{
+        apply((struct record){.type = RECORD_RESOURCE, .key = span_of("server.web"),
+                              .workflow = span_of(ORPHANS_NOBODY), .plugin = span_of("provider/p"),
+                              .spec = span_of("{}"), .outputs = span_of("{}"), .who = span_of("{}")});
+        expect(LISTED(THING("web", A, "")), "", "");
+}
+
 Test(orphans, what_a_run_claims_is_none)
 {
         struct record r = {.type = RECORD_ACCEPTED, .name = span_of("shop"), .kind = span_of("batch"),

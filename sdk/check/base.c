@@ -143,9 +143,10 @@ void check_sleep_ms(int64_t ms)
                 ;
 }
 
-static const struct test *const groups[] = {file_tests,     load_tests,  instance_tests, op_tests,
-                                            scenario_tests, store_tests, loader_tests,   template_tests,
-                                            secret_tests};
+static const struct test *const groups[] = {
+        file_tests,    load_tests,  instance_tests, op_tests,       scenario_tests, crash_tests,
+        pending_tests, store_tests, loader_tests,   template_tests, secret_tests,
+};
 
 void tests_visit(bool (*visit)(const struct test *t, void *userdata), void *userdata)
 {

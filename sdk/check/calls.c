@@ -194,6 +194,15 @@ void act_judge_observed(struct act *a, int32_t answer)
         }
 }
 
+void *act_cancel_soon(void *userdata)
+{
+        struct act *a = userdata;
+
+        check_sleep_ms(ACT_SOON_MS);
+        op_call_cancel(&a->call);
+        return NULL;
+}
+
 /* --- the calls --- */
 
 int32_t act_prepare(struct act *a, const char *verb, const void *task, size_t n)

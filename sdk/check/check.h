@@ -40,8 +40,9 @@ struct test {
         unsigned int flags;
 };
 
-extern const struct test file_tests[], load_tests[], instance_tests[], op_tests[], scenario_tests[],
-        store_tests[], loader_tests[], template_tests[], secret_tests[]; /* each ends with a NULL name */
+extern const struct test file_tests[], load_tests[], instance_tests[], op_tests[], scenario_tests[], crash_tests[],
+        pending_tests[], store_tests[], loader_tests[], template_tests[],
+        secret_tests[]; /* each ends with a NULL name */
 
 /* Calls `visit` with every test, in order, until it returns false. */
 void tests_visit(bool (*visit)(const struct test *t, void *userdata), void *userdata);

@@ -73,6 +73,8 @@ void subject_destroy(struct subject *s);
 
 /* All of it with the configuration asked for; skips the test where the plugin does not start with it. */
 void subject_start(struct check *c, struct subject *ret);
+/* The same, with the scenario's fake, if there is one. */
+void subject_start_live(struct check *c, struct subject *ret);
 void subject_stop(struct subject *s);
 
 const char *check_config(struct check *c);
@@ -118,6 +120,10 @@ int32_t act_list(struct act *a, const char *filter);
  * that is one JSON object, a token within its rules. Each call above does it. */
 void act_judge(struct act *a, int32_t answer);
 void act_judge_observed(struct act *a, int32_t answer);
+
+/* For a thread: cancels the act (userdata) after ACT_SOON_MS. */
+enum { ACT_SOON_MS = 300 };
+void *act_cancel_soon(void *userdata);
 
 /* A fresh op id. */
 void op_id_new(struct check *c, char ret[27]);

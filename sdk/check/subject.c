@@ -164,6 +164,13 @@ void subject_start(struct check *c, struct subject *ret)
                    buf_str(&w->log));
 }
 
+void subject_start_live(struct check *c, struct subject *ret)
+{
+        if (c->scenario)
+                scenario_start(c);
+        subject_start(c, ret);
+}
+
 void subject_stop(struct subject *s)
 {
         subject_destroy(s);

@@ -7,6 +7,7 @@
 #include "inside.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 
 enum { RANDOM_SOURCES = 200, CUTS = 60 };
 
@@ -73,22 +74,28 @@ static uint32_t lines_of(const struct buf *b)
         return n;
 }
 
+static void arguments_of(struct check *c, struct buf *ret)
+{
+        json_t *schemas = scenario_expand(c, scenario_get(c, "schemas"));
+
+        buf_puts(ret, "{\"D\":{},\"schemas\":");
+        buf_json(ret, json_string_value(schemas) ?: "/nonexistent");
+        buf_puts(ret, "}");
+        json_decref(schemas);
+}
+
 /* One load(). The builder is the caller's to look at, and to end. */
 static int32_t load(struct subject *s, const char *path, const struct buf *text, uint64_t give_up_at,
                     struct builder *ret)
 {
         struct prvng_loader_source source = {.struct_size = sizeof(source), .path = path};
-        json_t *schemas = scenario_expand(s->check, scenario_get(s->check, "schemas"));
         struct buf arguments = BUF_NULL;
         struct check *c = s->check;
         struct act a;
         int32_t answer;
 
-        buf_puts(&arguments, "{\"D\":{},\"schemas\":");
-        buf_json(&arguments, json_string_value(schemas) ?: "/nonexistent");
-        buf_puts(&arguments, "}");
+        arguments_of(c, &arguments);
         source.arguments = buf_str(&arguments);
-        json_decref(schemas);
         *ret = (struct builder){.check = c, .path = path, .give_up_at = give_up_at};
         if (text) {
                 source.data = text->n ? text->data : "";
@@ -118,13 +125,6 @@ static int32_t load(struct subject *s, const char *path, const struct buf *text,
         return answer;
 }
 
-static void start(struct check *c, struct subject *s)
-{
-        if (c->scenario)
-                scenario_start(c);
-        subject_start(c, s);
-}
-
 static void test_samples(struct check *c)
 {
         struct sample sample;
@@ -132,7 +132,7 @@ static void test_samples(struct check *c)
         struct subject s;
         size_t n = 0;
 
-        start(c, &s);
+        subject_start_live(c, &s);
         for (; sample_get(&s, "samples", n, &sample); n++) {
                 json_t *got;
                 int32_t answer;
@@ -162,7 +162,7 @@ static void test_broken(struct check *c)
         struct subject s;
         size_t n = 0;
 
-        start(c, &s);
+        subject_start_live(c, &s);
         for (; sample_get(&s, "broken", n, &sample); n++) {
                 int32_t answer;
 
@@ -192,7 +192,7 @@ static void test_random(struct check *c)
         struct builder b;
         struct subject s;
 
-        start(c, &s);
+        subject_start_live(c, &s);
         if (!sample_get(&s, "samples", 0, &sample))
                 check_skip(c, "the scenario has no \"samples\"");
         for (int64_t i = 0; i < rounds; i++) {
@@ -214,7 +214,7 @@ static void test_gives_up(struct check *c)
         struct builder b;
         struct subject s;
 
-        start(c, &s);
+        subject_start_live(c, &s);
         if (!sample_get(&s, "samples", 0, &sample))
                 check_skip(c, "the scenario has no \"samples\"");
         for (uint64_t i = 1; i <= most; i++) {
@@ -242,7 +242,7 @@ static void test_missing(struct check *c)
         struct builder b;
         struct subject s;
 
-        start(c, &s);
+        subject_start_live(c, &s);
         if (!s.loader.extensions || !s.loader.extensions[0] || strchr(s.loader.extensions, '.'))
                 check_fail(c, "extensions are words without dots, it has \"%s\"", s.loader.extensions ?: "");
         check_step(c, "load() of a file that is not there");
@@ -252,11 +252,92 @@ static void test_missing(struct check *c)
         subject_stop(&s);
 }
 
+/* --- many at once --- */
+
+enum { READERS = 4, ROUNDS = 25 };
+
+struct reader {
+        struct subject *s;
+        const struct sample *sample;
+        const char *arguments;
+        int64_t rounds;
+        int32_t answer; /* of the last */
+        char *json;     /* as what it was read; freed by the test */
+};
+
+static void *read_often(void *userdata)
+{
+        struct reader *r = userdata;
+        struct prvng_loader_source source = {.struct_size = sizeof(source), .path = r->sample->path ?: "sample",
+                                             .arguments = r->arguments};
+
+        if (!r->sample->path) {
+                source.data = r->sample->text.data;
+                source.n_data = r->sample->text.n;
+        }
+        for (int64_t i = 0; i < r->rounds && r->answer == PRVNG_DONE; i++) {
+                struct builder b = {.check = r->s->check, .path = source.path};
+                struct act a;
+
+                act_init(&a, r->s, NULL, 1, 60000);
+                a.what = "load";
+                a.call.reply = &a.reply;
+                r->answer = r->s->loader.load(r->s->instance, &a.call.pub, &source, builder_of(&b));
+                act_deinit(&a);
+                free(r->json);
+                r->json = strdup(buf_str(&b.json));
+                builder_deinit(&b);
+        }
+        return NULL;
+}
+
+static void test_parallel(struct check *c)
+{
+        _cleanup_(cleanup_buf) struct buf arguments = BUF_NULL;
+        int64_t rounds = MIN(scenario_limit(c, "random_sources", ROUNDS * 4) / 4, (int64_t)ROUNDS);
+        struct reader readers[READERS];
+        pthread_t threads[READERS];
+        struct sample sample;
+        struct subject s;
+
+        subject_start_live(c, &s);
+        if (s.plugin->threads != PRVNG_THREADS_PARALLEL)
+                check_skip(c, "does not declare PARALLEL: one call is made at a time");
+        if (!sample_get(&s, "samples", 0, &sample))
+                check_skip(c, "the scenario has no \"samples\"");
+        arguments_of(c, &arguments);
+        check_step(c, "load() of one sample by %d threads", READERS);
+        for (size_t i = 0; i < READERS; i++) {
+                readers[i] = (struct reader){&s, &sample, buf_str(&arguments), rounds, PRVNG_DONE, NULL};
+                if (pthread_create(&threads[i], NULL, read_often, &readers[i]) != 0)
+                        check_stop(c, "no thread");
+        }
+        for (size_t i = 0; i < READERS; i++)
+                pthread_join(threads[i], NULL);
+        for (size_t i = 0; i < READERS; i++) {
+                json_t *got = json_loads(readers[i].json ?: "", JSON_DECODE_ANY, NULL);
+
+                if (readers[i].answer == PRVNG_UNSUPPORTED)
+                        check_skip(c, "the loader cannot work here: %s", buf_str(&s.world->log));
+                if (readers[i].answer != PRVNG_DONE)
+                        check_fail(c, "a sample is answered %s while %d others are read", class_name(readers[i].answer),
+                                   READERS - 1);
+                else if (sample.json && !json_equal(got, sample.json))
+                        check_fail(c, "a sample is read as %s while %d others are read", readers[i].json ?: "nothing",
+                                   READERS - 1);
+                json_decref(got);
+                free(readers[i].json);
+        }
+        sample_deinit(&sample);
+        subject_stop(&s);
+}
+
 const struct test loader_tests[] = {
         {"loader/missing-file", "loader", "says so where there is no file", test_missing, 60, 0},
         {"loader/samples", "loader", "reads its samples as what they mean", test_samples, 120, 0},
         {"loader/broken", "loader", "tells what is wrong with a source, and where", test_broken, 120, 0},
         {"loader/random", "loader", "survives random sources", test_random, 300, 0},
         {"loader/builder-gives-up", "loader", "stops where the builder gives up", test_gives_up, 300, 0},
+        {"loader/parallel", "loader", "bears as many calls at once as it declares", test_parallel, 120, 0},
         {0},
 };

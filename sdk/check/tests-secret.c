@@ -13,13 +13,6 @@
 
 enum { RANDOM_REFERENCES = 200, THREADS = 8, ROUNDS = 20, CALL_MS = 20000, LISTED = 50 };
 
-static void start(struct check *c, struct subject *s)
-{
-        if (c->scenario)
-                scenario_start(c);
-        subject_start(c, s);
-}
-
 /* The member of the scenario, with its words put in; skips the test where it has none. Caller decrefs. */
 static json_t *wanted(struct check *c, const char *member)
 {
@@ -96,7 +89,7 @@ static void test_resolve(struct check *c)
         json_t *list;
         size_t i;
 
-        start(c, &s);
+        subject_start_live(c, &s);
         list = wanted(c, "references");
         json_array_foreach (list, i, e)
                 resolves(&s, e, "");
@@ -132,7 +125,7 @@ static void test_unknown(struct check *c)
         struct act a;
         size_t i;
 
-        start(c, &s);
+        subject_start_live(c, &s);
         list = wanted(c, "unknown");
         json_array_foreach (list, i, e) {
                 struct buf got = BUF_WIPES;
@@ -202,7 +195,7 @@ static void test_check(struct check *c)
         struct act a;
         size_t i;
 
-        start(c, &s);
+        subject_start_live(c, &s);
         known = wanted(c, "references");
         unknown = scenario_expand(c, scenario_get(c, "unknown"));
         json_array_foreach (known, i, e) {
@@ -285,7 +278,7 @@ static void test_list(struct check *c)
         struct act a;
         size_t i;
 
-        start(c, &s);
+        subject_start_live(c, &s);
         if (!s.secret.list)
                 check_skip(c, "has no list()");
         known = wanted(c, "references");
@@ -317,7 +310,7 @@ static void test_failing_sinks(struct check *c)
         json_t *list;
         size_t i;
 
-        start(c, &s);
+        subject_start_live(c, &s);
         list = wanted(c, "references");
         json_array_foreach (list, i, e) {
                 size_t n = strlen(json_get_string(e, "value", ""));
@@ -367,7 +360,7 @@ static void test_random(struct check *c)
         _cleanup_(cleanup_buf) struct buf text = BUF_NULL;
         struct subject s;
 
-        start(c, &s);
+        subject_start_live(c, &s);
         for (unsigned int i = 0; i < RANDOM_REFERENCES; i++) {
                 struct buf got = BUF_WIPES;
                 struct act a;
@@ -418,7 +411,7 @@ static void test_parallel(struct check *c)
         struct team t = {.s = &s};
         json_t *list;
 
-        start(c, &s);
+        subject_start_live(c, &s);
         if (s.plugin->threads != PRVNG_THREADS_PARALLEL)
                 check_skip(c, "does one call at a time: the host sees to it");
         list = wanted(c, "references");
@@ -434,15 +427,6 @@ static void test_parallel(struct check *c)
         json_decref(list);
 }
 
-static void *cancel_soon(void *userdata)
-{
-        struct act *a = userdata;
-
-        check_sleep_ms(300);
-        op_call_cancel(&a->call);
-        return NULL;
-}
-
 /* `when`: 0 its deadline is over, 1 cancelled before, 2 the deadline comes, 3 cancelled meanwhile. */
 static void ends_in_time(struct subject *s, const char *reference, int when)
 {
@@ -455,13 +439,13 @@ static void ends_in_time(struct subject *s, const char *reference, int when)
         pthread_t thread;
         struct act a;
 
-        act_init(&a, s, NULL, 1, when == 0 ? -1000 : when == 2 ? 300 : 600000);
+        act_init(&a, s, NULL, 1, when == 0 ? -1000 : when == 2 ? ACT_SOON_MS : 600000);
         if (when == 1)
                 op_call_cancel(&a.call);
-        if (when == 3 && pthread_create(&thread, NULL, cancel_soon, &a) != 0)
+        if (when == 3 && pthread_create(&thread, NULL, act_cancel_soon, &a) != 0)
                 check_stop(c, "no thread");
         resolve(&a, reference, &got);
-        took = check_now_ms() - begun - (when > 1 ? 300 : 0);
+        took = check_now_ms() - begun - (when > 1 ? ACT_SOON_MS : 0);
         if (when == 3)
                 pthread_join(thread, NULL);
         if (when > 1 && a.answer >= 0)
@@ -479,7 +463,7 @@ static void test_cancel(struct check *c)
         json_t *known, *endless;
         size_t i;
 
-        start(c, &s);
+        subject_start_live(c, &s);
         known = wanted(c, "references");
         endless = scenario_expand(c, scenario_get(c, "endless"));
         json_array_foreach (known, i, e)
@@ -525,7 +509,7 @@ static void test_memory(struct check *c)
         const json_t *e;
         size_t i;
 
-        start(c, &s);
+        subject_start_live(c, &s);
         list = wanted(c, "references");
         json_array_foreach (list, i, e) {
                 const char *value = json_get_string(e, "value", "");

@@ -6,8 +6,6 @@
  */
 #include "inside.h"
 
-#include "plugin/border.h"
-
 #include <pthread.h>
 
 enum { RANDOM_EXPRESSIONS = 60 };
@@ -29,20 +27,13 @@ static int32_t evaluate(struct act *a, const char *expression, size_t n, const j
         return answer;
 }
 
-static void start(struct check *c, struct subject *s)
-{
-        if (c->scenario)
-                scenario_start(c);
-        subject_start(c, s);
-}
-
 static void test_expressions(struct check *c)
 {
         const json_t *e;
         struct subject s;
         size_t i;
 
-        start(c, &s);
+        subject_start_live(c, &s);
         if (json_array_size(scenario_get(c, "expressions")) == 0)
                 check_skip(c, "the scenario has no \"expressions\"");
         json_array_foreach (scenario_get(c, "expressions"), i, e) {
@@ -74,7 +65,7 @@ static void test_wrong(struct check *c)
         struct subject s;
         size_t i;
 
-        start(c, &s);
+        subject_start_live(c, &s);
         if (json_array_size(scenario_get(c, "wrong")) == 0)
                 check_skip(c, "the scenario has no \"wrong\"");
         json_array_foreach (scenario_get(c, "wrong"), i, e) {
@@ -94,15 +85,6 @@ static void test_wrong(struct check *c)
         subject_stop(&s);
 }
 
-static void *cancel_soon(void *userdata)
-{
-        struct act *a = userdata;
-
-        check_sleep_ms(300);
-        op_call_cancel(&a->call);
-        return NULL;
-}
-
 /* What never ends, ends: by its deadline, by cancellation, by a limit of the plugin's own. */
 static void test_endless(struct check *c)
 {
@@ -111,7 +93,7 @@ static void test_endless(struct check *c)
         struct subject s;
         size_t i;
 
-        start(c, &s);
+        subject_start_live(c, &s);
         if (json_array_size(scenario_get(c, "endless")) == 0)
                 check_skip(c, "the scenario has no \"endless\"");
         json_array_foreach (scenario_get(c, "endless"), i, e)
@@ -120,17 +102,17 @@ static void test_endless(struct check *c)
                         pthread_t thread;
                         struct act a;
 
-                        act_init(&a, &s, NULL, 1, cancelled ? 600000 : 300);
-                        if (cancelled && pthread_create(&thread, NULL, cancel_soon, &a) != 0)
+                        act_init(&a, &s, NULL, 1, cancelled ? 600000 : ACT_SOON_MS);
+                        if (cancelled && pthread_create(&thread, NULL, act_cancel_soon, &a) != 0)
                                 check_stop(c, "no thread");
                         evaluate(&a, json_string_value(e), json_string_length(e), NULL);
                         if (cancelled)
                                 pthread_join(thread, NULL);
                         if (a.answer >= 0)
                                 check_fail(c, "%s is answered %s", json_string_value(e), class_name(a.answer));
-                        if (check_now_ms() - begun > 300 + allowed)
+                        if (check_now_ms() - begun > ACT_SOON_MS + allowed)
                                 check_fail(c, "%s comes back %lld ms after its %s", json_string_value(e),
-                                           (long long)(check_now_ms() - begun - 300),
+                                           (long long)(check_now_ms() - begun - ACT_SOON_MS),
                                            cancelled ? "cancellation" : "deadline");
                         act_deinit(&a);
                 }
@@ -144,7 +126,7 @@ static void test_random(struct check *c)
         _cleanup_(cleanup_buf) struct buf text = BUF_NULL;
         struct subject s;
 
-        start(c, &s);
+        subject_start_live(c, &s);
         for (unsigned int i = 0; i < RANDOM_EXPRESSIONS; i++) {
                 struct act a;
 

@@ -194,23 +194,28 @@ static void *cancel_outer(void *userdata)
 }
 
 /* "slow#value" never comes. */
-Test(secret, a_lookup_ends_with_the_call_it_is_for, .timeout = 60)
+static void ends_when_cancelled(struct vault *v)
 {
-        struct plugin *noop;
         struct op_call outer;
         pthread_t thread;
+
+        op_call_init(&outer, plugins_find(v->l.plugins, "provider", "noop"), "0", 1, INT64_MAX, 1, "RUN", "op/a");
+        cr_assert_eq(pthread_create(&thread, NULL, cancel_outer, &outer), 0);
+        cr_assert_eq(plugins_resolve(v->l.plugins, &outer, "secret://vault/slow#value", &v->value, &v->why),
+                     PRVNG_CANCELLED, "%s", buf_str(&v->why));
+        pthread_join(thread, NULL);
+        op_call_deinit(&outer);
+}
+
+Test(secret, a_lookup_ends_with_the_call_it_is_for, .timeout = 60)
+{
+        struct op_call outer;
         struct vault v;
 
         vault_new(&v);
-        noop = plugins_find(v.l.plugins, "provider", "noop");
-        op_call_init(&outer, noop, "0", 1, INT64_MAX, 1, "RUN", "op/a");
-        cr_assert_eq(pthread_create(&thread, NULL, cancel_outer, &outer), 0);
-        cr_assert_eq(plugins_resolve(v.l.plugins, &outer, "secret://vault/slow#value", &v.value, &v.why),
-                     PRVNG_CANCELLED, "%s", buf_str(&v.why));
-        pthread_join(thread, NULL);
-        op_call_deinit(&outer);
+        ends_when_cancelled(&v);
         buf_clear(&v.why);
-        op_call_init(&outer, noop, "0", 1, clock_boot_ms() + 20, 1, "RUN", "op/a");
+        op_call_init(&outer, plugins_find(v.l.plugins, "provider", "noop"), "0", 1, clock_boot_ms() + 20, 1, "RUN", "op/a");
         cr_assert_eq(plugins_resolve(v.l.plugins, &outer, "secret://vault/slow#value", &v.value, &v.why),
                      PRVNG_TRANSIENT, "%s", buf_str(&v.why));
         op_call_deinit(&outer);
@@ -235,9 +240,6 @@ Test(secret, backends_come_with_the_providers)
 /* The value crosses from the helper's memory into ours. */
 Test(secret, a_backend_in_a_process_of_its_own, .timeout = 60)
 {
-        struct plugin *noop;
-        struct op_call outer;
-        pthread_t thread;
         struct vault v;
 
         vault_new_as(&v, "isolation = \"process\";");
@@ -250,12 +252,6 @@ Test(secret, a_backend_in_a_process_of_its_own, .timeout = 60)
         cr_assert_eq(v.reply.answer, PRVNG_DONE, "%s", v.reply.message);
         secret_list(&v.call, "one", &v.reply);
         cr_assert_str_eq(buf_str(&v.reply.result), "{\"references\":[\"one-line\"]}");
-        noop = plugins_find(v.l.plugins, "provider", "noop");
-        op_call_init(&outer, noop, "0", 1, INT64_MAX, 1, "RUN", "op/a");
-        cr_assert_eq(pthread_create(&thread, NULL, cancel_outer, &outer), 0);
-        cr_assert_eq(plugins_resolve(v.l.plugins, &outer, "secret://vault/slow#value", &v.value, &v.why),
-                     PRVNG_CANCELLED, "%s", buf_str(&v.why));
-        pthread_join(thread, NULL);
-        op_call_deinit(&outer);
+        ends_when_cancelled(&v);
         vault_end(&v);
 }

@@ -5,13 +5,12 @@
  * task is given.
  */
 #include "simulate/calls.h"
+#include "simulate/clients.h"
 #include "simulate/witness.h"
 
 #define MAX_SUBMISSIONS 16
 #define MAX_PARKED 64
 #define MAX_REPLANS 12 /* questions and pauses with it */
-
-enum command { SUBMIT, CANCEL, PAUSE, RESUME, ROLLBACK, RETRY, REPLAN, RESOLVE, COMPACT };
 
 static const struct {
         const char *name;
@@ -90,9 +89,42 @@ struct clients *clients_new(void)
                 event_add(random_between(&sim->random, 0, i ? 120000 : 100), EVENT_SUBMIT, i);
                 draw_commands(i);
         }
+        orphans_draw();
         while (fault(FAULT_COMPACT))
                 event_add(random_between(&sim->random, 1, 400000), EVENT_COMMAND, (uint32_t)COMPACT << 16);
         return c;
+}
+
+static const struct submission_of_client *submission(const char *run)
+{
+        for (uint32_t i = 0; i < sim->clients->n; i++)
+                if (streq(sim->clients->list[i].id, run))
+                        return &sim->clients->list[i];
+        return NULL;
+}
+
+bool clients_prunes(const char *run)
+{
+        const struct submission_of_client *s = submission(run);
+
+        return s && strstr(buf_str(&s->body), "\"prune\":true");
+}
+
+static bool lists(const struct buf *body, const char *server)
+{
+        const char *list = strstr(buf_str(body), "\"replace\":["), *at;
+        char name[64];
+
+        snprintf(name, sizeof(name), "\"%s\"", server);
+        at = list ? strstr(list, name) : NULL;
+        return at && at < strchr(list, ']');
+}
+
+bool clients_replaces(const char *run, const char *server)
+{
+        const struct submission_of_client *s = submission(run);
+
+        return s && (lists(&s->body, server) || lists(&s->changed, server));
 }
 
 int64_t clients_retention(void)
@@ -110,10 +142,11 @@ struct clients *clients_free(struct clients *c)
         return NULL;
 }
 
-static void post(void *with, const char *path, const struct buf *body)
+void client_send(enum command kind, uint32_t number, const char *method, const char *path,
+                 const struct buf *body)
 {
         sim->n_steps++;
-        if (engine_process_post(sim->process, with, "POST", path, body ? body->data : "",
+        if (engine_process_post(sim->process, cookie(kind, number), method, path, body ? body->data : "",
                                 body ? body->n : 0))
                 abort();
 }
@@ -131,7 +164,7 @@ void clients_submit(uint32_t number)
         snprintf(path, sizeof(path), "/workflows/%s", s->kind);
         s->posted = true;
         HISTORY("submit", number, s->body.n, "%s %s: %s", s->id, s->kind, buf_str(&s->body));
-        post(cookie(SUBMIT, number), path, &s->body);
+        client_send(SUBMIT, number, "POST", path, &s->body);
 }
 
 static void command(enum command kind, uint32_t number, const struct buf *body)
@@ -144,7 +177,7 @@ static void command(enum command kind, uint32_t number, const struct buf *body)
                 s->n_before[kind] = witness_records(s->id, commands[kind].record);
         HISTORY("command", kind, number, "%s %s %s", commands[kind].name, s->id,
                 body ? buf_str(body) : "");
-        post(cookie(kind, number), path, body);
+        client_send(kind, number, "POST", path, body);
 }
 
 /* It is paused for that, and asked for again while something of it is in flight, or what was asked for is
@@ -172,7 +205,7 @@ static void compact(void)
         _cleanup_(cleanup_buf) struct buf body = BUF_NULL;
         struct clients *c = sim->clients;
 
-        if (c->compacting || !sim->process || sim->dead)
+        if (c->compacting)
                 return;
         c->older_than = random_chance(&sim->random, 300) ? -1 : random_chance(&sim->random, 800) ? 0 : 1;
         buf_printf(&body, "{\"dry_run\":%s", random_chance(&sim->random, 100) ? "true" : "false");
@@ -181,7 +214,7 @@ static void compact(void)
         buf_putc(&body, '}');
         c->compacting = true;
         HISTORY("compact", c->older_than, 0, "%s", buf_str(&body));
-        post(cookie(COMPACT, 0), "/store/compact", &body);
+        client_send(COMPACT, 0, "POST", "/store/compact", &body);
 }
 
 /* What was answered is so, unless it was a question. */
@@ -205,9 +238,9 @@ void clients_command(uint32_t what)
         enum command kind = what >> 16;
         uint32_t number = what & 0xffff;
 
-        if (kind == COMPACT) {
-                if (!sim->quiet)
-                        compact();
+        if (kind >= COMPACT) {
+                if (!sim->quiet && sim->process && !sim->dead)
+                        kind == COMPACT ? compact() : orphans_command(kind);
                 return;
         }
         if (!sim->process || sim->dead || !witness_accepted(sim->clients->list[number].id))
@@ -258,7 +291,7 @@ static void resolve(const struct parked *p, const char *as)
         buf_putc(&body, '}');
         snprintf(path, sizeof(path), "/workflows/%s/resolve", p->run);
         HISTORY("resolve", as[0], p->since, "%s %s: %s", p->run, p->task, as);
-        post(cookie(RESOLVE, 0), path, &body);
+        client_send(RESOLVE, 0, "POST", path, &body);
 }
 
 /* Comes by every now and then. */
@@ -328,6 +361,8 @@ void clients_answer(void *userdata, void *with, int status, const char *body, si
         HISTORY("reply", (uintptr_t)with, status, "%d %.*s", status, (int)MIN(n_body, (size_t)400), body);
         if (kind == SUBMIT)
                 submitted(number, status, body, n_body);
+        else if (kind > COMPACT)
+                orphans_answer(kind, status, body);
         else if (kind == COMPACT)
                 compacted(status, body);
         else if (kind != RESOLVE)
@@ -337,6 +372,7 @@ void clients_answer(void *userdata, void *with, int status, const char *body, si
 void clients_engine_gone(void)
 {
         sim->clients->compacting = false;
+        orphans_engine_gone();
         for (uint32_t i = 0; i < sim->clients->n; i++)
                 sim->clients->list[i].posted &= sim->clients->list[i].finished;
 }

@@ -13,6 +13,12 @@ struct object {
         char touched[UID_TEXT]; /* who last tried to change it */
         uint64_t spec;
         bool partial, alive;
+        const struct service *service;
+        char workflow[24];    /* its mark */
+        bool foreign;         /* no engine of ours made it */
+        bool marked;          /* ... and it looks as if one had */
+        bool alone;           /* nothing else has its name */
+        bool asked;           /* it was there when the sweep under way was asked for */
 };
 
 struct cloud {
@@ -96,6 +102,9 @@ struct cloud_op *cloud_op(const char *op_id, const struct service *s, const char
         op->key = strdup(key);
         op->spec = number_in(request, "\"spec\":");
         op->identity = number_in(request, "\"id\":");
+        p = strstr(request, "\"workflow\":\"");
+        if (p)
+                snprintf(op->workflow, sizeof(op->workflow), "%.*s", (int)strcspn(p + 12, "\""), p + 12);
         p = strstr(request, "\"op_id\":\"");
         if (p)
                 snprintf(op->identity_op, sizeof(op->identity_op), "%.26s", p + 9);
@@ -147,7 +156,8 @@ static uint64_t object_new(const struct cloud_op *op, bool partial)
         }
         o = &c->objects[c->n_objects++];
         *o = (struct object){.key = strdup(op->key), .spec = op->spec, .partial = partial,
-                             .alive = true};
+                             .alive = true, .service = op->service, .marked = true};
+        memcpy(o->workflow, op->workflow, sizeof(o->workflow));
         memcpy(o->op_id, op->id, sizeof(o->op_id));
         memcpy(o->touched, op->id, sizeof(o->touched));
         return c->n_objects;
@@ -199,6 +209,14 @@ static bool has_ground(const struct cloud_op *op)
         return !at;
 }
 
+/* What others made is only touched once it was taken into the inventory. */
+static void check_foreign(const struct object *o, const struct cloud_op *op)
+{
+        if (o->foreign && !witness_owns(o->key, (uint64_t)(o - sim->cloud->objects) + 1))
+                violated("foreign-touched", "op %s on %s works on object %u, which nobody here made or adopted",
+                         op->id, op->key, (unsigned)(o - sim->cloud->objects) + 1);
+}
+
 /* Returns false if there is nothing to work on. */
 static bool act(struct cloud_op *op, bool partial, bool *ret_unchanged)
 {
@@ -218,6 +236,7 @@ static bool act(struct cloud_op *op, bool partial, bool *ret_unchanged)
                 op->object = object_new(op, partial);
         } else {
                 op->object = (uint64_t)(o - sim->cloud->objects) + 1;
+                check_foreign(o, op);
                 memcpy(o->touched, op->id, sizeof(o->touched));
                 op->before = going_on ? op->before : o->spec;
                 o->partial = partial;
@@ -347,6 +366,125 @@ void cloud_list(const char *op_id, struct buf *resources)
                 }
 }
 
+/* What others make */
+
+static const char *kind_of(const struct object *o)
+{
+        return startswith(o->key, "server.") ? "server" : startswith(o->key, "network.") ? "network"
+                                                                                          : "security_group";
+}
+
+void cloud_list_ours(const struct service *s, struct buf *resources)
+{
+        bool any = false;
+
+        for (uint32_t i = 0; i < sim->cloud->n_objects; i++) {
+                const struct object *o = &sim->cloud->objects[i];
+                const char *name = strchr(o->key, '.') + 1;
+
+                if (!o->alive || o->service != s || !o->marked)
+                        continue;
+                buf_printf(resources, "%s{\"kind\":\"%s\",\"name\":\"%.*s\",\"op_id\":\"%s\","
+                                      "\"workflow\":\"%s\",\"identity\":{\"id\":%u}}",
+                           any ? "," : "", kind_of(o), (int)strcspn(name, "@"), name, o->op_id, o->workflow,
+                           i + 1);
+                any = true;
+        }
+}
+
+static const struct service *provider(unsigned number)
+{
+        uint32_t n = 0;
+
+        while (n < sim->cloud->n_services && startswith(sim->cloud->services[n].lane, "provider/"))
+                n++;
+        return &sim->cloud->services[number % n];
+}
+
+/* It carries the marks of this site (it was made by an engine whose journal is lost, say), or none. */
+void cloud_appears(void)
+{
+        unsigned workflow = (unsigned)random_below(&sim->random, 3), n = (unsigned)random_below(&sim->random, 30);
+        struct cloud_op maker = {.verb = OP_CREATE, .spec = random_next(&sim->random) | 1};
+        bool alone = random_chance(&sim->random, 600);
+        struct object *o;
+        uint64_t number;
+        struct uid id;
+        char key[64];
+
+        if (sim->quiet)
+                return;
+        for (size_t k = 0; k < sizeof(id.bytes); k++)
+                id.bytes[k] = (uint8_t)random_next(&sim->random);
+        id.bytes[0] = 0xff;
+        uid_text(&id, maker.id);
+        snprintf(key, sizeof(key), alone ? "server.x%u" : "server.w%u-%u", alone ? sim->cloud->n_objects
+                                                                                 : workflow, n);
+        maker.key = key;
+        maker.service = provider(!alone && n % 3 == 2 ? 0 : workflow + n);
+        if (!alone || random_chance(&sim->random, 700))
+                snprintf(maker.workflow, sizeof(maker.workflow), "w%u", workflow);
+        number = object_new(&maker, false);
+        o = &sim->cloud->objects[number - 1];
+        o->foreign = true;
+        o->alone = alone;
+        o->marked = random_chance(&sim->random, 700);
+        HISTORY("appears", sim->cloud->n_objects, o->marked, "%s as object %u at %s, %s of workflow \"%s\"", key,
+                sim->cloud->n_objects, maker.service->lane, o->marked ? "with the marks" : "without marks",
+                maker.workflow);
+        event_add(random_between(&sim->random, 1, 60000), EVENT_APPEAR, 0);
+}
+
+void cloud_sweep_begins(void)
+{
+        for (uint32_t i = 0; i < sim->cloud->n_objects; i++)
+                sim->cloud->objects[i].asked = sim->cloud->objects[i].alive;
+}
+
+static bool is_silent(const struct service *s, const char *silent)
+{
+        char name[64];
+
+        snprintf(name, sizeof(name), "\"plugin\":\"%s\"", strchr(s->lane, '/') + 1);
+        return strstr(silent, name) != NULL;
+}
+
+/* Exactly what is there, carries our marks and belongs to nobody. */
+void cloud_sweep_ends(const char *orphans, const char *silent)
+{
+        for (uint32_t i = 0; i < sim->cloud->n_objects; i++) {
+                const struct object *o = &sim->cloud->objects[i];
+                bool owned = witness_owns(o->key, i + 1), found;
+                char identity[64];
+
+                snprintf(identity, sizeof(identity), "\"identity\":{\"id\":%u}", i + 1);
+                found = strstr(orphans, identity) != NULL;
+                if (found && (owned || witness_fate(o->op_id) == FATE_OPEN || !o->marked))
+                        violated("orphan-wrong", "object %u, %s, is called an orphan, and %s", i + 1, o->key,
+                                 owned ? "the inventory has it" : "it is no such thing");
+                if (!found && o->foreign && o->alone && o->marked && o->asked && o->alive && !owned &&
+                    !is_silent(o->service, silent))
+                        violated("orphan-missed", "object %u, %s, is an orphan, and was not found", i + 1,
+                                 o->key);
+        }
+}
+
+bool cloud_foreign(struct buf *adoption)
+{
+        for (uint32_t i = sim->cloud->n_objects; i-- > 0;) {
+                const struct object *o = &sim->cloud->objects[i];
+
+                if (!o->foreign || o->marked || !o->alive || witness_owns(o->key, 0))
+                        continue;
+                buf_printf(adoption, "{\"key\":\"%s\",\"plugin\":\"%s\",\"workflow\":\"%s\",\"spec\":"
+                                     "{\"name\":\"%s\",\"cpu\":%u},\"outputs\":{\"id\":%u}}",
+                           o->key, o->service->lane, *o->workflow ? o->workflow : "adopted", o->key + 7,
+                           1 + i % 3, i + 1);
+                return true;
+        }
+        return false;
+}
+
 void cloud_result(const struct cloud_op *op, struct buf *result)
 {
         uint64_t id = cloud_object_of(op);
@@ -387,7 +525,9 @@ static void check_object(uint32_t i)
         const struct object *o = &sim->cloud->objects[i];
         enum fate touched = witness_fate(o->touched);
 
-        if (!o->alive)
+        if (o->foreign && !o->alive && witness_owns(o->key, i + 1))
+                violated("foreign-gone", "%s, object %u, was adopted, and is gone", o->key, i + 1);
+        if (!o->alive || (o->foreign && streq(o->touched, o->op_id)))
                 return;
         if (touched == FATE_UNKNOWN || touched == FATE_OPEN)
                 violated("effect-unknown", "%s was made or changed by op %s, which %s", o->key,

@@ -19,10 +19,12 @@ struct service {
         enum api api;
         char lane[32];         /* "provider/p0" */
         uint32_t batch_size;   /* at once, over the site */
+        uint32_t rate_limit;   /* requests a second */
         int64_t settle_ms;
         int64_t latency_ms;    /* of a usual call, at most */
         unsigned pending;      /* permille of requests that take long */
         bool restores;         /* can undo a delete */
+        bool replaces;         /* cannot change the processors of a server that is there */
 };
 
 #define SERVICES_MAX 12
@@ -36,6 +38,7 @@ struct cloud_op {
         const struct service *service;
         enum verb verb;
         char *key;             /* of the resource */
+        char workflow[24];
         uint64_t spec;
         uint64_t identity;     /* the object that the request names; 0: none */
         char identity_op[UID_TEXT]; /* or what that op id made */
@@ -73,6 +76,11 @@ int32_t cloud_observe(struct cloud_op *op); /* PRVNG_OBSERVED_* */
 void cloud_clean(struct cloud_op *op);    /* an operator removes what is half done */
 void cloud_engine_gone(void);
 void cloud_list(const char *op_id, struct buf *resources); /* what carries it */
+void cloud_list_ours(const struct service *s, struct buf *resources); /* what carries the site's marks */
+void cloud_appears(void);                 /* something that no engine made */
+void cloud_sweep_begins(void);            /* what is there now must be found */
+void cloud_sweep_ends(const char *orphans, const char *silent); /* JSON: what was found */
+bool cloud_foreign(struct buf *adoption); /* a request to adopt one that carries no marks; false: none is there */
 void cloud_result(const struct cloud_op *op, struct buf *result);
 bool cloud_object(uint64_t id, uint64_t *ret_spec, bool *ret_whole); /* false: not there */
 uint64_t cloud_object_of(const struct cloud_op *op); /* what the request works on; 0: not there */

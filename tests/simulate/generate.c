@@ -34,7 +34,9 @@ static void draw_service(struct service *s)
                 s->settle_ms = draw(1, chance(500) ? 2000 : 30000);
         s->latency_ms = chance(700) ? draw(2, 60) : draw(60, 3000);
         s->restores = chance(300);
+        s->replaces = chance(300);
         s->pending = chance(500) ? 0 : (unsigned)draw(1, 900);
+        s->rate_limit = chance(700) ? 100 : (uint32_t)draw(1, 20);
         s->batch_size = chance(300) ? (uint32_t)draw(1, 3) : (uint32_t)draw(3, 50);
 }
 
@@ -48,10 +50,10 @@ static void add_providers(void)
                 snprintf(s.lane, sizeof(s.lane), "provider/p%u", i);
                 snprintf(dependencies, sizeof(dependencies),
                          "{\"requires_network\":%s,\"network_before_servers\":true,"
-                         "\"shared_resources\":[%s],\"api_rate_limit\":100,\"batch_size\":%u}",
+                         "\"shared_resources\":[%s],\"api_rate_limit\":%u,\"batch_size\":%u}",
                          shape.shares && chance(500) ? "true" : "false",
                          shape.shares && chance(300) ? "\"security_group\"" : "",
-                         s.batch_size);
+                         s.rate_limit, s.batch_size);
                 cloud_add_service(&s, "provider", dependencies);
         }
 }
@@ -110,6 +112,7 @@ struct workflow {
                 bool taskserv;
                 unsigned which;    /* of the taskservs */
         } operations[MAX_OPERATIONS];
+        struct buf replace; /* names of servers that may be made anew */
 };
 
 static bool there(const struct workflow *w, uint32_t server)
@@ -161,10 +164,18 @@ static const char *draw_type(const struct workflow *w, uint32_t first, uint32_t 
                    : chance(30) ? "check" : "create";
 }
 
+static void allow_replacing(struct workflow *w, uint32_t first, uint32_t n)
+{
+        for (uint32_t i = first; i < first + n; i++)
+                if (there(w, i) && chance(700))
+                        buf_printf(&w->replace, "%s\"w%u-%u\"", w->replace.n ? "," : "", w->number, i);
+}
+
 static void add_operation(struct buf *b, struct workflow *w, unsigned op, uint32_t tasks)
 {
         bool taskserv = op > 0 && shape.n_taskservs && chance(400);
         uint32_t first, n = tasks;
+        const char *type;
 
         buf_printf(b, "%s{\"id\":\"o%u\"", op ? "," : "", op);
         if (taskserv) {
@@ -179,8 +190,10 @@ static void add_operation(struct buf *b, struct workflow *w, unsigned op, uint32
         } else {
                 first = w->n_servers;
                 w->n_servers += n;
-                buf_printf(b, ",\"type\":\"%s\",\"target\":\"server\",\"items\":[",
-                           draw_type(w, first, n));
+                type = draw_type(w, first, n);
+                if (streq(type, "create") || streq(type, "update"))
+                        allow_replacing(w, first, n);
+                buf_printf(b, ",\"type\":\"%s\",\"target\":\"server\",\"items\":[", type);
                 add_list(b, w, first, n);
                 buf_putc(b, ']');
                 add_depends(b, op);
@@ -194,10 +207,11 @@ static void add_operation(struct buf *b, struct workflow *w, unsigned op, uint32
 
 static void add_servers(struct buf *b, const struct workflow *w)
 {
+        uint32_t n = w->n_servers + (chance(300) ? (uint32_t)draw(1, 5) : 0); /* some that no operation names */
         bool any = false;
 
         BUF_LIT(b, ",\"servers\":[");
-        for (uint32_t i = 0; i < w->n_servers; i++) {
+        for (uint32_t i = 0; i < n; i++) {
                 if (!chance(700))
                         continue;
                 buf_printf(b, "%s{\"name\":\"w%u-%u\",\"cpu\":%d", any ? "," : "", w->number, i,
@@ -234,20 +248,19 @@ static void add_dependencies(struct buf *b, const struct workflow *w)
         buf_putc(b, ']');
 }
 
-static void add_definition(struct buf *b, uint32_t size, unsigned number)
+static void add_definition(struct buf *b, struct workflow *w, uint32_t size)
 {
         static const char *const types[] = {"batch", "parallel", "parallel", "sequential"};
-        struct workflow w = {.number = number};
         unsigned n = (unsigned)draw(1, MIN(MAX_OPERATIONS, MAX((int64_t)size / 2, (int64_t)1)));
 
-        w.n_operations = n;
+        w->n_operations = n;
         buf_printf(b, "\"name\":\"w%u\",\"type\":\"%s\",\"provider_agnostic\":false,\"operations\":[",
-                   number, types[random_below(&sim->random, N_ELEMENTS(types))]);
+                   w->number, types[random_below(&sim->random, N_ELEMENTS(types))]);
         for (unsigned i = 0; i < n; i++)
-                add_operation(b, &w, i, MAX(size / n, 1u));
+                add_operation(b, w, i, MAX(size / n, 1u));
         buf_putc(b, ']');
-        add_servers(b, &w);
-        add_dependencies(b, &w);
+        add_servers(b, w);
+        add_dependencies(b, w);
         buf_printf(b, ",\"rollback_strategy\":{\"enabled\":%s,\"on_partial_failure\":%s,"
                       "\"checkpoint_interval\":%d,\"preserve_successful\":%s}",
                    chance(850) ? "true" : "false", chance(800) ? "true" : "false", (int)draw(1, 4),
@@ -271,6 +284,7 @@ const char *generate_workflow(struct buf *body, const char *id, uint32_t size)
 {
         unsigned number = shape.shares ? 0 : (unsigned)random_below(&sim->random, 3);
         uint64_t way = random_below(&sim->random, 100);
+        struct workflow w = {.number = number};
         char key[64];
 
         snprintf(key, sizeof(key), "server.w%u-0", number);
@@ -279,8 +293,14 @@ const char *generate_workflow(struct buf *body, const char *id, uint32_t size)
                 return way < 12 ? "destroy" : "check";
         }
         buf_printf(body, "{\"id\":\"%s\",\"definition\":{", id);
-        add_definition(body, size, number);
+        add_definition(body, &w, size);
         add_keeping(body);
-        BUF_LIT(body, "}}");
+        BUF_LIT(body, "}");
+        if (w.replace.n)
+                buf_printf(body, ",\"replace\":[%s]", buf_str(&w.replace));
+        buf_deinit(&w.replace);
+        if (chance(350))
+                BUF_LIT(body, ",\"prune\":true");
+        BUF_LIT(body, "}");
         return "batch";
 }

@@ -29,6 +29,7 @@ static int32_t prepare(void *instance, struct prvng_call *call, const char *verb
                 return op_call_fail(call, PRVNG_INTERNAL, PRVNG_EFFECT_NONE, 0, "no task");
         buf_printf(request->buf, "{\"key\":\"%s.%s%s%s\",\"spec\":%llu", kind, name, server ? "@" : "",
                    server ?: "", (unsigned long long)spec_number(json_object_get(t, "spec")));
+        buf_printf(request->buf, ",\"workflow\":\"%s\"", json_get_string(t, "workflow", ""));
         by = json_get_string(identity, "op_id", NULL);
         if (json_object_get(identity, "id"))
                 buf_printf(request->buf, ",\"id\":%lld", (long long)json_get_int(identity, "id", 0));
@@ -210,7 +211,10 @@ static int32_t list(void *instance, struct prvng_call *pub, const void *filter, 
         if (!current_call->as_it_is)
                 return fails(pub, current_call);
         BUF_LIT(result->buf, "{\"resources\":[");
-        cloud_list(json_get_string(f, "op_id", ""), result->buf);
+        if (json_object_get(f, "site"))
+                cloud_list_ours(current_call->service, result->buf);
+        else
+                cloud_list(json_get_string(f, "op_id", ""), result->buf);
         BUF_LIT(result->buf, "]}");
         return PRVNG_DONE;
 }
@@ -297,10 +301,21 @@ static const struct prvng_loader loader = {
         .load = load,
 };
 
-/* Declares that a delete can be undone too. */
-#define ALL "[\"create\",\"update\",\"delete\",\"check\"]"
-static const char restores[] = "{\"resources\":[{\"kind\":\"server\",\"verbs\":" ALL ",\"undo\":" ALL "},"
-                               "{\"kind\":\"taskserv\",\"verbs\":" ALL ",\"undo\":" ALL "}]}";
+/* What it can do. A delete can be undone only where it says so. */
+static json_t *describe(const struct service *s)
+{
+        const char *delete = s->restores ? ",\"delete\"" : "";
+        _cleanup_(cleanup_buf) struct buf b = BUF_NULL;
+
+        BUF_LIT(&b, "{\"resources\":[");
+        for (unsigned i = 0; i < 2; i++)
+                buf_printf(&b, "%s{\"kind\":\"%s\",\"verbs\":[\"create\",\"update\",\"delete\",\"check\"],"
+                               "\"undo\":[\"create\",\"update\",\"check\"%s]%s}",
+                           i ? "," : "", i ? "taskserv" : "server", delete,
+                           !i && s->replaces ? ",\"update\":{\"cpu\":\"replace\"}" : "");
+        BUF_LIT(&b, "]}");
+        return json_loads(buf_str(&b), 0, NULL);
+}
 
 void plugin_add(const char *kind, const char *name, const char *dependencies,
                 struct service *service)
@@ -311,8 +326,8 @@ void plugin_add(const char *kind, const char *name, const char *dependencies,
                              .config = &sim->config_plugin};
         if (dependencies)
                 p->dependencies = json_loads(dependencies, 0, NULL);
-        if (service && service->restores)
-                p->describe = json_loads(restores, 0, NULL);
+        if (service && (service->restores || service->replaces))
+                p->describe = describe(service);
         p->descriptor.threads = PRVNG_THREADS_PARALLEL;
         if (service) {
                 p->op = op;

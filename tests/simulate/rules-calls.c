@@ -86,6 +86,8 @@ void witness_call(struct call *c, struct job *job)
         c->service = cloud_service_of(job->call.plugin);
         HISTORY("call", c->number, c->kind, "#%llu %s %s op %s attempt %u", (unsigned long long)c->number,
                 kinds[c->kind], job->call.task, job->op_id, job->call.pub.attempt);
+        if (!*job->call.run && c->kind == CALL_LIST) /* a question of the site's, which is about no task */
+                return;
         if (run && !t && strmap_get(&run->dropped, job->call.task)) {
                 violated("replan-dropped", "a call for %s, which run %s has no more since it was replanned",
                          job->call.task, run->id);
@@ -141,6 +143,8 @@ void witness_call_ended(struct call *c)
                 return;
         op->n_begins--;
         op->left_at = sim->now;
+        if (t && t->lane && r->answer == PRVNG_RATE_LIMITED && r->retry_after_ms > 0 && !c->withdrawn)
+                t->lane->held_until = MAX(t->lane->held_until, sim->now + r->retry_after_ms);
         if (c->withdrawn)
                 op->may_begin = c->might_begin;
         if (r->retry_after_ms > 0 && !c->withdrawn && r->effect == PRVNG_EFFECT_NONE &&

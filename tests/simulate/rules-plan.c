@@ -71,6 +71,85 @@ void w_leaves(struct witness_task *t, struct witness_task *successor)
                 r->at_work = successor;
 }
 
+/* What goes because the definition does not name it any more, and what is made anew */
+
+static bool names(const struct w_run *run, const char *server)
+{
+        char name[64];
+
+        snprintf(name, sizeof(name), "\"%s\"", server);
+        return run->definition.n && memmem(run->definition.data, run->definition.n, name, strlen(name));
+}
+
+static bool is_pruning(const struct w_run *run, const struct witness_task *t)
+{
+        return streq(run->operation_ids[t->operation], "(prune)");
+}
+
+static bool others_at_work(const struct w_run *run)
+{
+        for (uint32_t i = 0; i < sim->witness->n_runs; i++) {
+                const struct w_run *other = sim->witness->runs[i];
+
+                if (other != run && other->planned && !other->ended &&
+                    streq(other->workflow, run->workflow))
+                        return true;
+        }
+        return false;
+}
+
+static void check_prune(const struct w_run *run, const struct witness_task *t)
+{
+        const char *server = startswith(t->key, "server.");
+        const struct w_resource *r = w_resource_get(t->key, strlen(t->key));
+
+        if (w_is_join(t) || !is_pruning(run, t))
+                return;
+        if (!clients_prunes(run->id) || t->verb != W_DELETE || (server && names(run, server)))
+                violated("prune-set", "%s of run %s would delete what its definition names, or nobody asked for "
+                         "it", t->id, run->id);
+        if (r->adopted || (*r->workflow && !streq(r->workflow, run->workflow)))
+                violated("prune-set", "%s of run %s would delete what was %s", t->id, run->id,
+                         r->adopted ? "adopted" : "made by another workflow");
+}
+
+static bool is_deleted_by(const struct w_run *run, const char *key)
+{
+        for (uint32_t i = 0; i < run->n_tasks; i++)
+                if (run->tasks[i]->verb == W_DELETE && streq(run->tasks[i]->key, key))
+                        return true;
+        return false;
+}
+
+void w_planned(struct w_run *run)
+{
+        for (uint32_t i = 0; i < run->n_tasks; i++)
+                check_prune(run, run->tasks[i]);
+        if (!clients_prunes(run->id) || !run->definition.n || others_at_work(run))
+                return;
+        strmap_foreach (e, &sim->witness->owned) {
+                const struct w_resource *r = e->value.pointer;
+                const char *server = startswith(r->key, "server.");
+
+                if (r->there && server && !r->adopted && streq(r->workflow, run->workflow) &&
+                    !names(run, server) && !is_deleted_by(run, r->key))
+                        violated("prune-left", "%s is named by no definition of workflow %s any more, and run "
+                                 "%s leaves it", r->key, run->workflow, run->id);
+        }
+}
+
+void w_check_replaced(const struct w_run *run, const struct record *r)
+{
+        char server[64];
+
+        if (!span_eq(r->reason, "replaced"))
+                return;
+        snprintf(server, sizeof(server), "%.*s", (int)r->key.n - 7, r->key.p + 7);
+        if (!clients_replaces(run->id, server))
+                violated("replace-unasked", "run %s would make server %s anew, and nobody asked for it", run->id,
+                         server);
+}
+
 /* A changed definition */
 
 static bool has_started(const struct witness_task *t)

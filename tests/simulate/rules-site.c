@@ -1,8 +1,53 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the journals of runs that ended must keep to when they are removed. */
+/* Rules of the site: the pace of its lanes, and what the journals of runs that ended must keep to when they are
+ * removed. */
 #include "simulate/witness-inside.h"
 
 #define DAY_MS INT64_C(86400000)
+#define AHEAD_US 1000000 /* starts may run ahead of their pace by that */
+
+/* Pace (promise 6). The host counts requests where they leave; here it is starts, which must not run ahead. */
+
+void witness_forget_pace(void)
+{
+        for (uint32_t i = 0; i < sim->witness->n_lanes; i++)
+                sim->witness->lanes[i].paced_us = sim->witness->lanes[i].held_until = 0;
+}
+
+/* Only of tasks whose intent is the first thing that happens: that of others comes some time after their start. */
+void w_check_pace(struct witness_task *t, int64_t at)
+{
+        struct w_lane *l = t->lane;
+        int64_t now = at - sim->wall_ahead;
+
+        if (!l || t->verb != W_CREATE || t->waits)
+                return;
+        if (now < l->held_until)
+                violated("hold", "%s starts %lld ms before %s wants anything more", t->id,
+                         (long long)(l->held_until - now), l->name);
+        if (!l->rate_limit)
+                return;
+        if (l->paced_us > now * 1000 + AHEAD_US)
+                violated("pace", "%s starts %lld ms before its turn; %s takes %u requests a second", t->id,
+                         (long long)((l->paced_us - now * 1000 - AHEAD_US) / 1000), l->name, l->rate_limit);
+        l->paced_us = MAX(l->paced_us, now * 1000) + 1000000 / l->rate_limit;
+}
+
+bool witness_only_about(const char *id, const char *keys)
+{
+        const struct w_run *run = w_run_find(id);
+
+        for (uint32_t i = 0; run && i < run->n_tasks; i++) {
+                char key[128];
+
+                snprintf(key, sizeof(key), "\"%s\"", run->tasks[i]->key);
+                if (!w_is_join(run->tasks[i]) && !strstr(keys, key))
+                        return false;
+        }
+        return run;
+}
+
+/* Removed journals */
 
 /* {"seal":1,"records":2,"after":"...","sha256":"..."} */
 void w_seal(struct w_run *run, const char *line, size_t n)

@@ -57,6 +57,7 @@ static void starts(struct w_run *run, struct witness_task *t, const struct recor
                 violated("redo", "%s is done again before what it had left is gone", t->id);
         w_check_start(t, "the intent");
         w_check_alone(t, "the intent");
+        w_check_pace(t, r->at);
         w_intent(t, r, W_TASK);
         t->begun = t->acted = t->left = false;
         w_status(t, W_RUNNING);

@@ -50,7 +50,10 @@
         X(REPLAN, "replan")       /* ... gives a paused one a changed definition */                \
         X(COMPACT, "compact")     /* ... has the journals of runs that ended removed */            \
         X(ROT, "rot")             /* a snapshot is damaged, an old one, another one, or lost */    \
-        X(KEY, "key")             /* the site's key is lost */
+        X(KEY, "key")             /* the site's key is lost */                                     \
+        X(ORPHAN, "orphan")       /* something appears that nobody here made */                    \
+        X(SWEEP, "sweep")         /* a client looks for what no journal knows */                   \
+        X(ADOPT, "adopt")         /* ... takes what it finds into the inventory */
 
 enum fault {
 #define X(name, text) FAULT_##name,
@@ -93,6 +96,7 @@ enum event_kind {
         EVENT_KILL,
         EVENT_WALL,    /* the wall clock jumps */
         EVENT_COMPARE, /* the journal is read back and compared */
+        EVENT_APPEAR,  /* somebody else makes something at a provider */
 };
 
 struct event {
@@ -208,6 +212,8 @@ void clients_command(uint32_t number);
 void clients_operator(void);
 void clients_answer(void *userdata, void *cookie, int status, const char *body, size_t n_body);
 void clients_engine_gone(void);
+bool clients_prunes(const char *run);   /* what its definition does not name any more */
+bool clients_replaces(const char *run, const char *server);
 int64_t clients_retention(void); /* days that the compaction under way was asked for; -1: none said */
 void clients_started(void); /* an engine runs again: what was not answered is asked once more */
 bool clients_done(void);    /* everything that was to be submitted is */

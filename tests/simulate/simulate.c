@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One seed: its world, the lives of its engines, its end. */
 #include "simulate/calls.h"
+#include "simulate/cloud.h"
 #include "simulate/plugins.h"
 #include "simulate/witness.h"
 
@@ -91,6 +92,7 @@ static void draw_rates(void)
                 [FAULT_CONDITION] = 400000, [FAULT_PAUSE] = 200000,  [FAULT_ROLLBACK] = 300000,
                 [FAULT_RETRY] = 400000,   [FAULT_REPLAN] = 250000,
                 [FAULT_COMPACT] = 400000, [FAULT_ROT] = 200000,      [FAULT_KEY] = 30000,
+                [FAULT_ORPHAN] = 500000,  [FAULT_SWEEP] = 400000,    [FAULT_ADOPT] = 300000,
         };
 
         for (unsigned i = 0; i < N_FAULTS; i++) {
@@ -160,6 +162,7 @@ static void wall_jumps(void)
         if (fault(FAULT_WALL)) {
                 sim->wall_ahead += random_between(&sim->random, -by, by);
                 sim->wall_ahead = MAX(sim->wall_ahead, INT64_C(86400000) * 3650);
+                witness_forget_pace();
                 HISTORY("wall clock", sim->wall_ahead, 0, "%lld ms ahead", (long long)sim->wall_ahead);
         }
         if (!sim->quiet)
@@ -207,6 +210,9 @@ static void happen(const struct event *e)
                 break;
         case EVENT_KILL:
                 strikes();
+                break;
+        case EVENT_APPEAR:
+                cloud_appears();
                 break;
         case EVENT_WALL:
                 wall_jumps();
@@ -305,6 +311,7 @@ static void engine_live(void)
         sim->n_engines++;
         HISTORY("engine", sim->n_engines, 0, "%u starts", sim->n_engines);
         sim->failing = false;
+        witness_forget_pace();
         if (engine_process_new(&sim->context, &hooks, &sim->process, &message)) {
                 sim->process = NULL;
                 HISTORY("refused", sim->dead, 0, "%s", message);

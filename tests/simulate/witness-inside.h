@@ -27,6 +27,9 @@ enum w_role { W_TASK, W_UNDO, W_SURPLUS };
 struct w_lane {
         char name[40];
         uint32_t batch_size, occupied;
+        uint32_t rate_limit; /* requests a second; 0: none */
+        int64_t paced_us;    /* true time at which the last start stands, if they leave evenly */
+        int64_t held_until;  /* true time: its API asked for patience */
 };
 
 struct w_request {
@@ -72,6 +75,8 @@ struct witness_task {
 
 struct w_run {
         char id[UID_TEXT];
+        char workflow[24];
+        struct buf definition; /* until its first plan is there */
         bool accepted, planned, halted, cancelled, paused;
         bool halt_due;  /* a failure that must halt it was journaled */
         bool rollback, unwinding, stopped;
@@ -112,6 +117,8 @@ struct w_resource {
         bool there;
         struct w_run *claim; /* the run in flight that claims it; NULL: none */
         struct witness_task *at_work; /* that last began to change it; NULL: none */
+        char workflow[24]; /* that owns it */
+        bool adopted;      /* made by nobody here */
 };
 
 struct witness {
@@ -137,6 +144,7 @@ void w_changed(struct witness_task *t, struct span outputs);
 void w_gone(const char *key);
 bool w_is_there(const char *key); /* as far as the journal says */
 struct w_resource *w_resource_get(const char *key, size_t n_key);
+void w_adopted(const struct record *r);
 void w_takes(struct witness_task *t); /* what stands on its server goes along */
 void w_restored(const struct witness_task *t, struct span outputs); /* by an undo */
 bool w_operation_is(const struct w_run *run, uint32_t operation, const char *id);
@@ -152,10 +160,14 @@ void w_check_alone(struct witness_task *t, const char *what); /* no other works 
 void w_leaves(struct witness_task *t, struct witness_task *successor); /* it will be forgotten */
 void w_replans(struct w_run *run);
 void w_replanned(struct w_run *run); /* all of the new plan is there */
+void w_planned(struct w_run *run); /* the first one */
+void w_check_replaced(const struct w_run *run, const struct record *r);
 
 /* rules-site.c */
 void w_seal(struct w_run *run, const char *line, size_t n);
 void w_compacts(struct w_run *run, const struct record *r);
+
+void w_check_pace(struct witness_task *t, int64_t at); /* it starts, at that wall clock */
 
 /* rules.c: what happens to tasks. */
 void w_rules(struct w_run *run, const struct record *r);

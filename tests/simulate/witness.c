@@ -39,6 +39,7 @@ static void run_forget(struct w_run *run)
         for (uint32_t i = 0; i < run->n_tasks; i++)
                 w_task_free(run->tasks[i]);
         w_plan_forget(run);
+        buf_deinit(&run->definition);
         for (uint32_t i = 0; i < run->n_replaced; i++)
                 w_task_free(run->replaced[i]);
         free(run->replaced);
@@ -100,7 +101,7 @@ static struct w_run *run_get(const char *id)
         return run;
 }
 
-static struct w_lane *lane_get(struct span plugin, uint32_t batch_size)
+static struct w_lane *lane_get(struct span plugin, uint32_t batch_size, uint32_t rate_limit)
 {
         struct witness *w = sim->witness;
         struct w_lane *l;
@@ -114,13 +115,14 @@ static struct w_lane *lane_get(struct span plugin, uint32_t batch_size)
                 w->n_lanes++;
         }
         l->batch_size = batch_size;
+        l->rate_limit = rate_limit;
         return l;
 }
 
 static void add_lane(struct w_run *run, const struct record *r)
 {
         run->lanes = realloc(run->lanes, (run->n_lanes + 1) * sizeof(struct w_lane *));
-        run->lanes[run->n_lanes++] = lane_get(r->plugin, r->batch_size);
+        run->lanes[run->n_lanes++] = lane_get(r->plugin, r->batch_size, r->rate_limit);
 }
 
 static void add_operation(struct w_run *run, const struct record *r)
@@ -237,105 +239,9 @@ void witness_committed(void)
         }
 }
 
-/* The inventory */
-
-struct w_resource *w_resource_get(const char *key, size_t n_key)
-{
-        struct strmap_entry *e = strmap_find(&sim->witness->owned, key, n_key);
-        struct w_resource *r;
-
-        if (e)
-                return e->value.pointer;
-        r = calloc(1, sizeof(*r));
-        r->key = strndup(key, n_key);
-        strmap_add(&sim->witness->owned, r->key, n_key)->value.pointer = r;
-        return r;
-}
-
-static uint64_t id_in(struct span outputs)
-{
-        const char *p = outputs.n ? memmem(outputs.p, outputs.n, "\"id\":", 5) : NULL;
-
-        return p ? strtoull(p + 5, NULL, 10) : 0;
-}
-
-static bool stands_on(const struct w_resource *r, const char *key)
-{
-        const char *server = startswith(key, "server."), *at = strchr(r->key, '@');
-
-        return server && at && streq(at + 1, server) && startswith(r->key, "taskserv.");
-}
-
-void w_gone(const char *key)
-{
-        w_resource_get(key, strlen(key))->there = false;
-        strmap_foreach (e, &sim->witness->owned) {
-                struct w_resource *r = e->value.pointer;
-
-                if (stands_on(r, key))
-                        r->there = false;
-        }
-}
-
-bool w_is_there(const char *key)
-{
-        return w_resource_get(key, strlen(key))->there;
-}
-
-static bool has_task_for(const struct w_run *run, const char *key)
-{
-        for (uint32_t i = 0; i < run->n_tasks; i++)
-                if (run->tasks[i]->verb != W_CHECK && streq(run->tasks[i]->key, key))
-                        return true;
-        return false;
-}
-
-void w_takes(struct witness_task *t)
-{
-        strmap_foreach (e, &sim->witness->owned) {
-                struct w_resource *r = e->value.pointer;
-
-                if (!r->there || !stands_on(r, t->key) || has_task_for(t->run, r->key))
-                        continue;
-                t->took = realloc(t->took, (t->n_took + 1) * sizeof(*t->took));
-                t->took[t->n_took++] = r;
-        }
-}
-
-void w_changed(struct witness_task *t, struct span outputs)
-{
-        struct w_resource *r;
-
-        if (t->verb == W_CHECK)
-                return;
-        if (t->verb == W_DELETE) {
-                w_takes(t);
-                w_gone(t->key);
-                return;
-        }
-        r = w_resource_get(t->key, strlen(t->key));
-        r->object = id_in(outputs);
-        r->there = true;
-}
-
-void w_restored(const struct witness_task *t, struct span outputs)
-{
-        struct w_resource *r = w_resource_get(t->key, strlen(t->key));
-
-        r->object = id_in(outputs);
-        r->there = true;
-}
-
 bool w_operation_is(const struct w_run *run, uint32_t operation, const char *id)
 {
         return streq(run->operation_ids[operation], id);
-}
-
-bool witness_owns(const char *key, uint64_t object)
-{
-        const struct w_resource *r = strmap_get(&sim->witness->owned, key);
-
-        return r && r->there && (!object || r->object == object);
 }
 
 /* Requests */
@@ -374,6 +280,11 @@ static void site_record(const struct record *r)
 {
         char id[UID_TEXT];
 
+        if (r->type == RECORD_RESOURCE) {
+                if (r->who.n)
+                        w_adopted(r);
+                return;
+        }
         uid_text(&r->run, id);
         if (r->type == RECORD_ACCEPTED) {
                 struct w_run *run = run_get(id);
@@ -414,11 +325,16 @@ static void plan_record(struct w_run *run, const struct record *r)
 {
         switch ((unsigned)r->type) {
         case RECORD_RUN:
+                snprintf(run->workflow, sizeof(run->workflow), "%.*s", (int)r->name.n, r->name.p);
                 run->max_attempts = r->max_attempts;
                 run->retention_days = retention_in(r->logging);
                 run->strategy = r->rollback;
                 run->on_partial = r->on_partial;
                 run->preserve = r->preserve;
+                break;
+        case RECORD_DEFINITION:
+                buf_clear(&run->definition);
+                buf_append(&run->definition, r->definition.p, r->definition.n);
                 break;
         case RECORD_LANE:
                 add_lane(run, r);
@@ -427,11 +343,13 @@ static void plan_record(struct w_run *run, const struct record *r)
                 add_operation(run, r);
                 break;
         case RECORD_TASK:
+                w_check_replaced(run, r);
                 add_task(run, r);
                 break;
         case RECORD_PLANNED:
                 run->planned = true;
-                w_replanned(run);
+                run->replaced ? w_replanned(run) : w_planned(run);
+                buf_deinit(&run->definition);
                 break;
         default:
                 break;

@@ -28,6 +28,8 @@ void witness_count(uint32_t *ret_runs, uint32_t *ret_tasks);
 void witness_check(void); /* at the end */
 void witness_engine_gone(void);
 void witness_started(void); /* an engine has read everything */
+void witness_forget_pace(void); /* an engine begins, or the wall clock jumped */
+bool witness_only_about(const char *run, const char *keys); /* its tasks, all of them; keys as JSON */
 
 /* What the journal says of a request. */
 enum fate {

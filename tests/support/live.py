@@ -78,11 +78,15 @@ def alive(pid):
 
 
 def isolated(text):
-    """A drop-in's text; the plugin in a process of its own if this run wants that."""
+    """A drop-in's text; the plugin in a process of its own if this run wants that. The test plugins write into the
+    folder of their configuration, and what enters their servers is env(1): the site allows it."""
     name = re.search(r'name = "([^"]*)"', text)
     if not ISOLATED or not name or name.group(1) in STORES or "isolation" in text:
         return text
-    return text.replace("plugin: {", 'plugin: { isolation = "process";', 1)
+    folder = re.search(r'folder = "([^"]*)"', text)
+    write = f'paths: {{ write = [ "{folder.group(1)}" ]; }};' if folder else ""
+    return text.replace("plugin: {", 'plugin: { isolation = "process"; capabilities: { '
+                        f'programs = [ "/usr/bin/env" ]; {write} }};', 1)
 
 
 def look_at(pid):
@@ -163,7 +167,7 @@ class Site:
         self.store = store
         self.world = os.path.join(self.folder, "world")
         self.spawned = []
-        for name in ("config/prvng/plugins.d", "packaged"):
+        for name in ("config/prvng/plugins.d", "packaged", "world"):
             os.makedirs(os.path.join(self.folder, name), exist_ok=True)
         self.write("config/prvng/prvng.conf",
                    f'idle_timeout = {idle};\nworkers = 4;\n' + (f'store = "{store}";\n' if store else "") +

@@ -42,7 +42,8 @@ const char aws_description[] =
         "\"direction\":{\"enum\":[\"in\",\"out\"]},\"protocol\":{\"enum\":[\"tcp\",\"udp\",\"icmp\",\"any\"]},"
         "\"port\":{\"type\":\"integer\"},\"ports\":" TEXT ",\"source\":" TEXT ",\"destination\":" TEXT ","
         "\"action\":{\"enum\":[\"accept\"]}}}},"
-        "\"aws\":{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{\"vpc\":" TEXT "}}}},"
-        "\"update\":{\"rules\":\"live\",\"aws\":\"replace\"}},"
+        "\"aws\":{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{\"vpc\":" TEXT ","
+        "\"members\":{\"type\":\"boolean\",\"default\":true}}}}},"
+        "\"update\":{\"rules\":\"live\",\"aws\":\"replace\",\"aws.members\":\"live\"}},"
         "{\"kind\":\"credential\",\"verbs\":[\"update\"],\"undo\":[],\"spec\":{\"type\":\"object\"},\"update\":{}}"
         "]}";

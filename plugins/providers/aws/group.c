@@ -35,12 +35,15 @@ int32_t group_prepare(struct aws *a, struct prvng_call *call, const char *verb, 
         if (streq(verb, "delete"))
                 return PRVNG_DONE;
         json_object_foreach ((json_t *)(uintptr_t)block, key, input)
-                if (!streq(key, "vpc"))
-                        return bad_field(a, call, "spec.aws", block, "the block aws of a security group knows vpc");
+                if (!streq(key, "vpc") && !(streq(key, "members") && json_is_boolean(input)))
+                        return bad_field(a, call, "spec.aws", block,
+                                         "the block aws of a security group knows vpc, and members: false if those"
+                                         " in the group shall not reach each other by it");
         json_object_foreach ((json_t *)(uintptr_t)inputs, key, input)
                 if (!*vpc && strncmp(key, "network.", 8) == 0)
                         vpc = aws_string(input, "id", "");
-        r = rules_wanted(a, call, json_object_get(spec, "rules"), &rules);
+        r = rules_wanted(a, call, json_object_get(spec, "rules"),
+                         !json_is_false(json_object_get(block, "members")), &rules);
         if (r < 0)
                 return r;
         json_object_set_new(out, "vpc", json_string(vpc)); /* "": the region's default network */

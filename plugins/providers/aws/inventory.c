@@ -170,6 +170,18 @@ static json_t *rule_of(const char *text, bool *ret_odd)
         return rule;
 }
 
+/* Do those in the group reach each other by it, as in ours? */
+static bool has_members(const json_t *found)
+{
+        json_t *v;
+        size_t i;
+
+        json_array_foreach (found, i, v)
+                if (streq(json_string_value(v), "in any - - self"))
+                        return true;
+        return false;
+}
+
 static int32_t find_group(struct op *o, const char *id)
 {
         _cleanup_(cleanup_reply) struct reply reply = {0};
@@ -194,6 +206,8 @@ static int32_t find_group(struct op *o, const char *id)
                         json_array_append_new(rules, rule);
         }
         spec = json_pack("{s:o, s:{s:s}}", "rules", rules, "aws", "vpc", xml_text(group, "vpcId"));
+        if (!has_members(found))
+                json_object_set_new(json_object_get(spec, "aws"), "members", json_false());
         outputs = json_pack("{s:s, s:s, s:s, s:s, s:[]}", "id", xml_text(group, "groupId"), "group_name",
                             xml_text(group, "groupName"), "network", xml_text(group, "vpcId"), "op_id",
                             tag_of(group, TAG_OP), "notices");

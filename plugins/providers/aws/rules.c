@@ -125,7 +125,7 @@ static int32_t read_rule(struct aws *a, struct prvng_call *call, const json_t *r
         return PRVNG_DONE;
 }
 
-int32_t rules_wanted(struct aws *a, struct prvng_call *call, const json_t *rules, json_t **ret)
+int32_t rules_wanted(struct aws *a, struct prvng_call *call, const json_t *rules, bool members, json_t **ret)
 {
         json_t *set = json_array(), *rule;
         bool out = false;
@@ -142,8 +142,12 @@ int32_t rules_wanted(struct aws *a, struct prvng_call *call, const json_t *rules
                 json_decref(set);
                 return r;
         }
-        add(set, "in any - - self"); /* among each other they may do everything */
-        add(set, out ? "out any - - self" : "out any - - 0.0.0.0/0");
+        if (members)
+                add(set, "in any - - self"); /* among each other they may do everything */
+        if (!out)
+                add(set, "out any - - 0.0.0.0/0");
+        else if (members)
+                add(set, "out any - - self");
         *ret = set;
         return PRVNG_DONE;
 }

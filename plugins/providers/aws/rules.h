@@ -14,8 +14,9 @@
 #define RULE_MAX 128
 
 /* Of a spec: an array of texts, each once. The default of AWS (all may go out) is among them unless a rule
- * of "out" accepts something. DONE, or PERMANENT with the field. */
-int32_t rules_wanted(struct aws *a, struct prvng_call *call, const json_t *rules, json_t **ret);
+ * of "out" accepts something; so is what members of the group send each other, if `members`. DONE, or PERMANENT
+ * with the field. */
+int32_t rules_wanted(struct aws *a, struct prvng_call *call, const json_t *rules, bool members, json_t **ret);
 
 /* Of a group as DescribeSecurityGroups shows it. */
 json_t *rules_found(const struct xml_node *group, const char *group_id);

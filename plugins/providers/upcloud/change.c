@@ -260,6 +260,12 @@ static int32_t step(struct change *c, struct prvng_sink *token, bool *ret_end)
         const json_t *no = needs(drift, "replace");
         int32_t r;
 
+        if (no && json_is_null(json_object_get(no, "wanted")))
+                return up_fail(c->u, c->call, PRVNG_PERMANENT, effect_of(c),
+                               up_string(no, "attribute", ""),
+                               "upcloud: server %s has %s, which its definition has no more; no update "
+                               "takes data away: detach that storage from it yourself, or write it again",
+                               c->q->name, up_string(no, "attribute", ""));
         if (no)
                 return up_fail(
                         c->u, c->call, PRVNG_PERMANENT, effect_of(c),

@@ -52,6 +52,22 @@ static const json_t *disk_number(const json_t *server, size_t number)
         return NULL;
 }
 
+/* Those that the definition had, and has no more: nobody but the user should take data away. */
+static void fewer_disks(const struct request *q, const json_t *server, json_t *drift)
+{
+        size_t n = json_array_size(json_object_get(q->spec, "storages"));
+        int64_t had = up_number(q->json, "n_storages", 0);
+
+        for (size_t i = n; (int64_t)i < had; i++) {
+                const json_t *there = disk_number(server, i + 1);
+                char name[32];
+
+                snprintf(name, sizeof(name), "storages[%zu]", i);
+                if (there)
+                        add(drift, name, NULL, json_integer(up_number(there, "storage_size", 0)), "replace");
+        }
+}
+
 static void disks(const json_t *spec, const json_t *server, json_t *drift)
 {
         json_t *one;
@@ -133,6 +149,7 @@ json_t *diff_server(const struct request *q, const json_t *server)
         texts(q->spec, server, drift);
         sizes(q->spec, server, drift);
         disks(q->spec, server, drift);
+        fewer_disks(q, server, drift);
         labels(q, server, drift);
         networks(q->spec, server, drift);
         if (json_object_get(server, "firewall") && rules != on)

@@ -311,6 +311,7 @@ int32_t server_prepare(struct upcloud *u, struct prvng_call *call, const char *v
         const json_t *spec = json_object_get(task, "spec");
         const char *name = up_string(task, "name", "");
         json_t *out = json_object();
+        const json_t *had;
         int32_t r;
 
         json_object_set_new(request, "spec", out);
@@ -324,5 +325,8 @@ int32_t server_prepare(struct upcloud *u, struct prvng_call *call, const char *v
         if (r < 0)
                 return r;
         networks(u, task, spec, out);
+        had = up_inner(json_object_get(task, "former"), "upcloud", "storages");
+        if (json_array_size(had) > 0)
+                json_object_set_new(request, "n_storages", json_integer((json_int_t)json_array_size(had)));
         return firewall_prepare(u, call, task, request);
 }

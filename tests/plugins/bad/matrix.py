@@ -99,6 +99,7 @@ FLAWS = {
     "loader-file-of-air": ("loader/missing-file", "does not fail"),
     "loader-wrong-place": ("loader/samples", "line 4711"),
     "loader-wrong-value": ("loader/samples", "is read as"),
+    "loader-races": ("loader/parallel", "while 3 others are read"),
     "template-crashes": ("template/wrong", "signal 6"),
     "template-garbage-result": ("template/expressions", "not one JSON object"),
     "template-never-ends": ("template/endless", "did not end within|comes back"),

@@ -17,6 +17,7 @@
 enum {
         GOOD, CRASHES, GOES_ON, UNBALANCED, NO_PROBLEM, FILE_OF_AIR, WRONG_PLACE, WRONG_VALUE, /* loader */
         GARBAGE_RESULT, NEVER_ENDS, WRONG_CODE, NO_RECORD, LEAVES_CHILD, NO_VALUE,             /* template */
+        RACES,                                                                                 /* loader */
 };
 
 #define IS(flaw) (BAD == (flaw))
@@ -81,7 +82,6 @@ static int32_t load(void *instance, struct prvng_call *call, const struct prvng_
         json_t *v;
         int32_t r;
 
-        to = host->get_interface(host, PRVNG_HOST_DOCUMENT);
         if (!to)
                 return fail(call, PRVNG_UNSUPPORTED, 0, "this core builds no documents");
         if (!source->data && access(source->path, R_OK) != 0 && !IS(FILE_OF_AIR))
@@ -97,13 +97,22 @@ static int32_t load(void *instance, struct prvng_call *call, const struct prvng_
                             error.text, NULL);
         if (!v)
                 return PRVNG_PERMANENT;
+        if (IS(RACES)) { /* what it reads stands where all see it */
+                static json_t *volatile reading;
+
+                reading = v;
+                usleep(1000);
+                if (reading != v)
+                        return fail(call, PRVNG_PERMANENT, 0, "somebody else reads too");
+        }
         r = emit(document, v);
         json_decref(v);
         return IS(GOES_ON) ? PRVNG_DONE : r;
 }
 
 static const struct prvng_loader table = {.struct_size = sizeof(table), .extensions = "json", .load = load};
-#define ID PRVNG_LOADER
+#define ID      PRVNG_LOADER
+#define THREADS PRVNG_THREADS_PARALLEL
 #else
 static int32_t evaluate(void *instance, struct prvng_call *call, const void *expression, uint64_t n,
                         const void *variables, uint64_t n_variables, struct prvng_sink *result)
@@ -136,13 +145,17 @@ static int32_t evaluate(void *instance, struct prvng_call *call, const void *exp
 }
 
 static const struct prvng_template table = {.struct_size = sizeof(table), .evaluate = evaluate};
-#define ID PRVNG_TEMPLATE
+#define ID      PRVNG_TEMPLATE
+#define THREADS PRVNG_THREADS_SERIAL_INSTANCE
 #endif
 
 static int32_t create(const struct prvng_host *h, const void *config, uint64_t n, void **ret_instance)
 {
         static char instance;
 
+#ifndef TEMPLATE
+        to = h->get_interface(h, PRVNG_HOST_DOCUMENT);
+#endif
         *ret_instance = &instance;
         return PRVNG_DONE;
 }
@@ -159,7 +172,7 @@ static const void *get_interface(void *instance, const char *id)
 static const struct prvng_plugin plugin = {
         .struct_size = sizeof(plugin), .abi_minor = PRVNG_ABI_MINOR, .id = "org.prvng.test." BAD_NAME,
         .name = BAD_NAME, .kind = KIND, .version = "1.0", .description = "sound, or nearly",
-        .licence = "Apache-2.0", .create = create, .destroy = destroy, .get_interface = get_interface};
+        .licence = "Apache-2.0", .threads = THREADS, .create = create, .destroy = destroy, .get_interface = get_interface};
 
 int32_t prvng_plugin_v1(const struct prvng_host *h, const struct prvng_plugin **ret_plugin)
 {

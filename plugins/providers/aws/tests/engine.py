@@ -120,6 +120,35 @@ def rollback():
         site.nothing_left()
 
 
+def adoption():
+    """A server, a network and a security group that nobody made here are adopted; the next check finds no difference"""
+    with Cloud() as site:
+        call = site.cloud.call
+        vpc = call("ec2", "CreateVpc", CidrBlock="10.30.0.0/16").text("vpcId")
+        subnet = call("ec2", "CreateSubnet", VpcId=vpc, CidrBlock="10.30.1.0/24", AvailabilityZone="eu-west-1a").text("subnetId")
+        group = call("ec2", "CreateSecurityGroup", GroupName="web", GroupDescription="x", VpcId=vpc).text("groupId")
+        call("ec2", "AuthorizeSecurityGroupIngress", GroupId=group,
+             **{"IpPermissions.1.IpProtocol": "tcp", "IpPermissions.1.FromPort": 443, "IpPermissions.1.ToPort": 443,
+                "IpPermissions.1.IpRanges.1.CidrIp": "0.0.0.0/0"})
+        ran = call("ec2", "RunInstances", ImageId=site.cloud.image(), MinCount=1, MaxCount=1, InstanceType="t3.micro",
+                   SubnetId=subnet, **{"SecurityGroupId.1": group, "TagSpecification.1.ResourceType": "instance",
+                                       "TagSpecification.1.Tag.1.Key": "Name", "TagSpecification.1.Tag.1.Value": "legacy"})
+        id_ = ran.text("instanceId")
+        for kind, of, name, key in (("network", vpc, "old", "network.old@aws"), ("security_group", group, "web", "security_group.web@aws"),
+                                    ("server", "legacy", "legacy", "server.legacy")):
+            site.prvng("resource", "adopt", "aws", kind, of, "--as", name, "--dry-run").expect(0, key)
+            check(key not in site.inventory(), "a dry run adopted it", key)
+            site.prvng("resource", "adopt", "aws", kind, of, "--as", name, "--workflow", "old").expect(0, f"{key} belongs to workflow old")
+            site.prvng("resource", "adopt", "aws", kind, of, "--as", "twice").expect(1, key, "belongs to workflow \"old\" (adopted)")
+        found = site.inventory()
+        check((found["network.old@aws"]["id"], found["security_group.web@aws"]["id"], found["server.legacy"]["id"]) ==
+              (vpc, group, id_), "others", found)
+        site.prvng("batch", "check", "old").expect(0)
+        call("ec2", "CreateTags", **{"ResourceId.1": id_, "Tag.1.Key": "mine", "Tag.1.Value": "x"})
+        site.prvng("batch", "check", "old").expect(8, "labels")
+        site.prvng("resource", "adopt", "aws", "server", "i-00000000000000000").expect(1, "has no server")
+
+
 def no_credentials():
     """Without credentials the site works, and the run fails with a sentence on what to set"""
     with Cloud() as site:
@@ -217,7 +246,7 @@ def ended(site, run):
 
 if __name__ == "__main__":
     try:
-        main([life, own_network, rollback, no_credentials, kills])
+        main([life, own_network, rollback, adoption, no_credentials, kills])
     finally:
         if Cloud.moto:
             Cloud.moto.close()

@@ -341,6 +341,13 @@ def update_refused():
             r = p.run("update", spec={**SPEC, key: value}, identity=out)
             expect(r, "PERMANENT", f"{key} of server web-0 cannot be changed", effect="NONE", field=key)
         check(len(fake.effects()) == n, "something was done", fake.effects()[n:])
+        more = {**SPEC, "upcloud": {"storages": [{"size": 10}]}}
+        expect(p.run("update", spec=more, identity=out), "DONE")
+        n = len(fake.effects())
+        expect(p.run("update", spec=SPEC, identity=out, former=more), "PERMANENT", "has storages[0]", "detach", effect="NONE",
+               field="storages[0]")
+        expect(p.run("update", spec=more, identity=out, former=more), "UNCHANGED")
+        check(len(fake.effects()) == n, "something was done", fake.effects()[n:])
         fake.forget_server(out["id"])
         expect(p.run("update", spec=SPEC, identity=out), "NOT_FOUND", "somebody deleted it")
 
