@@ -49,6 +49,7 @@ struct bench {
         pthread_cond_t answered;
         struct buf answer;
         int status;
+        double answered_s; /* when it was answered last, by seconds() */
         char *store_folder;
 };
 /* A new site. `store`: "file" or "rkvs"; `provider`: "noop" or another of tests/plugins. */
@@ -94,5 +95,6 @@ void bench_plugin_scan(void);
 int resume_once(const char *conf);
 int load_and_drain(const char *conf, const char *definition); /* decision.c */
 void write_graph(const char *folder, unsigned n);
+int spawn_bare(unsigned n, unsigned at_once); /* spawn.c */
 
 #endif

@@ -7,6 +7,7 @@
  *      bench-engine --write-graph FOLDER N     a graph for the two programs that peers.py compares
  *      bench-engine --load-and-drain CONF FILE
  *      bench-engine --chain N                  the same: tasks a second of a chain
+ *      bench-engine --spawn N AT_ONCE          the same: runs /bin/true N times and nothing else
  *      bench-engine --resume CONF              (used by engine.resume_1m_tasks)
  */
 #include "bench.h"
@@ -37,7 +38,7 @@ void bench_fail(const char *format, ...)
         exit(1);
 }
 
-#define RATE(name) name ".tasks_per_s", name ".tasks_per_fdatasync"
+#define RATE(name) name ".tasks_per_s", name ".with_plan.tasks_per_s", name ".tasks_per_fdatasync"
 
 /* What each prints. */
 static const struct {
@@ -99,6 +100,9 @@ int main(int argc, char **argv)
                 printf("%.1f\n", chain_rate((unsigned)strtoul(argv[2], NULL, 10)));
                 return 0;
         }
+        if (argc == 4 && streq(argv[1], "--spawn"))
+                return spawn_bare((unsigned)strtoul(argv[2], NULL, 10),
+                                  (unsigned)strtoul(argv[3], NULL, 10));
         if (argc == 4 && streq(argv[1], "--write-graph")) {
                 write_graph(argv[2], (unsigned)strtoul(argv[3], NULL, 10));
                 return 0;

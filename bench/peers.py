@@ -13,6 +13,7 @@ import glob
 import json
 import os
 import pwd
+import resource
 import shutil
 import signal
 import statistics
@@ -54,6 +55,14 @@ def timed(argv, **more):
     if r.returncode != 0:
         sys.exit(f"bench: {' '.join(argv)}: exit code {r.returncode}\n{r.stderr.decode()[-2000:]}")
     return took
+
+
+def costs(measure):
+    """Seconds that passed, and seconds of the processors."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    took = measure()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return took, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def ratios(ours, theirs):
@@ -100,11 +109,25 @@ def make():
         with open(os.path.join(folder, "Makefile"), "w", encoding="ascii") as f:
             targets = " ".join(f"t{i}" for i in range(N_TRUE))
             f.write(f".PHONY: all {targets}\nall: {targets}\n{targets}:\n\t@/bin/true\n")
-        ours, theirs, ratio = ratios(lambda: run_true("spawner"),
-                                     lambda: timed(["make", "-j2", "-C", folder]))
-        say("peers.spawn_true_durable.s", ours, "s")
+        argv = ["make", "-j2", "-C", folder]
+        rounds = [{"make": costs(lambda: timed(argv)),
+                   "bare": costs(lambda: timed([ENGINE, "--spawn", str(N_TRUE), "2"])),
+                   "bare_4": costs(lambda: timed([ENGINE, "--spawn", str(N_TRUE), "4"])),
+                   "ours": costs(lambda: run_true("spawner"))} for _ in range(ROUNDS)]
+
+        def middle(name, i, over=None):
+            return statistics.median(r[name][i] / (r[over][i] if over else 1) for r in rounds)
+
+        theirs = middle("make", 0)
+        say("peers.spawn_true_durable.s", middle("ours", 0), "s")
         say("peers.make_true.s", theirs, "s")
-        say("peers.spawn_true_durable_over_make_j2", ratio)
+        say("peers.spawn_true_durable_over_make_j2", middle("ours", 0, "make"))
+        # The limit: a program that does nothing else, not durable, by 2 and by 4 at a time.
+        say("peers.spawn_bare_over_make_j2", middle("bare", 0, "make"))
+        say("peers.spawn_bare_4_over_make_j2", middle("bare_4", 0, "make"))
+        # The same in seconds of the processors, the children's included, which others' work disturbs less.
+        say("peers.spawn_true_durable_over_make_j2.cpu", middle("ours", 1, "make"))
+        say("peers.spawn_bare_over_make_j2.cpu", middle("bare", 1, "make"))
         # Once: children as jobs, which outlive the engine; each has a keeper and synced files.
         say("peers.spawn_true_jobs_over_make_j2", run_true("spawnerjob") / theirs)
 

@@ -10,6 +10,7 @@ static void on_answer(void *userdata, void *request, int status, const char *bod
         if (!b) /* nobody waits for it */
                 return;
         pthread_mutex_lock(&b->lock);
+        b->answered_s = seconds();
         buf_clear(&b->answer);
         buf_append(&b->answer, body, n_body);
         b->status = status;
@@ -122,7 +123,7 @@ void bench_submit(struct bench *b, const struct buf *body)
 
 void bench_wait_for_end(struct bench *b)
 {
-        struct timespec pause = {.tv_nsec = 2000000};
+        struct timespec pause = {.tv_nsec = 5000000}; /* looking costs time, too */
 
         for (;; nanosleep(&pause, NULL)) {
                 bench_ask(b, "GET", "/workflows", NULL);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What several runs in flight want to be there, alike (journal/share.c): one claims and makes it, the others
- * wait for that and use it. Nothing is asked of a plugin for them, so a wait takes no place in a lane. Who
- * waits has tasks to come that build on it, hence a rollback of the one that made it leaves it. Where that one
- * ends without having made it, the claim is handed over, and the next one makes it itself.
+ * What several runs in flight want to be there, alike (journal/share.c): one claims and makes it,
+ * the others wait for that and use it. Nothing is asked of a plugin for them, so a wait takes no
+ * place in a lane. Who waits has tasks to come that build on it, hence a rollback of the one that
+ * made it leaves it. Where that one ends without having made it, the claim is handed over, and the
+ * next one makes it itself.
  */
 #include "engine/flight.h"
 
@@ -16,13 +17,15 @@ static void tell(struct flight *f, const struct resource *r, const struct run *h
         _cleanup_(cleanup_buf) struct buf message = BUF_NULL;
         bool over = maker && task_status_ended(maker->status) && !maker->attempt;
 
-        buf_printf(&message, over ? "the end of run %2$s of workflow \"%3$s\", which did not make %1$s"
-                                  : "%1$s, which run %2$s of workflow \"%3$s\" is making",
+        buf_printf(&message,
+                   over ? "the end of run %2$s of workflow \"%3$s\", which did not make %1$s"
+                        : "%1$s, which run %2$s of workflow \"%3$s\" is making",
                    r->key, r->claim, holder ? holder->name : "?");
         if (!note || !streq(note->message, buf_str(&message)))
-                engine_append(f->engine, f->run, &(struct record){.type = RECORD_WAIT,
-                                                                  .task = f->task,
-                                                                  .message = span_n(message.data, message.n)});
+                engine_append(f->engine, f->run,
+                              &(struct record){.type = RECORD_WAIT,
+                                               .task = f->task,
+                                               .message = span_n(message.data, message.n)});
         if (buf_error(&message))
                 f->engine->error = -ENOMEM;
 }
@@ -39,9 +42,10 @@ static void use(struct flight *f, const struct resource *r)
         if (q)
                 f->engine->error = q;
         else if (difference.n)
-                flight_fail(f, PRVNG_CONFLICT, "run %s of workflow \"%s\" made %s, but not as this run would: %s. "
-                                               "Say the same in both, or choose another name", r->run,
-                            r->workflow, r->key, buf_str(&difference));
+                flight_fail(f, PRVNG_CONFLICT,
+                            "run %s of workflow \"%s\" made %s, but not as this run would: %s. "
+                            "Say the same in both, or choose another name",
+                            r->run, r->workflow, r->key, buf_str(&difference));
         else
                 task_use(f, span_of(r->outputs));
 }

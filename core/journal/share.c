@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Shared claims: what servers of several workflows share is made by one run and used by all. Who claims it and
- * who shares it is in the site stream, so it is the same after every crash; who comes next when that run ends
- * is the order of acceptance, so no record has to say it.
+ * Shared claims: what servers of several workflows share is made by one run and used by all. Who
+ * claims it and who shares it is in the site stream, so it is the same after every crash; who comes
+ * next when that run ends is the order of acceptance, so no record has to say it.
  */
 #include "journal/fold.h"
 
@@ -142,7 +142,8 @@ bool resource_is_rest(const struct resource *r)
         return r->workflow && *r->op_id && streq(r->outputs, outputs);
 }
 
-bool site_makes(const struct site *s, const struct resource *r, struct buf *ret_spec, bool *ret_settled)
+bool site_makes(const struct site *s, const struct resource *r, struct buf *ret_spec,
+                bool *ret_settled)
 {
         struct run *run;
         struct task *maker = site_maker(s, r, &run);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * POST /resources/find and POST /workflows/precheck: what a provider has under an id, and whether it has what a
- * plan wants. The engine asks, with its credentials and under the site's limits; nothing is changed.
+ * POST /resources/find and POST /workflows/precheck: what a provider has under an id, and whether
+ * it has what a plan wants. The engine asks, with its credentials and under the site's limits;
+ * nothing is changed.
  */
 #include "run/api.h"
 
@@ -66,7 +67,8 @@ static const struct search_kind finding = {find_run, find_take, find_answer, fin
 static void find(struct engine_process *p, struct request *q, json_t *body)
 {
         const char *provider = json_get_string(body, "provider", NULL);
-        const char *kind = json_get_string(body, "kind", NULL), *id = json_get_string(body, "id", NULL);
+        const char *kind = json_get_string(body, "kind", NULL),
+                   *id = json_get_string(body, "id", NULL);
         _cleanup_(cleanup_free) char *message = NULL;
         struct buf first = BUF_NULL, second = BUF_NULL;
         struct plugin *plugin;
@@ -74,8 +76,9 @@ static void find(struct engine_process *p, struct request *q, json_t *body)
         struct search *s;
 
         if (!provider || !kind || !id) {
-                api_refuse(q, 422, "the body must be a JSON object with \"provider\", \"kind\" and \"id\", and "
-                                   "perhaps \"as\"");
+                api_refuse(q, 422,
+                           "the body must be a JSON object with \"provider\", \"kind\" and \"id\", "
+                           "and perhaps \"as\"");
                 return;
         }
         plugin = ask_find_provider(p->context, provider, &message);
@@ -134,7 +137,8 @@ static void check_take(struct search *s, struct question *question, const struct
 {
         struct checking *c = s->data;
 
-        if (prechecks_take(&c->checks, question->plugin, json_array_get(c->resources, question->number), reply))
+        if (prechecks_take(&c->checks, question->plugin,
+                           json_array_get(c->resources, question->number), reply))
                 c->failed = true;
 }
 
@@ -151,14 +155,15 @@ static void check_answer(struct engine_process *p, struct search *s, struct requ
 
 static const struct search_kind checking = {check_run, check_take, check_answer, checking_free};
 
-static int ask_lane(struct engine_process *p, struct search *s, const struct plan *plan, uint32_t lane)
+static int ask_lane(struct engine_process *p, struct search *s, const struct plan *plan,
+                    uint32_t lane)
 {
         struct checking *c = s->data;
         _cleanup_(cleanup_buf) struct buf tasks = BUF_NULL;
         json_t *resources = NULL;
         struct plugin *plugin;
-        int r = prechecks_question(&c->checks, p->context, &p->site.inventory, plan, lane, &plugin, &tasks,
-                                   &resources);
+        int r = prechecks_question(&c->checks, p->context, &p->site.inventory, plan, lane, &plugin,
+                                   &tasks, &resources);
 
         if (r || !plugin)
                 return r;
@@ -189,6 +194,7 @@ void api_ask_precheck(struct engine_process *p, struct request *q)
 {
         _cleanup_(cleanup_api_definition) struct api_definition a = {0};
 
-        if (!is_draining(p, q) && api_definition_read(p, q, &a) && api_definition_plan(p, q, &a, NULL))
+        if (!is_draining(p, q) && api_definition_read(p, q, &a) &&
+            api_definition_plan(p, q, &a, NULL))
                 precheck(p, q, a.plan);
 }

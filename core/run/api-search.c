@@ -36,7 +36,8 @@ static void answer(struct engine_process *p, struct search *s, struct request *q
 
         listed = json_pack("{s:O}", "listed", found->listed);
         if (listed && orphans_find(&p->site, listed, &orphans) == 0 &&
-            json_object_set(orphans, "silent", found->silent) == 0 && json_append(&q->answer, orphans) == 0)
+            json_object_set(orphans, "silent", found->silent) == 0 &&
+            json_append(&q->answer, orphans) == 0)
                 q->status = 200;
         else
                 api_refuse(q, 500, "out of memory");

@@ -9,7 +9,9 @@ struct search *search_new(const struct search_kind *kind, uint32_t max, int64_t 
 
         if (!s)
                 return NULL;
-        *s = (struct search){.kind = kind, .cap_questions = max, .deadline_ms = clock_boot_ms() + ms,
+        *s = (struct search){.kind = kind,
+                             .cap_questions = max,
+                             .deadline_ms = clock_boot_ms() + ms,
                              .questions = calloc(max + 1, sizeof(*s->questions))};
         if (!s->questions) {
                 free(s);
@@ -68,16 +70,19 @@ static void answered(struct engine_process *p, struct job *job)
                 end(p, s);
 }
 
-void search_ask(struct engine_process *p, struct search *s, struct plugin *plugin, struct buf *request,
-                struct buf *more)
+void search_ask(struct engine_process *p, struct search *s, struct plugin *plugin,
+                struct buf *request, struct buf *more)
 {
         struct question *question = &s->questions[s->n_questions];
-        struct engine_call call = {.kind = CALL_LIST, .plugin = plugin, .deadline_ms = s->deadline_ms,
-                                   .run = "", .task = ""};
+        struct engine_call call = {.kind = CALL_LIST,
+                                   .plugin = plugin,
+                                   .deadline_ms = s->deadline_ms,
+                                   .run = "",
+                                   .task = ""};
 
         assert(s->n_questions < s->cap_questions);
-        *question = (struct question){.search = s, .plugin = plugin, .number = s->n_questions++,
-                                      .request = *request};
+        *question = (struct question){
+                .search = s, .plugin = plugin, .number = s->n_questions++, .request = *request};
         *request = BUF_NULL;
         if (more) {
                 question->more = *more;

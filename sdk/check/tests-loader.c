@@ -300,7 +300,7 @@ static void test_parallel(struct check *c)
         struct sample sample;
         struct subject s;
 
-        start(c, &s);
+        subject_start_live(c, &s);
         if (s.plugin->threads != PRVNG_THREADS_PARALLEL)
                 check_skip(c, "does not declare PARALLEL: one call is made at a time");
         if (!sample_get(&s, "samples", 0, &sample))

@@ -20,9 +20,10 @@ def isolate(site, more="", write=True):
 def workflow(servers, script=None, **more):
     return {"shop": {
         "name": "shop", **more,
-        "retry_policy": {"max_attempts": 3, "backoff": "linear", "initial_delay": 0, "max_delay": 0},
+        "retry_policy": {"max_attempts": 20, "backoff": "linear", "initial_delay": 1, "max_delay": 1},
         "servers": [{"name": s, "provider": "testcloud", **({"testcloud": script} if script else {})} for s in servers],
-        "operations": [{"id": "make", "type": "create", "target": "server", "items": servers, "on_failure": "fail"}]}}
+        "operations": [{"id": "make", "type": "create", "target": "server", "items": servers, "on_failure": "fail",
+                        "parallel": False}]}}
 
 
 def listed(site, name="testcloud"):
@@ -77,8 +78,7 @@ def quarantine():
     with Site() as site:
         isolate(site)
         engine = site.start_engine()
-        site.prvng("batch", "submit", site.write("w.json", workflow(servers, {"kill": "before"}, type="sequential",
-                                                                    on_failure="continue")))
+        site.prvng("batch", "submit", site.write("w.json", workflow(servers, {"kill": "before"})))
         p = wait_for("a quarantine", lambda: (lambda q: q if q["state"] == "quarantined" else None)(listed(site)),
                      120)
         check("since 20" in p["reason"] and "SIGKILL" in p["reason"] and "SIGHUP" in p["reason"], "the reason", p)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Adoption of a security group: the API has none, so what is adopted are the rules of one server's firewall,
- * said as a group would say them. What a group says of itself is left out: replies, answers of ICMP, leases,
- * and the drop at the end. A rule that no group can say is an error that names it: left out it would open or
- * close something.
+ * Adoption of a security group: the API has none, so what is adopted are the rules of one server's
+ * firewall, said as a group would say them. What a group says of itself is left out: replies,
+ * answers of ICMP, leases, and the drop at the end. A rule that no group can say is an error that
+ * names it: left out it would open or close something.
  */
 #include "upcloud.h"
 
@@ -21,7 +21,8 @@ static bool is_set(const json_t *rule, const char *side, const char *what)
         return *up_string(rule, key, "") != 0;
 }
 
-static const char *side_value(const json_t *rule, const char *side, const char *what, const char *end)
+static const char *side_value(const json_t *rule, const char *side, const char *what,
+                              const char *end)
 {
         char key[64];
 
@@ -33,10 +34,10 @@ static const char *side_value(const json_t *rule, const char *side, const char *
 static bool is_all(const json_t *rule, const char *action, const char *direction)
 {
         return streq(up_string(rule, "action", ""), action) &&
-               streq(up_string(rule, "direction", ""), direction) && !*up_string(rule, "protocol", "") &&
-               !*up_string(rule, "family", "") && !is_set(rule, "source", "address") &&
-               !is_set(rule, "destination", "address") && !is_set(rule, "source", "port") &&
-               !is_set(rule, "destination", "port");
+               streq(up_string(rule, "direction", ""), direction) &&
+               !*up_string(rule, "protocol", "") && !*up_string(rule, "family", "") &&
+               !is_set(rule, "source", "address") && !is_set(rule, "destination", "address") &&
+               !is_set(rule, "source", "port") && !is_set(rule, "destination", "port");
 }
 
 /* --- addresses --- */
@@ -68,15 +69,16 @@ static json_t *network(int family, address low, unsigned bits)
         return json_string(text);
 }
 
-/* The networks that a range is made of, each as large as it can be; NULL: it is no range, or of too many. */
+/* The networks that a range is made of, each as large as it can be; NULL: it is no range, or of too
+ * many. */
 static json_t *networks_of(const char *first, const char *last)
 {
         json_t *list = json_array();
         address low, high;
         int family, other;
 
-        if (!parse_address(first, &family, &low) || !parse_address(*last ? last : first, &other, &high) ||
-            family != other || low > high) {
+        if (!parse_address(first, &family, &low) ||
+            !parse_address(*last ? last : first, &other, &high) || family != other || low > high) {
                 json_decref(list);
                 return NULL;
         }
@@ -84,7 +86,8 @@ static json_t *networks_of(const char *first, const char *last)
                 unsigned host = 0;
                 address size = 1;
 
-                while (host < all && !(low & size) && (host + 1 == 128 || low + (size << 1) - 1 <= high) &&
+                while (host < all && !(low & size) &&
+                       (host + 1 == 128 || low + (size << 1) - 1 <= high) &&
                        low + ((size - 1) << 1 | 1) <= high) {
                         host++;
                         size <<= 1;
@@ -127,8 +130,10 @@ static const char *trouble(const json_t *rule)
         if (*up_string(rule, "icmp_type", ""))
                 return "it looks at one type of ICMP";
         if (is_set(rule, in ? "destination" : "source", "address"))
-                return in ? "it looks at one address of the server" : "it looks at the server's own address";
-        if (*protocol && !streq(protocol, "tcp") && !streq(protocol, "udp") && !streq(protocol, "icmp"))
+                return in ? "it looks at one address of the server"
+                          : "it looks at the server's own address";
+        if (*protocol && !streq(protocol, "tcp") && !streq(protocol, "udp") &&
+            !streq(protocol, "icmp"))
                 return "it is of another protocol than tcp, udp and icmp";
         return NULL;
 }
@@ -149,9 +154,15 @@ static void set_ports(json_t *rule, const json_t *theirs)
 /* Said for one family without an address, and next for the other: then it is for both. */
 static bool is_pair(const json_t *rule, const json_t *next)
 {
-        static const char *const keys[] = {"action", "direction", "protocol", "destination_port_start",
-                                           "destination_port_end", "source_port_start", "icmp_type",
-                                           "source_address_start", "destination_address_start"};
+        static const char *const keys[] = {"action",
+                                           "direction",
+                                           "protocol",
+                                           "destination_port_start",
+                                           "destination_port_end",
+                                           "source_port_start",
+                                           "icmp_type",
+                                           "source_address_start",
+                                           "destination_address_start"};
 
         for (size_t i = 0; i < N_ELEMENTS(keys); i++)
                 if (!streq(up_string(rule, keys[i], ""), up_string(next, keys[i], "")))
@@ -171,8 +182,9 @@ static bool add_rule(json_t *rules, const json_t *theirs, bool both)
 
         protocol = up_string(theirs, "protocol", "");
         family = up_string(theirs, "family", "");
-        rule = json_pack("{s:s, s:s, s:s}", "direction", direction, "protocol", *protocol ? protocol : "any",
-                         "action", up_string(theirs, "action", "accept"));
+        rule = json_pack("{s:s, s:s, s:s}", "direction", direction, "protocol",
+                         *protocol ? protocol : "any", "action",
+                         up_string(theirs, "action", "accept"));
         set_ports(rule, theirs);
         if (is_set(theirs, own, "address"))
                 networks = networks_of(side_value(theirs, own, "address", "start"),
@@ -202,10 +214,13 @@ struct reading {
 
 static int32_t refuse(const struct reading *r, size_t number, const char *why)
 {
-        return up_fail(r->u, r->call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, NULL,
-                       "upcloud: rule %zu of the firewall of server %.64s cannot be said by a security group: "
-                       "%s. Change it there, or write the group in the definition: its rules replace the "
-                       "server's with the next update", number + 1, r->server, why);
+        return up_fail(
+                r->u, r->call, PRVNG_PERMANENT, PRVNG_EFFECT_NONE, NULL,
+                "upcloud: rule %zu of the firewall of server %.64s cannot be said by a security "
+                "group: "
+                "%s. Change it there, or write the group in the definition: its rules replace the "
+                "server's with the next update",
+                number + 1, r->server, why);
 }
 
 static int32_t read_rule(struct reading *r, const json_t *list, size_t *i)
@@ -221,9 +236,11 @@ static int32_t read_rule(struct reading *r, const json_t *list, size_t *i)
                 return PRVNG_DONE;
         }
         if (goes_without_saying(rule)) {
-                json_array_append_new(r->notices,
-                                      json_sprintf("rule %zu is left out: a group lets replies, and what ICMP "
-                                                   "answers, through without being told", *i + 1));
+                json_array_append_new(
+                        r->notices,
+                        json_sprintf("rule %zu is left out: a group lets replies, and what ICMP "
+                                     "answers, through without being told",
+                                     *i + 1));
                 return PRVNG_DONE;
         }
         why = trouble(rule);
@@ -237,8 +254,8 @@ static int32_t read_rule(struct reading *r, const json_t *list, size_t *i)
 
 static void add_all(json_t *rules, const char *direction, const char *action)
 {
-        json_array_append_new(rules, json_pack("{s:s, s:s, s:s}", "direction", direction, "protocol", "any",
-                                               "action", action));
+        json_array_append_new(rules, json_pack("{s:s, s:s, s:s}", "direction", direction,
+                                               "protocol", "any", "action", action));
 }
 
 static bool lets_some_out(const json_t *rules)
@@ -268,7 +285,8 @@ static int32_t read_rules(struct reading *r, const json_t *list)
         return PRVNG_DONE;
 }
 
-/* Where groups made the list: their rules stand first, and what follows is what a group says of itself. */
+/* Where groups made the list: their rules stand first, and what follows is what a group says of
+ * itself. */
 static void find_groups(const struct reading *r, const json_t *there)
 {
         _cleanup_(cleanup_json) json_t *first = json_array();
@@ -304,12 +322,13 @@ static int32_t read_firewall(struct reading *r, const char *id)
         return class;
 }
 
-int32_t group_find(struct upcloud *u, struct prvng_call *call, const json_t *server, const char *name,
-                   struct prvng_sink *result)
+int32_t group_find(struct upcloud *u, struct prvng_call *call, const json_t *server,
+                   const char *name, struct prvng_sink *result)
 {
         _cleanup_(cleanup_json) json_t *rules = json_array(), *notices = json_array(), *out = NULL;
         const char *id = up_string(server, "uuid", "");
-        struct reading reading = {.u = u, .call = call, .rules = rules, .notices = notices, .server = name};
+        struct reading reading = {
+                .u = u, .call = call, .rules = rules, .notices = notices, .server = name};
         int32_t r = PRVNG_DONE;
 
         if (streq(up_string(server, "firewall", "off"), "on"))
@@ -318,8 +337,8 @@ int32_t group_find(struct upcloud *u, struct prvng_call *call, const json_t *ser
                 add_all(rules, "in", "accept");
         if (r < 0)
                 return r;
-        out = json_pack("{s:s, s:s, s:{s:s, s:O}, s:{s:s, s:s, s:O, s:s, s:O}}", "name", name, "kind",
-                        "security_group", "spec", "name", name, "rules", rules, "outputs", "id", id, "name",
-                        name, "rules", rules, "server", id, "notices", notices);
+        out = json_pack("{s:s, s:s, s:{s:s, s:O}, s:{s:s, s:s, s:O, s:s, s:O}}", "name", name,
+                        "kind", "security_group", "spec", "name", name, "rules", rules, "outputs",
+                        "id", id, "name", name, "rules", rules, "server", id, "notices", notices);
         return up_reply(u, call, result, out);
 }
