@@ -35,6 +35,8 @@ static void wait_changed(struct isolated *i, int64_t ms)
         pthread_cond_timedwait(&i->changed, &i->lock, &until);
 }
 
+enum { PREPARE_WAITS_MS = 2000 };
+
 /* --- channels --- */
 
 static int channel_new(struct isolated *i, struct channel **ret_channel)
@@ -77,14 +79,16 @@ static int channel_new(struct isolated *i, struct channel **ret_channel)
         return 0;
 }
 
-/* The plugin is not up. False: not now, and *ret_r says so. */
-static bool want(struct isolated *i, const struct op_call *call, int64_t since, int *ret_r, int64_t *ret_retry_ms)
+/* The plugin is not up. False: not now, and *ret_r says so. The engine asks begin() again; a prepare() that
+ * fails fails its task, so it waits for a start that is near. */
+static bool want(struct isolated *i, const struct op_call *call, const char *function, int64_t since, int *ret_r,
+                 int64_t *ret_retry_ms)
 {
-        int64_t now = clock_boot_ms();
+        int64_t now = clock_boot_ms(), patience = streq(function, "prepare") ? PREPARE_WAITS_MS : 0;
 
         if (i->state.quarantined || i->quit) {
                 *ret_r = -ESHUTDOWN;
-        } else if (i->phase == ISOLATE_DOWN && now < i->state.next_start_ms) {
+        } else if (i->phase == ISOLATE_DOWN && now + patience < i->state.next_start_ms) {
                 *ret_retry_ms = i->state.next_start_ms - now;
                 *ret_r = -EAGAIN;
         } else if (call && op_call_is_cancelled(call)) {
@@ -92,7 +96,7 @@ static bool want(struct isolated *i, const struct op_call *call, int64_t since, 
         } else if (now - since > ISOLATE_START_MS + ISOLATE_GRACE_MS || (call && now > call->pub.deadline_ms)) {
                 *ret_r = -ETIMEDOUT;
         } else {
-                if (i->phase == ISOLATE_DOWN && !i->wanted) {
+                if (i->phase == ISOLATE_DOWN && !i->wanted && now >= i->state.next_start_ms) {
                         i->wanted = true;
                         pthread_cond_broadcast(&i->changed);
                 }
@@ -112,7 +116,7 @@ int isolate_channel_take(struct isolated *i, const struct op_call *call, const c
         pthread_mutex_lock(&i->lock);
         while (_unlikely_(i->phase != ISOLATE_UP)) {
                 since = since ?: clock_boot_ms();
-                if (!want(i, call, since, &r, ret_retry_ms))
+                if (!want(i, call, function, since, &r, ret_retry_ms))
                         break;
                 wait_changed(i, 50);
         }

@@ -104,7 +104,8 @@ def in_an_engine(out):
     name = f"files-{LANGUAGE}"
     with live.Site(conf=f'provider = "{name}";\n') as site:
         servers = site.path("servers")
-        site.dropin(name, out, f'folder = "{servers}";')
+        os.mkdir(servers)
+        site.dropin(name, out, f'folder = "{servers}";', f'capabilities: {{ paths: {{ write = [ "{servers}" ]; }}; }};')
         workflow = site.write("web.json", WORKFLOW)
         site.prvng("batch", "submit", workflow, "--watch").expect(0)
         live.check(sorted(f for f in os.listdir(servers) if f[0] != ".") == ["web-0.json", "web-1.json"],
