@@ -73,7 +73,7 @@ static int32_t not_sent(struct exchange *x, int r, const char *why, int64_t retr
                 r = x->function == WIRE_OBSERVE ? PRVNG_UNSUPPORTED : PRVNG_PERMANENT;
                 say(x, r, effect_unsent(x), -1,
                     "plugin %s is quarantined, since it ended unasked %d times; at last %s. Once it is mended, "
-                    "release it (prvng plugin list says how) or start the engine again", name, ISOLATE_CRASHES_MAX,
+                    "let the engine reload (SIGHUP) or start it again", name, ISOLATE_CRASHES_MAX,
                     why ?: "it ended");
                 return r;
         case -ECANCELED:
@@ -81,9 +81,11 @@ static int32_t not_sent(struct exchange *x, int r, const char *why, int64_t retr
                 return PRVNG_CANCELLED;
         case -EAGAIN:
         case -ETIMEDOUT:
-                say(x, PRVNG_TRANSIENT, effect_unsent(x), retry_ms, "plugin %s is not running: %s", name,
+                /* Until its next start nothing of its lane is begun, and no attempt is used up. */
+                r = retry_ms > 0 ? PRVNG_RATE_LIMITED : PRVNG_TRANSIENT;
+                say(x, r, effect_unsent(x), retry_ms, "plugin %s is not running: %s", name,
                     why && *why ? why : "it could not be started in time");
-                return PRVNG_TRANSIENT;
+                return r;
         case -EMSGSIZE:
                 say(x, PRVNG_PERMANENT, effect_unsent(x), -1, "what plugin %s is asked in %s is longer than 1 GiB",
                     name, wire_functions[x->function]);

@@ -4,7 +4,7 @@
  *
  * The same file, not rebuilt, is opened by a helper program (prvng-plugin-host). On this side the plugin's
  * descriptor and tables are proxies and its `instance` is a struct isolated: border and engine call them as
- * they call any plugin. docs/isolated-process.md says more.
+ * they call any plugin. docs/isolation.md says more.
  *
  * A thread of this module owns the helper: it starts it (at plugin_open, and again when a call wants it),
  * reads what it prints, serves the host functions that its plugin calls outside of any call (create,

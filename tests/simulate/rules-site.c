@@ -20,7 +20,7 @@ void w_check_pace(struct witness_task *t, int64_t at)
         struct w_lane *l = t->lane;
         int64_t now = at - sim->wall_ahead;
 
-        if (!l || t->verb != W_CREATE || t->waits)
+        if (!l || t->verb != W_CREATE || t->waits || !sim->process) /* of a former engine, found by this one */
                 return;
         if (now < l->held_until)
                 violated("hold", "%s starts %lld ms before %s wants anything more", t->id,

@@ -10,6 +10,8 @@ source.
 
     mutate.py BUILD [--seeds N] [NAME...]
 
+A comment "# From seed N on: ..." in a mutation begins with that seed: for what is rare.
+
 Prints "caught NAME" for each, and their count as the last line. Ends with 1 if one was not caught.
 """
 import concurrent.futures
@@ -88,8 +90,9 @@ def is_caught(build, path, seeds):
     source.write_text(text)
     run(compile_command(build, file, source, mutant), build)
     run(link_command(build, mutant, program), build)
-    done = subprocess.run([str(program), "--seeds", str(seeds), "--jobs", "1", "--no-shrink",
-                           "--stop-at", "1"],
+    first = re.search(r"^# From seed (\d+) on", path.read_text(), re.M)
+    done = subprocess.run([str(program), "--first-seed", first[1] if first else "1", "--seeds", str(seeds),
+                           "--jobs", "1", "--no-shrink", "--stop-at", "1"],
                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     for file in folder.iterdir():
         file.unlink()
