@@ -10,7 +10,6 @@
 
 #define SPIN_US   20
 #define LINGER_US 10
-#define VAIN_MAX  8   /* times in a row that waiting like that was in vain: from then on one in so many is */
 #define EXPECT_US 500 /* the longest that a worker stays awake for jobs that were announced */
 #define TAKEN_US  100 /* a gap of that much while it does: somebody else needs the processor */
 #define NEAR_US   1000 /* a gap of that much until a call that was handed over begins: the same */
@@ -41,7 +40,6 @@ struct workers {
         bool end;
         bool one_cpu;         /* nobody spins: the other side could not run meanwhile */
         bool near;            /* the loop's: the last call went to its own processor */
-        uint32_t n_vain;      /* the loop's: how often in a row it spun for answers in vain, or would have */
         int64_t near_us;      /* atomic: when; 0: has begun */
         cpu_set_t cpus;       /* where all of us may run; written while nobody runs a job */
         pid_t loop;
@@ -425,24 +423,12 @@ bool workers_linger(struct workers *w, int64_t until_us)
                spin_for_answers(&w->done, MIN(left, (int64_t)LINGER_US));
 }
 
-/* Calls that take long are not waited for like that: what they do may need the processor. */
-static bool spin_before_sleep(struct workers *w, int64_t spin_us)
-{
-        if (w->near || w->one_cpu || (!__atomic_load_n(&w->n_running, __ATOMIC_RELAXED) &&
-                                      !__atomic_load_n(&w->n_queued, __ATOMIC_RELAXED)))
-                return false;
-        if (w->n_vain++ >= VAIN_MAX && w->n_vain % VAIN_MAX)
-                return false;
-        if (!spin_for_answers(&w->done, spin_us))
-                return false;
-        w->n_vain = 0;
-        return true;
-}
-
 bool workers_may_sleep(struct workers *w, int64_t spin_us)
 {
-        if (spin_before_sleep(w, spin_us))
-                return false;
+        if (!w->near && !w->one_cpu && (__atomic_load_n(&w->n_running, __ATOMIC_RELAXED) ||
+                         __atomic_load_n(&w->n_queued, __ATOMIC_RELAXED)))
+                if (spin_for_answers(&w->done, spin_us))
+                        return false;
         __atomic_store_n(&w->loop_sleeps, 1, __ATOMIC_SEQ_CST);
         if (!__atomic_load_n(&w->done, __ATOMIC_SEQ_CST))
                 return true;
