@@ -682,7 +682,7 @@ void attempt_resume(struct flight *f)
                 break;
         case TASK_RETRYING:
                 f->phase = PHASE_DELAYED;
-                set_next(f, MIN(a->retry_ms - e->wall_ms, (int64_t)f->run->max_delay_s * 1000));
+                set_next(f, MIN(a->retry_ms - e->wall_ms, a->after_ms));
                 break;
         case TASK_UNDOING:
                 if (a->token) {

@@ -77,6 +77,24 @@ Test(engine, retries_with_the_same_op_id_and_no_sooner_than_asked)
         fake_deinit(&f);
 }
 
+/* Found by the simulator: max_delay, which is 300 s here, cut what the plugin had asked for. */
+Test(engine, waits_as_long_as_asked_also_after_a_restart)
+{
+        struct fake f;
+
+        fake_init(&f);
+        submit(&f, 1, false, ON_FAILURE_FAIL, 0);
+        answer(&f, CALL_BEGIN, PRVNG_TRANSIENT, PRVNG_EFFECT_NONE, 600000);
+        tick(&f, 100000);
+        crash(&f);
+        tick(&f, 499999);
+        cr_assert_eq(f.n_calls, 0);
+        tick(&f, 1);
+        answer(&f, CALL_BEGIN, PRVNG_DONE);
+        cr_assert_eq(f.run->status, RUN_SUCCEEDED);
+        fake_deinit(&f);
+}
+
 /* Promise 4: an unknown effect is never tried again blindly. */
 Test(engine, observes_before_it_tries_again)
 {

@@ -196,6 +196,7 @@ static void attempt_line(struct buf *b, const struct attempt *a)
         NUMBER(b, a, effect);
         NUMBER(b, a, started_ms);
         NUMBER(b, a, retry_ms);
+        NUMBER(b, a, after_ms);
         STRING(b, a, token);
         STRING(b, a, spec);
         NUMBER(b, a, n_request);

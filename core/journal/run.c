@@ -318,6 +318,7 @@ static int apply_retry(struct run *run, struct task *t, const struct record *r)
         t->attempt->answer = r->answer;
         t->attempt->effect = r->effect;
         t->attempt->retry_ms = r->at + r->after;
+        t->attempt->after_ms = r->after;
         free(steal(&t->attempt->token));
         set_status(run, t, TASK_RETRYING);
         return note(run, r);

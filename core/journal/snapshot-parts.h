@@ -15,7 +15,7 @@
 static_assert(sizeof(struct site) == 680, "struct site changed: see above");
 static_assert(sizeof(struct run) == 584, "struct run changed: see above");
 static_assert(sizeof(struct task) == 64, "struct task changed: see above");
-static_assert(sizeof(struct attempt) == 72, "struct attempt changed: see above");
+static_assert(sizeof(struct attempt) == 80, "struct attempt changed: see above");
 static_assert(sizeof(struct task_note) == 56, "struct task_note changed: see above");
 static_assert(sizeof(struct operation) == 28, "struct operation changed: see above");
 static_assert(sizeof(struct lane) == 40, "struct lane changed: see above");

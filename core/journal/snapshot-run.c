@@ -101,6 +101,7 @@ static void pack_attempt(struct buf *b, const struct attempt *a)
         pack_u64(b, a->effect);
         pack_i64(b, a->started_ms);
         pack_i64(b, a->retry_ms);
+        pack_i64(b, a->after_ms);
         pack_string(b, a->token);
         pack_string(b, a->spec);
         pack_span(b, span_n(a->request, a->n_request));
@@ -294,6 +295,7 @@ static int unpack_attempt(struct unpack *u, struct run *run, struct task *t)
         a.effect = unpack_u32(u);
         a.started_ms = unpack_i64(u);
         a.retry_ms = unpack_i64(u);
+        a.after_ms = unpack_i64(u);
         a.token = unpack_string(u);
         a.spec = unpack_string(u);
         request = unpack_span(u);

@@ -67,7 +67,8 @@ struct attempt {
         int32_t answer;      /* of the last attempt that ended */
         uint32_t effect;
         int64_t started_ms;  /* wall clock; this attempt */
-        int64_t retry_ms;    /* wall clock; RETRYING: when the next one is due */
+        int64_t retry_ms;    /* wall clock; RETRYING: when the next one is due, */
+        int64_t after_ms;    /* and how long that was to be: no clock that was set makes it longer */
         char *token;         /* NULL if there is none */
         char *spec;          /* ROLE_UNDO: JSON, what the resource has afterwards; NULL: it is gone */
         size_t n_request;
