@@ -12,7 +12,6 @@
 #include "journal/texts.h"
 
 struct resource {
-        char *key;         /* "server.web-0", "taskserv.containerd@web-0", "network.private@upcloud" */
         const char *workflow; /* name that owns it; NULL: claimed, not there yet */
         const char *plugin;      /* "provider/local", "taskserv/containerd" */
         const char *spec;        /* JSON object: the spec it was last made with */
@@ -26,6 +25,7 @@ struct resource {
         uint32_t n_on;     /* how many resources build on it */
         uint32_t n_sharers; /* runs in flight that share it with the one that claims it */
         char op_id[UID_TEXT];    /* request that last changed it; "" if it was found or adopted */
+        char key[];        /* "server.web-0", "taskserv.containerd@web-0", "network.private@upcloud" */
 };
 
 struct inventory {

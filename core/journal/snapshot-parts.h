@@ -20,7 +20,7 @@ static_assert(sizeof(struct task_note) == 56, "struct task_note changed: see abo
 static_assert(sizeof(struct operation) == 28, "struct operation changed: see above");
 static_assert(sizeof(struct lane) == 40, "struct lane changed: see above");
 static_assert(sizeof(struct checkpoint) == 24, "struct checkpoint changed: see above");
-static_assert(sizeof(struct resource) == 128, "struct resource changed: see above");
+static_assert(sizeof(struct resource) == 120, "struct resource changed: see above");
 static_assert(sizeof(struct inventory) == 544, "struct inventory changed: see above");
 static_assert(sizeof(struct whole_doc) == 12, "struct whole_doc changed: see above");
 static_assert(N_RUN_STATUSES == 9 && N_TASK_STATUSES == 14, "statuses changed: see above");

@@ -118,7 +118,6 @@ struct resource *inventory_entry(struct inventory *inv, struct span key)
                 strmap_remove(&inv->by_key, key.p, key.n);
                 return NULL;
         }
-        r->key = (char *)(r + 1);
         memcpy(r->key, key.p, key.n);
         e->key = r->key;
         e->value.pointer = r;

@@ -41,13 +41,14 @@ struct stage *stage_free(struct stage *s)
                 json_decref(s->list[i].describe);
         }
         for (size_t i = 0; i < s->n_resources; i++) {
-                struct resource *r = &s->resources[i];
+                struct resource *r = s->resources[i];
 
-                const char *texts[] = {r->key, r->workflow, r->plugin, r->spec, r->outputs,
-                                       r->builds_on, r->claim, r->claim_workflow};
+                const char *texts[] = {r->workflow, r->plugin, r->spec, r->outputs, r->builds_on,
+                                       r->claim, r->claim_workflow};
 
                 for (size_t j = 0; j < N_ELEMENTS(texts); j++)
                         free((void *)(uintptr_t)texts[j]);
+                free(r);
         }
         strmap_deinit(&s->inventory.by_key);
         json_decref(s->config.server);
@@ -95,11 +96,15 @@ struct plugin *stage_plugin(struct stage *s, const char *kind, const char *name,
 struct resource *stage_resource(struct stage *s, const char *key, const char *workflow,
                                const char *plugin, const char *spec)
 {
-        struct resource *r = &s->resources[s->n_resources++];
+        struct resource *r = calloc(1, sizeof(*r) + strlen(key) + 1);
 
-        *r = (struct resource){.key = strdup(key), .workflow = workflow ? strdup(workflow) : NULL,
-                               .plugin = strdup(plugin), .spec = quoted(spec),
-                               .outputs = strdup("{}"), .builds_on = strdup("")};
+        s->resources[s->n_resources++] = r;
+        strcpy(r->key, key);
+        r->workflow = workflow ? strdup(workflow) : NULL;
+        r->plugin = strdup(plugin);
+        r->spec = quoted(spec);
+        r->outputs = strdup("{}");
+        r->builds_on = strdup("");
         strmap_add(&s->inventory.by_key, r->key, strlen(r->key))->value.pointer = r;
         return r;
 }

@@ -14,7 +14,7 @@ struct stage {
         struct config_plugin dropins[32]; /* of the plugins, one each */
         struct plugins plugins;
         struct inventory inventory;
-        struct resource resources[64];
+        struct resource *resources[64];
         size_t n_resources;
         struct problems problems;
         const char *const *only, *const *replace;

@@ -135,7 +135,7 @@ static struct stage *shrunk_stage(void)
         builds_on(stage_resource(s, "taskserv.os@a", "shop", "taskserv/os", "{}"), "server.a");
         server(s, "network.db@cloud", "{'name':'db'}");
         server(s, "server.z", "{'name':'z'}");
-        s->resources[s->n_resources - 1].op_id[0] = 0; /* adopted */
+        s->resources[s->n_resources - 1]->op_id[0] = 0; /* adopted */
         builds_on(stage_resource(s, "server.other", "else", "provider/cloud", "{}"), "network.wan@cloud");
         server(s, "network.wan@cloud", "{'name':'wan'}");
         return s;
